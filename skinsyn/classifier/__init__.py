@@ -1,0 +1,1 @@
+"""From images to frozen features, trained classifiers, and one long table of predictions."""
