@@ -1,0 +1,116 @@
+"""On what engine: one executor for all fan-out, from one process to a cluster, with progress that a log can bear."""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, as_completed
+
+from tqdm.auto import tqdm
+
+__all__ = ["TaskError", "fan_out", "get_executor", "progress", "set_threads"]
+
+
+class TaskError(RuntimeError):
+    """A task failed; the message names its parameters."""
+
+
+class SerialExecutor(Executor):
+    """The default engine: each task runs at once, in this process."""
+
+    def submit(self, fn: Callable, /, *args: object, **kwargs: object) -> Future:
+        future: Future = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # handed over by Future.result, as every Executor does
+            future.set_exception(error)
+        return future
+
+
+def set_threads(threads: int) -> None:
+    """Use the same number of torch threads on every engine: the number decides the last bits of every sum."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def get_executor(spec: str = "serial") -> Iterator[Executor]:
+    """An executor: `serial`, `dask` (local processes, one a core), `dask:N`, `dask:tcp://host:port`, or `slurm`.
+
+    `slurm` reads dask-jobqueue's own configuration (`jobqueue.slurm` in ~/.config/dask), one worker a job, and takes the
+    number of jobs from `slurm:N`. Raises ValueError for another spec, ImportError where the extra `cluster` is missing.
+    """
+    engine, _, rest = spec.partition(":")
+    if engine == "serial" and not rest:
+        yield SerialExecutor()
+        return
+    if engine not in ("dask", "slurm"):
+        raise ValueError(f"executor {spec!r}: expected serial, dask, dask:N, dask:tcp://host:port, slurm or slurm:N")
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ImportError(f"executor {spec!r} needs the extra: pip install 'skinsyn[cluster]'") from error
+    with contextlib.ExitStack() as stack:
+        if rest.startswith(("tcp:", "tls:")):
+            client = stack.enter_context(Client(rest))
+        elif engine == "dask":
+            workers = int(rest) if rest else os.cpu_count()
+            # memory_limit 0: a training step may hold more than its share for a moment; Dask would kill the worker.
+            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0)
+            client = stack.enter_context(Client(stack.enter_context(cluster)))
+        else:
+            from dask_jobqueue import SLURMCluster
+
+            cluster = stack.enter_context(SLURMCluster())
+            cluster.scale(jobs=int(rest) if rest else 1)
+            client = stack.enter_context(Client(cluster))
+        yield client.get_executor(retries=2)
+
+
+def progress(items: Iterable, total: int | None = None, label: str = "") -> Iterator:
+    """Iterate with a bar in JupyterLab and a terminal, and with one line a minute where a log is written."""
+    headless = bool(os.environ.get("SKINSYN_HEADLESS")) or not ("ipykernel" in sys.modules or sys.stderr.isatty())
+    total = len(items) if total is None and hasattr(items, "__len__") else total
+    if not headless:
+        yield from tqdm(items, total=total, desc=label, leave=False)
+        return
+    begun = told = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if now - told >= 60:
+            left = f", about {(now - begun) / done * (total - done) / 60:.0f} min left" if done and total else ""
+            print(f"{label}: {done} of {total or '?'}{left}", flush=True)
+            told = now
+        yield item
+
+
+def _completed(executor: Executor, function: Callable, tasks: Sequence[tuple]) -> Iterator[tuple[int, Future]]:
+    """Each task's number and finished future; the serial engine starts a task only when the one before it is done."""
+    if isinstance(executor, SerialExecutor):
+        yield from ((number, executor.submit(function, *task)) for number, task in enumerate(tasks))
+    else:
+        numbers = {executor.submit(function, *task): number for number, task in enumerate(tasks)}
+        yield from ((numbers[future], future) for future in as_completed(numbers))
+
+
+def fan_out(spec: str, function: Callable, tasks: Sequence[tuple], label: str) -> list:
+    """`function(*task)` for each task on the engine `spec`; results in the order of `tasks`.
+
+    Tasks hold JSON-able values and the function keeps its unit, so that nothing is lost when one fails: the others are
+    finished first, then TaskError names the parameters of the failed ones.
+    """
+    results: list = [None] * len(tasks)
+    failed: list[tuple[tuple, BaseException]] = []
+    with get_executor(spec) as executor:
+        for number, future in progress(_completed(executor, function, tasks), len(tasks), label):
+            try:
+                results[number] = future.result()
+            except Exception as error:
+                failed.append((tasks[number], error))
+    if failed:
+        told = "\n".join(f"  {task}: {type(error).__name__}: {error}" for task, error in failed[:5])
+        message = f"{label}: {len(failed)} of {len(tasks)} tasks failed; the others are kept.\n{told}"
+        raise TaskError(message) from failed[0][1]
+    return results

@@ -1,0 +1,63 @@
+"""Where things lie: the project's root, runs, figures, the store of kept units, and the user's data."""
+
+import os
+from pathlib import Path
+
+__all__ = ["data_dir", "figures_dir", "inside", "project_root", "resolve", "run_dir", "runs_dir", "store_dir"]
+
+
+def project_root() -> Path:
+    """The folder that holds `pyproject.toml`, `params/` and `notebooks/`, whatever the working directory is."""
+    return Path(__file__).resolve().parents[2]
+
+
+def runs_dir() -> Path:
+    """Folder of all runs; the environment variable SKINSYN_RUNS moves it (tests, a cluster's scratch disk)."""
+    return Path(os.environ.get("SKINSYN_RUNS") or project_root() / "runs").resolve()
+
+
+def run_dir(profile: str) -> Path:
+    """Folder of one run: executed notebooks, tables, numbers, stamps."""
+    return runs_dir() / profile
+
+
+def store_dir() -> Path:
+    """Folder of kept units, shared by all profiles."""
+    return runs_dir() / "store"
+
+
+def figures_dir(profile: str) -> Path:
+    """Folder of what a reader looks at; the environment variable SKINSYN_FIGURES moves it."""
+    return Path(os.environ.get("SKINSYN_FIGURES") or project_root() / "figures").resolve() / profile
+
+
+def resolve(path: str | Path) -> Path:
+    """An absolute path; a relative one is taken from the project's root, so that JupyterLab and papermill agree."""
+    return (project_root() / Path(path).expanduser()).resolve()
+
+
+def inside(root: Path, name: str | Path) -> Path:
+    """The path `root/name`, refused with ValueError where it leaves `root` (`..`, absolute, or a link out)."""
+    path, root = (Path(root) / name).resolve(), Path(root).resolve()
+    if not path.is_relative_to(root):
+        raise ValueError(f"{name}: lies outside its folder {root}; image paths must stay inside it")
+    return path
+
+
+def data_dir(name: str) -> Path:
+    """The folder of a data set that the user brings, by name, e.g. `pad_ufes_20`, or by path.
+
+    Looked for in `$SKINSYN_DATA/<name>`, `<project>/data/<name>`, `<project>/../shared/data/<name>`, then as a path.
+    Raises FileNotFoundError naming every place.
+    """
+    places = [project_root() / "data" / name, project_root().parent / "shared" / "data" / name, resolve(name)]
+    if os.environ.get("SKINSYN_DATA"):
+        places.insert(0, Path(os.environ["SKINSYN_DATA"]).expanduser() / name)
+    for place in places:
+        if place.is_dir():
+            return place.resolve()
+    looked = "\n  ".join(map(str, places))
+    raise FileNotFoundError(
+        f"no data folder for {name!r}. Looked in:\n  {looked}\n"
+        f"Put the data set in one of these, or set SKINSYN_DATA to the folder that holds {name}/ (README, section Data)."
+    )

@@ -1,0 +1,24 @@
+"""One seed for each image and each training run, from what it is and never from where or when it was made."""
+
+import hashlib
+import json
+
+import numpy as np
+
+__all__ = ["digest", "generator", "seed_of"]
+
+
+def digest(*parts: object) -> str:
+    """64 hex digits that name JSON-able parts; the same parts give the same digest on every machine."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+
+
+def seed_of(*parts: object) -> int:
+    """A seed in [0, 2**63) from JSON-able parts, e.g. (root seed, recipe key, method, parent id, replicate)."""
+    return int(digest(*parts)[:16], 16) >> 1
+
+
+def generator(*parts: object) -> np.random.Generator:
+    """A NumPy generator seeded by `seed_of(*parts)`."""
+    return np.random.default_rng(seed_of(*parts))
