@@ -1,0 +1,157 @@
+"""Families of hypotheses: corrections, simultaneous intervals, paired tables, equivalence and non-superiority."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from .mrmc import Gain, interval
+
+METHODS = ("holm", "bonferroni", "fdr_bh", "fdr_by")
+
+
+def adjust(p_values: Sequence[float], method: str) -> np.ndarray:
+    """Adjusted p values in the order given, by statsmodels' multipletests.
+
+    method: "holm" | "bonferroni" | "fdr_bh" | "fdr_by". NaN marks a hypothesis that could not be tested: it stays NaN
+    and does not count in the family's size. Raises ValueError on p outside 0..1 or an unknown method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown correction {method!r}; known: {', '.join(METHODS)}")
+    p = np.asarray(p_values, float)
+    if p.ndim != 1:
+        raise ValueError(f"expected a list of p values, got shape {p.shape}")
+    tested = ~np.isnan(p)
+    outside = np.flatnonzero(tested & ((p < 0) | (p > 1)))
+    if len(outside):
+        raise ValueError(f"p value number {outside[0]} (from 0) is {p[outside[0]]}, outside 0..1")
+    adjusted = np.full(len(p), np.nan)
+    if tested.any():
+        adjusted[tested] = multipletests(p[tested], method=method)[1]
+    return adjusted
+
+
+def simultaneous_intervals(gains: Sequence[Gain], level: float = 0.95) -> list[tuple[float, float]]:
+    """Bonferroni-t intervals that hold together with probability >= level; (NaN, NaN) where a gain is not estimable."""
+    tested = sum(gain.estimable for gain in gains)
+    each = 1 - (1 - level) / max(tested, 1)
+    nothing = (float("nan"), float("nan"))
+    return [interval(g.estimate, g.se, g.df, each) if g.estimable else nothing for g in gains]
+
+
+def run_family(
+    rows: pd.DataFrame, correction: str, p: str = "p", low_df: tuple[str, str, str] | None = None, level: float = 0.95
+) -> pd.DataFrame:
+    """The family's table with `p_adjusted` and `correction`, and what stands beside them.
+
+    rows: one hypothesis a row, raw p values in column `p` (NaN: not tested).
+    With fdr_bh, `p_by` holds Benjamini-Yekutieli's values beside it. low_df names the columns (estimate, se, df) from
+    which `low_simultaneous` and `high_simultaneous` are made (Bonferroni-t over the hypotheses that were tested).
+    """
+    table = rows.copy()
+    table["p_adjusted"] = adjust(table[p], correction)
+    table["correction"] = correction
+    table["p_by"] = adjust(table[p], "fdr_by") if correction == "fdr_bh" else np.nan
+    table["low_simultaneous"] = table["high_simultaneous"] = np.nan
+    if low_df is not None:
+        tested = table[p].notna()
+        each = 1 - (1 - level) / max(int(tested.sum()), 1)
+        for row in table.index[tested]:
+            bounds = interval(*(float(table.loc[row, name]) for name in low_df), each)
+            table.loc[row, ["low_simultaneous", "high_simultaneous"]] = bounds
+    return table
+
+
+class McNemar(NamedTuple):
+    """Paired table of one trained model against another: discordant counts and two-sided p values."""
+
+    b: int
+    c: int
+    exact: float
+    mid_p: float
+
+
+def mcnemar(b: int, c: int) -> McNemar:
+    """Exact and mid-p McNemar tests of b against c discordant pairs; holds "given these trained models" only.
+
+    Source: Fagerland, Lydersen, Laake 2013, BMC Med Res Methodol 13:91 (exact conditional and mid-p tests).
+    No discordant pair: both are 1. Raises ValueError on negative or fractional counts.
+    """
+    _check_counts(b=b, c=c)
+    n, least = int(b + c), int(min(b, c))
+    tail = 2 * stats.binom.cdf(least, n, 0.5)
+    mid = tail - stats.binom.pmf(least, n, 0.5)
+    return McNemar(int(b), int(c), float(min(1.0, tail)), float(min(1.0, mid)) if n else 1.0)
+
+
+def newcombe_paired(a: int, b: int, c: int, d: int, level: float = 0.95) -> tuple[float, float]:
+    """Interval for (b - c)/n of a paired 2 x 2 table: a both right, b only the first, c only the second, d neither.
+
+    Source: Newcombe 1998, Statistics in Medicine 17:2635-2650, method 10 (Wilson's score intervals for both margins,
+    joined with the continuity-corrected phi). Raises ValueError on negative counts or an empty table.
+    """
+    _check_counts(a=a, b=b, c=c, d=d)
+    n = a + b + c + d
+    if n == 0:
+        raise ValueError("an empty table has no interval: a + b + c + d is 0")
+    first, second = (a + b) / n, (a + c) / n
+    (low1, high1), (low2, high2) = (proportion_confint(k, n, 1 - level, "wilson") for k in (a + b, a + c))
+    margins = (a + b) * (c + d) * (a + c) * (b + d)
+    cross = a * d - b * c
+    phi = 0.0 if margins == 0 else (max(cross - n / 2, 0) if cross > 0 else cross) / np.sqrt(margins)
+    down = np.sqrt((first - low1) ** 2 - 2 * phi * (first - low1) * (high2 - second) + (high2 - second) ** 2)
+    up = np.sqrt((high1 - first) ** 2 - 2 * phi * (high1 - first) * (second - low2) + (second - low2) ** 2)
+    return float(first - second - down), float(first - second + up)
+
+
+class OneSided(NamedTuple):
+    """Result of `tost` or `non_superiority`: p, bounds at the test's own level, and the verdict in words."""
+
+    p: float
+    low: float
+    high: float
+    verdict: str
+
+
+def tost(gain: Gain, margin: float, alpha: float = 0.05) -> OneSided:
+    """Equivalence within ±margin by two one-sided tests with the gain's own SE and df; bounds are the 1 - 2·alpha interval.
+
+    Verdict "equivalent" | "not shown" | "not estimable": nothing is claimed where all differences are zero.
+    """
+    _check_margin(margin)
+    if not gain.estimable:
+        return OneSided(float("nan"), float("nan"), float("nan"), "not estimable")
+    above = stats.t.sf((gain.estimate + margin) / gain.se, gain.df)
+    below = stats.t.cdf((gain.estimate - margin) / gain.se, gain.df)
+    p = float(max(above, below))
+    return OneSided(
+        p, *interval(gain.estimate, gain.se, gain.df, 1 - 2 * alpha), "equivalent" if p <= alpha else "not shown"
+    )
+
+
+def non_superiority(gain: Gain, margin: float, alpha: float = 0.05) -> OneSided:
+    """Is the gain below the margin? One-sided: `high` is the 1 - alpha upper bound, `low` is minus infinity.
+
+    A two-sided p > 0.05 shows nothing of the kind. Verdict "no gain above the margin" | "not shown" | "not estimable".
+    """
+    _check_margin(margin)
+    if not gain.estimable:
+        return OneSided(float("nan"), float("nan"), float("nan"), "not estimable")
+    p = float(stats.t.cdf((gain.estimate - margin) / gain.se, gain.df))
+    upper = float(gain.estimate + stats.t.ppf(1 - alpha, gain.df) * gain.se)
+    return OneSided(p, float("-inf"), upper, "no gain above the margin" if p <= alpha else "not shown")
+
+
+def _check_margin(margin: float) -> None:
+    if not margin > 0:
+        raise ValueError(f"margin must be a positive proportion (0.03 is 3 points), got {margin}")
+
+
+def _check_counts(**counts: float) -> None:
+    for name, count in counts.items():
+        if count < 0 or count != int(count):
+            raise ValueError(f"count {name} must be a whole number >= 0, got {count}")

@@ -1,0 +1,276 @@
+"""The primary test: training runs and patients both random (multi-reader multi-case), for gains, gaps and averages.
+
+Training runs are the readers of Dorfman, Berbaum and Metz (1992); clusters (patients, near-duplicate cliques) are the
+cases. The variance keeps runs and clusters random, its degrees of freedom are Satterthwaite's after Hillis (2007,
+Statistics in Medicine 26:596-619, eq. 14 and 19, written here for the differences of two arms).
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+NOT_ESTIMABLE = "not estimable"
+_ZERO = 1e-24  # a variance of proportions this small is rounding, not variance
+
+
+class Gain(NamedTuple):
+    """One tested difference, as proportions. Where a flag says 'not estimable', se, df, statistic, p, low, high are NaN."""
+
+    estimate: float
+    se: float
+    df: float
+    statistic: float
+    p: float
+    low: float
+    high: float
+    runs: int
+    clusters: int
+    flags: tuple[str, ...] = ()
+
+    @property
+    def estimable(self) -> bool:
+        """True where a test exists at all."""
+        return bool(np.isfinite(self.p))
+
+
+def mean_squares(table: np.ndarray) -> tuple[float, float, float]:
+    """Mean squares (rows, columns, residual) of a (runs, clusters) table with one value a cell; both sides >= 2."""
+    runs, clusters = table.shape
+    rows, columns, grand = table.mean(1), table.mean(0), table.mean()
+    residual = table - rows[:, None] - columns[None, :] + grand
+    return (
+        float(clusters * ((rows - grand) ** 2).sum() / (runs - 1)),
+        float(runs * ((columns - grand) ** 2).sum() / (clusters - 1)),
+        float((residual**2).sum() / ((runs - 1) * (clusters - 1))),
+    )
+
+
+def interval(estimate: float, se: float, df: float, level: float = 0.95) -> tuple[float, float]:
+    """Two-sided Student interval."""
+    half = stats.t.ppf(0.5 + level / 2, df) * se
+    return float(estimate - half), float(estimate + half)
+
+
+def paired_gain(differences: Sequence[np.ndarray], weights: Sequence[float] | None = None, level: float = 0.95) -> Gain:
+    """Gain of one arm over another, with training runs and clusters both random.
+
+    differences: one (runs, clusters) array per group: correct in one arm minus correct in the other, the same runs in
+        the same order in every group. A single 2-D array is one group. No cluster may stand in two groups: for those,
+        and for clusters of several images, use `gain_from_images`.
+    weights: contrast weights, one per group; None averages the groups. (-1, 1) tests the change of a gap.
+    Returns proportions (not points). All zero, one run, one cluster: the flag says so and nothing is tested.
+    Raises ValueError where groups differ in their runs, hold NaN, or the weights do not fit.
+    Source: STATISTICS "primary test"; Hillis 2007, eq. 14 (error term) and 19 (degrees of freedom).
+    """
+    _check_level(level)
+    tables, weights = _check_tables(differences, weights)
+    runs, clusters = tables[0].shape[0], sum(table.shape[1] for table in tables)
+    by_run = sum(weight * table.mean(1) for weight, table in zip(weights, tables, strict=True))
+    estimate = float(by_run.mean())
+    reasons = _reasons(tables, runs)
+    if reasons:
+        return _untested(estimate, runs, clusters, reasons)
+    spread = float(by_run.var(ddof=1))  # S^2: between runs
+    error = 0.0  # E: between clusters, beyond what the residual explains
+    for weight, table in zip(weights, tables, strict=True):
+        _, between, residual = mean_squares(table)
+        error += weight**2 * max(between - residual, 0.0) / table.shape[1]
+    return _student(estimate, spread, error, runs, clusters, level)
+
+
+def gain_from_images(
+    correct_a: np.ndarray,
+    correct_b: np.ndarray,
+    cluster_ids: Sequence[Hashable],
+    group_ids: Sequence[Hashable] | None = None,
+    weights: Mapping[Hashable, float] | None = None,
+    level: float = 0.95,
+    count: str = "clusters",
+) -> Gain:
+    """`paired_gain` from what each run got right, image by image: correct_a - correct_b, each (runs, images).
+
+    cluster_ids, group_ids: one per image; without groups all images are one group. A cluster may hold any number of
+        images and may stand in several groups.
+    weights: contrast weight by group; None averages the groups (a macro average where groups are classes).
+    count: "clusters" lets each cluster count once within a group, so that a photograph taken five times is one
+        observation; "images" lets each image count once.
+    """
+    a, b = np.asarray(correct_a, float), np.asarray(correct_b, float)
+    if a.shape != b.shape or a.ndim != 2:
+        raise ValueError(f"both arms need the same (runs, images) shape; got {a.shape} and {b.shape}")
+    clusters = np.asarray(cluster_ids)
+    groups = np.zeros(a.shape[1], int) if group_ids is None else np.asarray(group_ids)
+    if len(clusters) != a.shape[1] or len(groups) != a.shape[1]:
+        raise ValueError(
+            f"{a.shape[1]} images need as many cluster and group ids; got {len(clusters)} and {len(groups)}"
+        )
+    names = sorted(set(groups.tolist()), key=str) if weights is None else list(weights)
+    for name in names:
+        if not (groups == name).any():
+            raise ValueError(f"group {name!r} has a weight but no image; groups with images: {sorted(set(groups))}")
+    shares = [1 / len(names)] * len(names) if weights is None else [float(weights[name]) for name in names]
+    picks = [groups == name for name in names]
+    return gain_from_groups(
+        [(a - b)[:, pick] for pick in picks], [clusters[pick] for pick in picks], shares, level, count
+    )
+
+
+def gain_from_groups(
+    values: Sequence[np.ndarray],
+    cluster_ids: Sequence[Sequence[Hashable]],
+    weights: Sequence[float],
+    level: float = 0.95,
+    count: str = "clusters",
+) -> Gain:
+    """The general form: the weighted sum over groups of a mean of (runs, images) values, clusters shared or not."""
+    tables, shares = influence(values, cluster_ids, weights, count)
+    return paired_gain(tables, shares, level)
+
+
+def influence(
+    values: Sequence[np.ndarray],
+    cluster_ids: Sequence[Sequence[Hashable]],
+    weights: Sequence[float],
+    count: str = "clusters",
+) -> tuple[list[np.ndarray], list[float]]:
+    """Cluster influence values that `paired_gain` can test: (tables, weights).
+
+    values: one (runs, images) array per group; cluster_ids: one id per image of each group; weights: one per group.
+    Groups that share no cluster keep a table of their own. Groups joined by shared clusters become one table of weight
+    1, whose cell is the sum over groups of K · weight · share · (the cluster's mean - the group's mean), to which the
+    run's estimate is added, so that row means are the estimates. Each group is scaled to its own degrees of freedom: a
+    table joined from groups that share nothing would give the same mean squares as separate ones.
+    A group of a single cluster has no spread to estimate and is returned as a table of one column.
+    Raises ValueError on NaN, empty groups, unequal runs or an unknown `count`.
+    """
+    if count not in ("clusters", "images"):
+        raise ValueError(f"count must be 'clusters' or 'images', not {count!r}")
+    if not len(values) == len(cluster_ids) == len(weights):
+        raise ValueError(f"{len(values)} groups, {len(cluster_ids)} lists of clusters, {len(weights)} weights")
+    cells = [
+        _cluster_means(np.asarray(v, float), c, count, g)
+        for g, (v, c) in enumerate(zip(values, cluster_ids, strict=True))
+    ]
+    if len({cell[1].shape[0] for cell in cells}) > 1:
+        raise ValueError(f"groups differ in their runs: {[cell[1].shape[0] for cell in cells]}")
+    lonely = [g for g, cell in enumerate(cells) if len(cell[0]) == 1]
+    if lonely:  # paired_gain will flag them; their shares of other tables cannot be told
+        return [
+            cell[1] @ cell[2][:, None] if g in lonely else _pseudo([cell], [1.0]) for g, cell in enumerate(cells)
+        ], list(weights)
+    tables, shares = [], []
+    for members in _joined([cell[0] for cell in cells]):
+        single = len(members) == 1
+        tables.append(_pseudo([cells[g] for g in members], [1.0] if single else [weights[g] for g in members]))
+        shares.append(float(weights[members[0]]) if single else 1.0)
+    return tables, shares
+
+
+def _cluster_means(values: np.ndarray, clusters: Sequence[Hashable], count: str, group: int) -> tuple:
+    """(names, (runs, clusters) means, share of each cluster in the group's mean)."""
+    if values.ndim != 2 or values.shape[1] == 0:
+        raise ValueError(
+            f"group {group} is empty: shape {values.shape}; expected (runs, images) with at least one image"
+        )
+    if values.shape[1] != len(clusters):
+        raise ValueError(f"group {group}: {values.shape[1]} images but {len(clusters)} cluster ids")
+    if np.isnan(values).any():
+        run, image = np.argwhere(np.isnan(values))[0]
+        raise ValueError(f"group {group} holds NaN, first at run {run}, image {image} (counted from 0)")
+    names, index, sizes = np.unique(np.asarray(clusters).astype(str), return_inverse=True, return_counts=True)
+    sums = np.zeros((values.shape[0], len(names)))
+    np.add.at(sums.T, index, values.T)
+    share = np.full(len(names), 1 / len(names)) if count == "clusters" else sizes / sizes.sum()
+    return names, sums / sizes, share
+
+
+def _joined(names: list[np.ndarray]) -> list[list[int]]:
+    """Groups that are linked by common clusters, in order of first appearance."""
+    every, index = np.unique(np.concatenate(names), return_inverse=True)
+    owner = np.repeat(np.arange(len(names)), [len(n) for n in names])
+    links = coo_array((np.ones(len(owner)), (owner, index)), shape=(len(names), len(every))).tocsr()
+    _, label = connected_components(links @ links.T, directed=False)
+    return [np.flatnonzero(label == k).tolist() for k in dict.fromkeys(label.tolist())]
+
+
+def _pseudo(cells: list[tuple], weights: list[float]) -> np.ndarray:
+    """One (runs, clusters) table of estimate plus centred influence for groups that share clusters."""
+    every = np.unique(np.concatenate([cell[0] for cell in cells]))
+    total = len(every)
+    table = np.zeros((cells[0][1].shape[0], total))
+    for (names, means, share), weight in zip(cells, weights, strict=True):
+        centre = (means @ share)[:, None]
+        n = len(names)
+        scale = np.sqrt(n * (total - 1) / ((n - 1) * total))  # 1 where the group is the whole table
+        table[:, np.searchsorted(every, names)] += total * weight * share * (means - centre) * scale
+    for (_, means, share), weight in zip(cells, weights, strict=True):
+        table += weight * (means @ share)[:, None]
+    return table
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+
+
+def _check_tables(differences, weights) -> tuple[list[np.ndarray], np.ndarray]:
+    if isinstance(differences, np.ndarray) and differences.ndim == 2:
+        differences = [differences]
+    tables = [np.asarray(table, float) for table in differences]
+    if not tables:
+        raise ValueError("no groups: expected at least one (runs, clusters) array")
+    for g, table in enumerate(tables):
+        if table.ndim != 2 or 0 in table.shape:
+            raise ValueError(
+                f"group {g}: expected a (runs, clusters) array with at least one of each, got shape {table.shape}"
+            )
+        if not np.isfinite(table).all():
+            run, cluster = np.argwhere(~np.isfinite(table))[0]
+            raise ValueError(f"group {g} holds NaN or infinity, first at run {run}, cluster {cluster} (counted from 0)")
+    if len({table.shape[0] for table in tables}) > 1:
+        raise ValueError(
+            f"groups differ in their runs: {[table.shape[0] for table in tables]}; every group needs the same runs"
+        )
+    if weights is None:
+        return tables, np.full(len(tables), 1 / len(tables))
+    weights = np.asarray(weights, float)
+    if weights.shape != (len(tables),) or not np.isfinite(weights).all():
+        raise ValueError(f"{len(tables)} groups need as many finite weights, got {weights.tolist()}")
+    return tables, weights
+
+
+def _reasons(tables: list[np.ndarray], runs: int) -> list[str]:
+    """Why nothing can be tested; empty where it can."""
+    reasons = []
+    if runs == 1:
+        reasons.append("one run only")
+    small = [g for g, table in enumerate(tables) if table.shape[1] == 1]
+    if small and len(tables) == 1:
+        reasons.append("one cluster only")
+    elif small:
+        reasons.append(f"one cluster only in {len(small)} of {len(tables)} groups (number {small[0]} from 0 first)")
+    if all((table == 0).all() for table in tables):
+        reasons.append("all differences are zero")
+    return reasons
+
+
+def _untested(estimate: float, runs: int, clusters: int, reasons: list[str]) -> Gain:
+    nan = float("nan")
+    return Gain(estimate, nan, nan, nan, nan, nan, nan, runs, clusters, tuple(f"{NOT_ESTIMABLE}: {r}" for r in reasons))
+
+
+def _student(estimate: float, spread: float, error: float, runs: int, clusters: int, level: float) -> Gain:
+    """Gain from S^2 and E: SE^2 = (S^2 + E)/R, df = (S^2 + E)^2 / (S^4/(R - 1))."""
+    total = spread + error
+    if total < _ZERO:
+        return _untested(estimate, runs, clusters, ["no variance between runs or clusters"])
+    flags = () if spread >= _ZERO else ("every run gives the same estimate: normal limit, df infinite",)
+    df = total**2 / (spread**2 / (runs - 1)) if spread >= _ZERO else float("inf")
+    se = float(np.sqrt(total / runs))
+    statistic = estimate / se
+    p = float(2 * stats.t.sf(abs(statistic), df))
+    return Gain(estimate, se, float(df), float(statistic), p, *interval(estimate, se, df, level), runs, clusters, flags)
