@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from papermill.inspection import _infer_parameters
-from papermill.iorw import load_notebook_node
+from papermill import inspect_notebook
 
 from . import paths
 
@@ -27,7 +26,9 @@ def profiles() -> list[str]:
 
 def notebooks() -> list[Path]:
     """The numbered notebooks in order; 00 explains and makes nothing, so it is not one of them."""
-    return sorted(p for p in (paths.project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb") if not p.name.startswith("00"))
+    return sorted(
+        p for p in (paths.project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb") if not p.name.startswith("00")
+    )
 
 
 def declared(notebook: Path) -> dict[str, dict[str, str]]:
@@ -36,10 +37,10 @@ def declared(notebook: Path) -> dict[str, dict[str, str]]:
     Raises ParameterError where a parameter has no type that papermill reads (bool, int, float, str, list, dict).
     """
     found = {}
-    for parameter in _infer_parameters(load_notebook_node(str(notebook))):
-        if parameter.inferred_type_name not in TYPES:
-            raise ParameterError(f"{notebook.name}: parameter {parameter.name!r} needs a type of {', '.join(TYPES)}")
-        found[parameter.name] = {"type": parameter.inferred_type_name, "default": parameter.default, "help": parameter.help}
+    for name, about in inspect_notebook(str(notebook)).items():
+        if about["inferred_type_name"] not in TYPES:
+            raise ParameterError(f"{notebook.name}: parameter {name!r} needs a type of {', '.join(TYPES)}")
+        found[name] = {"type": about["inferred_type_name"], "default": about["default"], "help": about["help"]}
     if not found:
         raise ParameterError(f"{notebook.name}: no cell is tagged `parameters`")
     return found
@@ -77,7 +78,9 @@ def for_notebook(profile: str, notebook: Path, changed: dict[str, Any] | None = 
     folder = paths.project_root() / "params" / profile
     if not (folder / "common.yml").exists():
         near = difflib.get_close_matches(profile, profiles(), n=1)
-        raise ParameterError(f"no profile {profile!r}; " + (f"did you mean {near[0]!r}?" if near else f"known: {profiles()}"))
+        raise ParameterError(
+            f"no profile {profile!r}; " + (f"did you mean {near[0]!r}?" if near else f"known: {profiles()}")
+        )
     known = declared(notebook)
     values: dict[str, Any] = {}
     for file in (folder / "common.yml", folder / f"{notebook.stem}.yml"):
@@ -90,7 +93,9 @@ def for_notebook(profile: str, notebook: Path, changed: dict[str, Any] | None = 
             values[name] = value
     lacking = sorted(set(known) - set(values))
     if lacking:
-        raise ParameterError(f"params/{profile}: {', '.join(lacking)} of {notebook.name} not given; profiles are complete")
+        raise ParameterError(
+            f"params/{profile}: {', '.join(lacking)} of {notebook.name} not given; profiles are complete"
+        )
     return {name: float(value) if known[name]["type"] == "float" else value for name, value in values.items()}
 
 

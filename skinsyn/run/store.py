@@ -45,7 +45,9 @@ def manifest(kind: str, key: str) -> dict:
     """The manifest of a kept unit. Raises FileNotFoundError where it has not been made."""
     file = unit_dir(kind, key) / "manifest.json"
     if not file.exists():
-        raise FileNotFoundError(f"the unit {kind}/{key} is not in the store {paths.store_dir()}; run what makes it first")
+        raise FileNotFoundError(
+            f"the unit {kind}/{key} is not in the store {paths.store_dir()}; run what makes it first"
+        )
     return json.loads(file.read_text())
 
 
@@ -104,7 +106,14 @@ def keep(kind: str, key: str, make: Callable[[Path], dict | None], about: Mappin
             files.sync(path)
             name = path.relative_to(work).as_posix()
             listed[name] = {"bytes": path.stat().st_size, "sha256": files.digest_file(path)}
-        content = {"kind": kind, "key": key, "about": dict(about or {}), "files": listed, "pins": pins(), "result": result}
+        content = {
+            "kind": kind,
+            "key": key,
+            "about": dict(about or {}),
+            "files": listed,
+            "pins": pins(),
+            "result": result,
+        }
         files.write_json(work / "manifest.json", content)
         work.chmod(0o755)
         try:
