@@ -26,9 +26,7 @@ def profiles() -> list[str]:
 
 def notebooks() -> list[Path]:
     """The numbered notebooks in order; 00 explains and makes nothing, so it is not one of them."""
-    return sorted(
-        p for p in (paths.project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb") if not p.name.startswith("00")
-    )
+    return sorted(p for p in (paths.project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb") if not p.name.startswith("00"))
 
 
 def declared(notebook: Path) -> dict[str, dict[str, str]]:
@@ -93,9 +91,7 @@ def for_notebook(profile: str, notebook: Path, changed: dict[str, Any] | None = 
             values[name] = value
     lacking = sorted(set(known) - set(values))
     if lacking:
-        raise ParameterError(
-            f"params/{profile}: {', '.join(lacking)} of {notebook.name} not given; profiles are complete"
-        )
+        raise ParameterError(f"params/{profile}: {', '.join(lacking)} of {notebook.name} not given; profiles are complete")
     return {name: float(value) if known[name]["type"] == "float" else value for name, value in values.items()}
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-__all__ = ["data_dir", "figures_dir", "inside", "project_root", "resolve", "run_dir", "runs_dir", "store_dir"]
+__all__ = ["data_dir", "figures_dir", "inside", "model_dir", "project_root", "resolve", "run_dir", "runs_dir", "store_dir"]
 
 
 def project_root() -> Path:
@@ -61,3 +61,14 @@ def data_dir(name: str) -> Path:
         f"no data folder for {name!r}. Looked in:\n  {looked}\n"
         f"Put the data set in one of these, or set SKINSYN_DATA to the folder that holds {name}/ (README, section Data)."
     )
+
+
+def model_dir(name: str) -> Path | None:
+    """The folder of a model that the user brings, by name, e.g. `taesd`; None where there is none (it may be a hub id).
+
+    Looked for in `$SKINSYN_MODELS/<name>`, `<project>/models/<name>`, `<project>/../shared/models/<name>`, then as a path.
+    """
+    places = [project_root() / "models" / name, project_root().parent / "shared" / "models" / name, resolve(name)]
+    if os.environ.get("SKINSYN_MODELS"):
+        places.insert(0, Path(os.environ["SKINSYN_MODELS"]).expanduser() / name)
+    return next((place.resolve() for place in places if place.is_dir()), None)

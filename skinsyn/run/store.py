@@ -45,9 +45,7 @@ def manifest(kind: str, key: str) -> dict:
     """The manifest of a kept unit. Raises FileNotFoundError where it has not been made."""
     file = unit_dir(kind, key) / "manifest.json"
     if not file.exists():
-        raise FileNotFoundError(
-            f"the unit {kind}/{key} is not in the store {paths.store_dir()}; run what makes it first"
-        )
+        raise FileNotFoundError(f"the unit {kind}/{key} is not in the store {paths.store_dir()}; run what makes it first")
     return json.loads(file.read_text())
 
 
