@@ -118,9 +118,10 @@ class OneSided(NamedTuple):
 
 
 def tost(gain: Gain, margin: float, alpha: float = 0.05) -> OneSided:
-    """Equivalence within ±margin by two one-sided tests with the gain's own SE and df; bounds are the 1 - 2·alpha interval.
+    """Equivalence within ±margin by two one-sided tests with the gain's own SE and df (Schuirmann 1987).
 
-    Verdict "equivalent" | "not shown" | "not estimable": nothing is claimed where all differences are zero.
+    low and high are the 1 - 2·alpha interval. Verdict "equivalent" | "not shown" | "not estimable"; nothing is claimed
+    where all differences are zero.
     """
     _check_margin(margin)
     if not gain.estimable:

@@ -18,7 +18,7 @@ _ZERO = 1e-24  # a variance of proportions this small is rounding, not variance
 
 
 class Gain(NamedTuple):
-    """One tested difference, as proportions. Where a flag says 'not estimable', se, df, statistic, p, low, high are NaN."""
+    """One tested difference, as proportions; where a flag says 'not estimable', the fields from se to high are NaN."""
 
     estimate: float
     se: float

@@ -1,0 +1,292 @@
+"""From the predictions table to tested hypotheses: gains, differences of gains, and the families declared in params.
+
+A family is declared before looking, in YAML:
+
+    families:
+      F0 claims:
+        correction: holm              # holm | bonferroni | fdr_bh | fdr_by
+        simultaneous: false           # true adds Bonferroni-t intervals
+        control: {task: condition, n: 8, ratio: 0, transforms: true}       # every hypothesis's default
+        treatment: {task: condition, n: 8, ratio: 10, method: in-then-outpaint, generator: fine-tuned, transforms: true}
+        average: macro                # macro: every class counts the same | micro: every cluster counts the same
+        hypotheses:
+          - {id: primary, kind: gain}
+          - {id: fewer images gain more, kind: difference, minus: {treatment: {n: 64}, control: {n: 64}}}
+          - {id: no more above 10, kind: non-superiority, margin: 0.03, treatment: {ratio: 75}, control: {ratio: 10, …}}
+          - {id: gain, kind: gain, each: {fst_group: [I-II, III-IV, V-VI]}}    # or `all`: one for each value
+          - {id: darkest minus lightest, kind: difference, where: {fst_group: V-VI}, minus: {where: {fst_group: I-II}}}
+
+`treatment` and `control` each name one arm by its settings, `where` the images (fst_group, condition, source …). A
+hypothesis adds to its family's defaults key by key, and `minus` to its hypothesis's; `method: null` in a filter matches
+an empty cell. kind: gain | difference | non-superiority | equivalence (the last two need `margin`, a proportion).
+`min_images` (a family's or a hypothesis's) leaves smaller cells untested. An arm that was not run is a row with the
+verdict `not run`; nothing is dropped.
+"""
+
+import difflib
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from . import families as _families
+from .mrmc import NOT_ESTIMABLE, Gain, gain_from_groups
+from .predictions import Block, blocks, check_predictions, find_arm, select
+
+__all__ = ["by_dose", "check_predictions", "difference_of_gains", "gain", "select", "test_families"]
+
+KINDS = ("gain", "difference", "non-superiority", "equivalence")
+_KEYS = ("id", "kind", "treatment", "control", "where", "minus", "average", "margin", "each", "min_images", "count")
+_FAMILY_KEYS = ("correction", "simultaneous", "hypotheses", *(k for k in _KEYS if k != "id"))
+
+
+def gain(
+    predictions: pd.DataFrame | Mapping[str, Block],
+    treatment: Mapping,
+    control: Mapping,
+    average: str = "macro",
+    where: Mapping | None = None,
+    level: float = 0.95,
+    count: str = "clusters",
+) -> Gain:
+    """Gain in accuracy [proportion] of one arm over another, runs and clusters random.
+
+    predictions: the table, or its `predictions.blocks` (checked once, for many gains).
+    treatment, control: settings that name one arm each, of the same task. where: images, e.g. {"fst_group": "V-VI"}.
+    average: "macro" (classes of y_true count the same) | "micro" (one group). count: see `mrmc.gain_from_images`.
+    Raises KeyError where an arm was not run, ValueError where a filter names several arms or no image.
+    """
+    hypothesis = {"treatment": treatment, "control": control, "where": where or {}, "average": average, "count": count}
+    return _estimate(_as_blocks(predictions), [(1.0, hypothesis)], level)[0]
+
+
+def difference_of_gains(
+    predictions: pd.DataFrame | Mapping[str, Block],
+    first: Mapping,
+    second: Mapping,
+    average: str = "macro",
+    level: float = 0.95,
+    count: str = "clusters",
+) -> Gain:
+    """Gain of `first` minus gain of `second`, each {"treatment":, "control":, "where":}; runs stay paired throughout.
+
+    A macro average is taken over the classes that both sides hold, so that like is compared with like.
+    """
+    sides = [{"where": {}, "average": average, "count": count, **side} for side in (first, second)]
+    return _estimate(_as_blocks(predictions), [(1.0, sides[0]), (-1.0, sides[1])], level)[0]
+
+
+def test_families(
+    predictions: pd.DataFrame | Mapping[str, Block], families: Mapping, level: float = 0.95
+) -> pd.DataFrame:
+    """Every declared hypothesis as one row: estimate and interval in points, raw and adjusted p, what it rests on.
+
+    families: as in this file's first lines. Columns: family, id, kind, average, estimate, low, high, se, df, statistic,
+    p, p_adjusted, p_by, correction, low_simultaneous, high_simultaneous, upper_bound, margin, images, clusters, runs,
+    verdict, flags. p of non-superiority is one-sided, and upper_bound is its one-sided bound; an empty cell always has
+    its reason in `verdict` or `flags`. Raises ValueError on an unknown or missing key, with the nearest known one.
+    """
+    prepared, alpha, tables = _as_blocks(predictions), 1 - level, []
+    for name, family in families.items():
+        _check_keys(family, _FAMILY_KEYS, f"family {name!r}")
+        for key in ("correction", "hypotheses"):
+            if key not in family:
+                raise ValueError(f"family {name!r} lacks {key!r}")
+        rows = [
+            _row(prepared, name, hypothesis, level)
+            for declared in family["hypotheses"]
+            for hypothesis in _expand(prepared, _inherit(name, family, declared))
+        ]
+        table = pd.DataFrame(rows)
+        bounds = ("estimate", "se", "df") if family.get("simultaneous") else None
+        table = _families.run_family(table, family["correction"], low_df=bounds, level=level)
+        table["verdict"] = [_verdict(row, alpha) for _, row in table.iterrows()]
+        tables.append(table)
+    order = "family id kind average estimate low high se df statistic p p_adjusted p_by correction low_simultaneous"
+    order += " high_simultaneous upper_bound margin images clusters runs verdict flags"
+    return pd.concat(tables, ignore_index=True)[order.split()]
+
+
+test_families.__test__ = False  # the name is not a pytest test
+
+
+def by_dose(
+    predictions: pd.DataFrame | Mapping[str, Block],
+    series: Mapping,
+    control: Mapping,
+    average: str = "macro",
+    where: Mapping | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Accuracy of one series of arms at each ratio: (doses, correct (runs, cells, doses), stratum of each cell).
+
+    series: settings of the arms but for their ratio; control: the arm of ratio 0. A cell is one cluster within a class
+    (macro) or one cluster (micro). Raises KeyError where the control or all arms above 0 were not run.
+    """
+    block = _block(_as_blocks(predictions), control)
+    arms = {0.0: _arm(block, control)}
+    for ratio in sorted(float(r) for r in select(block.arms, **series)["ratio"].unique() if float(r) > 0):
+        arms[ratio] = _arm(block, {**series, "ratio": ratio})
+    if len(arms) == 1:
+        raise KeyError(f"no arm with a ratio above 0 and {dict(series)} was run")
+    images = select(block.images, **(where or {}))
+    if images.empty:
+        raise ValueError(f"no test image with {where}")
+    strata = images["y_true"].astype(str) if average == "macro" else pd.Series("all", index=images.index)
+    cells = pd.MultiIndex.from_arrays([strata, images["cluster_id"].astype(str)])
+    codes, names = pd.factorize(cells, sort=True)
+    sums = np.zeros((len(names), len(block.runs), len(arms)))
+    np.add.at(sums, codes, block.correct[list(arms.values())][:, :, images.index].transpose(2, 1, 0))
+    means = sums / np.bincount(codes)[:, None, None]
+    return np.array(list(arms)), means.transpose(1, 0, 2), np.asarray(names.get_level_values(0))
+
+
+def _as_blocks(predictions) -> Mapping[str, Block]:
+    return blocks(predictions) if isinstance(predictions, pd.DataFrame) else predictions
+
+
+def _block(prepared: Mapping[str, Block], where: Mapping) -> Block:
+    if "task" not in where and len(prepared) > 1:
+        raise ValueError(f"{dict(where)} names no task; the predictions hold {sorted(prepared)}")
+    task = where.get("task", next(iter(prepared)))
+    if task not in prepared:
+        raise KeyError(f"task {task!r} was not run; the predictions hold {sorted(prepared)}")
+    return prepared[task]
+
+
+def _arm(block: Block, where: Mapping) -> int:
+    found = find_arm(block, where)
+    if found is None:
+        raise KeyError(f"no arm with {dict(where)}")
+    return found
+
+
+def _estimate(prepared, terms: list[tuple[float, Mapping]], level: float) -> tuple[Gain, int, list[str]]:
+    """(Gain, distinct images, remarks) of a signed sum of gains."""
+    parts = []
+    for sign, term in terms:
+        block = _block(prepared, term["treatment"])
+        if _block(prepared, term["control"]) is not block:
+            raise ValueError(f"treatment and control differ in their task: {term['treatment']} and {term['control']}")
+        values = block.correct[_arm(block, term["treatment"])] - block.correct[_arm(block, term["control"])]
+        images = select(block.images, **term["where"])
+        if images.empty:
+            raise ValueError(f"no test image with {dict(term['where'])}")
+        parts.append((sign, block, values, images))
+    average = terms[0][1]["average"]
+    if average not in ("macro", "micro"):
+        raise ValueError(f"average must be 'macro' or 'micro', not {average!r}")
+    remarks, groups = [], [None]
+    if average == "macro":
+        groups = sorted(set.intersection(*(set(images["y_true"]) for *_, images in parts)), key=str)
+        absent = sorted(set().union(*(block.classes for _, block, *_ in parts)) - set(groups))
+        if not groups:
+            raise ValueError("no class has images on both sides of the difference")
+        if absent and not any({"y_true", "condition"} & set(term["where"]) for _, term in terms):
+            remarks.append(f"macro average without {', '.join(absent)}: no test image")
+    values, clusters, weights, used, lonely = [], [], [], set(), set()
+    for sign, _, difference, images in parts:
+        for name in groups:
+            members = images if name is None else images[images["y_true"] == name]
+            values.append(difference[:, members.index])
+            clusters.append(members["cluster_id"].to_numpy())
+            weights.append(sign / len(groups))
+            used |= set(members["image_id"])
+            if members["cluster_id"].nunique() == 1 and name is not None:
+                lonely.add(str(name))
+    if lonely and len(groups) > 1:
+        remarks.append(f"one cluster only in {', '.join(sorted(lonely))}")
+    return gain_from_groups(values, clusters, weights, level, terms[0][1]["count"]), len(used), remarks
+
+
+def _inherit(name: str, family: Mapping, declared: Mapping) -> dict:
+    """A hypothesis with its family's defaults filled in."""
+    if "id" not in declared:
+        raise ValueError(f"a hypothesis of family {name!r} lacks its id: {dict(declared)}")
+    _check_keys(declared, _KEYS, f"hypothesis {declared['id']!r}")
+    whole = {"kind": "gain", "average": "macro", "count": "clusters", "min_images": 0, "where": {}}
+    whole |= {k: v for k, v in family.items() if k in _KEYS} | dict(declared)
+    for key in ("treatment", "control", "where"):
+        whole[key] = {**family.get(key, {}), **declared.get(key, {})}
+        if key != "where" and not whole[key]:
+            raise ValueError(f"hypothesis {declared['id']!r} of family {name!r} names no {key}")
+    if whole["kind"] not in KINDS:
+        raise ValueError(f"hypothesis {declared['id']!r}: kind {whole['kind']!r} is none of {', '.join(KINDS)}")
+    if whole["kind"] == "difference" and "minus" not in whole:
+        raise ValueError(f"hypothesis {declared['id']!r}: a difference needs `minus`")
+    if whole["kind"] in ("non-superiority", "equivalence") and "margin" not in whole:
+        raise ValueError(f"hypothesis {declared['id']!r}: {whole['kind']} needs a margin")
+    return whole
+
+
+def _expand(prepared: Mapping[str, Block], hypothesis: dict) -> list[dict]:
+    """One hypothesis for each value (or combination of values) that `each` names."""
+    made = [hypothesis]
+    for column, wanted in (hypothesis.get("each") or {}).items():
+        if wanted == "all":
+            task = hypothesis["treatment"].get("task", next(iter(prepared)))
+            wanted = [None] if task not in prepared else sorted(set(prepared[task].images[column]) - {"unknown"})
+        made = [
+            h | {"id": f"{h['id']}, {v}", "where": {**h["where"], column: v}} if v is not None else h
+            for h in made
+            for v in wanted
+        ]
+    return made
+
+
+def _row(prepared: Mapping[str, Block], family: str, hypothesis: dict, level: float) -> dict:
+    row = {"family": family, **{k: hypothesis.get(k) for k in ("id", "kind", "average")}}
+    row |= {"margin": 100 * float(hypothesis.get("margin", np.nan)), "upper_bound": np.nan, "verdict": "", "flags": ""}
+    row |= dict.fromkeys(("estimate", "low", "high", "se", "df", "statistic", "p"), np.nan) | dict.fromkeys(
+        ("images", "clusters", "runs"), 0
+    )
+    terms = [(1.0, hypothesis)]
+    if hypothesis.get("minus") is not None:
+        _check_keys(hypothesis["minus"], ("treatment", "control", "where"), f"`minus` of {hypothesis['id']!r}")
+        terms.append((-1.0, hypothesis | {k: {**hypothesis[k], **v} for k, v in hypothesis["minus"].items()}))
+    try:
+        result, images, remarks = _estimate(prepared, terms, level)
+    except KeyError as missing:
+        return row | {"verdict": "not run", "flags": missing.args[0]}
+    except ValueError as empty:
+        if not str(empty).startswith(("no test image", "no class has")):
+            raise
+        return row | {"verdict": NOT_ESTIMABLE, "flags": f"{NOT_ESTIMABLE}: {empty}"}
+    flags = [*result.flags, *remarks]
+    if images < hypothesis["min_images"]:
+        flags.insert(0, f"{NOT_ESTIMABLE}: {images} images, fewer than the {hypothesis['min_images']} asked for")
+        result = result._replace(**dict.fromkeys(("se", "df", "statistic", "p", "low", "high"), np.nan))
+    for key in ("estimate", "se", "low", "high"):
+        row[key] = 100 * getattr(result, key)
+    row |= {"df": result.df, "statistic": result.statistic, "p": result.p, "images": images}
+    row |= {"clusters": result.clusters, "runs": result.runs, "flags": "; ".join(flags)}
+    if hypothesis["kind"] in ("non-superiority", "equivalence"):
+        test = _families.non_superiority if hypothesis["kind"] == "non-superiority" else _families.tost
+        outcome = test(result, hypothesis["margin"], 1 - level)
+        row |= {"p": outcome.p, "upper_bound": 100 * outcome.high}
+    return row
+
+
+def _verdict(row: pd.Series, alpha: float) -> str:
+    """What the adjusted p says, in words."""
+    if row["verdict"]:
+        return row["verdict"]
+    if not np.isfinite(row["p"]):
+        return NOT_ESTIMABLE
+    rejected = row["p_adjusted"] <= alpha
+    if row["kind"] == "non-superiority":
+        return "no gain above the margin" if rejected else "not shown"
+    if row["kind"] == "equivalence":
+        return "equivalent" if rejected else "not shown"
+    if not rejected:
+        return "no difference shown"
+    up, down = ("gain", "loss") if row["kind"] == "gain" else ("larger", "smaller")
+    return up if row["estimate"] > 0 else down
+
+
+def _check_keys(given: Mapping, known: tuple, what: str) -> None:
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            raise ValueError(
+                f"{what}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {known}")
+            )

@@ -1,0 +1,140 @@
+"""Who gains and who loses: metrics by skin type with intervals, worst group, gaps and what a gap of chance looks like."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import brier_score_loss, roc_auc_score
+from statsmodels.stats.contingency_tables import StratifiedTable
+
+from .dose_response import stratum_shares, two_way_means
+
+
+def by_group(
+    correct: np.ndarray,
+    group_ids: Sequence,
+    cluster_ids: Sequence,
+    class_ids: Sequence | None = None,
+    draws: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Accuracy by group with a two-way bootstrap interval (runs and clusters resampled together, within group × class).
+
+    correct: (runs, images) of 0/1; one group and one cluster id per image. class_ids: the mean is then over classes.
+    A cluster counts once within group and class. Columns: group, accuracy, low, high (proportions), images, clusters,
+    runs, worst (True for the lowest accuracy), flags. One run or one cluster: no interval, and the flag says why.
+    """
+    correct = _check_correct(correct)
+    frame = pd.DataFrame({"group": group_ids, "cluster": np.asarray(cluster_ids).astype(str)})
+    frame["stratum"] = "all" if class_ids is None else np.asarray(class_ids).astype(str)
+    if len(frame) != correct.shape[1]:
+        raise ValueError(f"{correct.shape[1]} images need as many group and cluster ids, got {len(frame)}")
+    rng, rows = np.random.default_rng(seed), []
+    for group, members in frame.groupby("group", sort=True):
+        cells, names = pd.factorize(pd.MultiIndex.from_frame(members[["stratum", "cluster"]]), sort=True)
+        sums = np.zeros((len(names), correct.shape[0]))
+        np.add.at(sums, cells, correct[:, members.index].T)
+        means, strata = (sums / np.bincount(cells)[:, None]).T, np.asarray(names.get_level_values(0))
+        row = {"group": group, "accuracy": float(means.mean(0) @ stratum_shares(strata)), "low": np.nan, "high": np.nan}
+        row |= {"images": len(members), "clusters": members["cluster"].nunique(), "runs": correct.shape[0], "flags": ""}
+        if row["runs"] == 1 or row["clusters"] == 1:
+            row["flags"] = f"not estimable: one {'run' if row['runs'] == 1 else 'cluster'} only"
+        else:
+            resampled = two_way_means(means[:, :, None], strata, draws, rng)[:, 0]
+            row["low"], row["high"] = map(float, np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2]))
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    table["worst"] = table["accuracy"] == table["accuracy"].min()
+    return table[["group", "accuracy", "low", "high", "images", "clusters", "runs", "worst", "flags"]]
+
+
+def gap_null(
+    correct: np.ndarray, group_ids: Sequence, within: Sequence, draws: int = 2000, seed: int = 0
+) -> dict[str, float]:
+    """Largest minus smallest group accuracy, beside the gaps that chance makes.
+
+    A max-min gap is biased upward; its null permutes skin type among the images of one condition (`within`). Given these
+    runs and images. Returns gap, null_mean, null_high (95th percentile), p = (1 + b)/(draws + 1), as proportions.
+    Raises ValueError for fewer than two groups.
+    """
+    right = _check_correct(correct).mean(0)
+    groups, index = np.unique(np.asarray(group_ids).astype(str), return_inverse=True)
+    if len(groups) < 2:
+        raise ValueError(f"a gap needs two groups, got {groups.tolist()}")
+    rng, sizes = np.random.default_rng(seed), np.bincount(index)
+
+    def gap(labels: np.ndarray) -> float:
+        means = np.bincount(labels, right, minlength=len(groups)) / sizes
+        return float(np.ptp(means))
+
+    strata = [np.flatnonzero(np.asarray(within) == name) for name in pd.unique(np.asarray(within))]
+    null = np.empty(draws)
+    for draw in range(draws):
+        labels = index.copy()
+        for members in strata:
+            labels[members] = rng.permutation(index[members])
+        null[draw] = gap(labels)
+    observed = gap(index)
+    p = (1 + int((null >= observed - 1e-12).sum())) / (draws + 1)
+    return {"gap": observed, "null_mean": float(null.mean()), "null_high": float(np.quantile(null, 0.95)), "p": p}
+
+
+def binary_metrics(
+    y_true: Sequence[int], score: Sequence[float], threshold: float = 0.5, bins: int = 10
+) -> dict[str, float]:
+    """TPR, FPR, AUROC, Brier score and equal-mass calibration error of one group; NaN where a class is absent.
+
+    y_true: 1 is positive (malignant). score: its probability. threshold: chosen on validation images, never here.
+    """
+    y, score = np.asarray(y_true, int), np.asarray(score, float)
+    if y.shape != score.shape or y.ndim != 1 or len(y) == 0:
+        raise ValueError(f"y_true and score must be lists of one length, got shapes {y.shape} and {score.shape}")
+    if np.isnan(score).any() or (score < 0).any() or (score > 1).any() or not np.isin(y, (0, 1)).all():
+        raise ValueError("scores must be probabilities without NaN, and y_true 0 or 1")
+    called, both = score >= threshold, 0 < y.sum() < len(y)
+    return {
+        "tpr": float(called[y == 1].mean()) if y.any() else float("nan"),
+        "fpr": float(called[y == 0].mean()) if (y == 0).any() else float("nan"),
+        "auroc": float(roc_auc_score(y, score)) if both else float("nan"),
+        "brier": float(brier_score_loss(y, score, pos_label=1)),
+        "ece": calibration_error(y, score, bins),
+    }
+
+
+def calibration_error(y_true: np.ndarray, score: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error with bins of equal mass: share-weighted |mean score - share positive|."""
+    order = np.argsort(score, kind="stable")
+    parts = [part for part in np.array_split(order, min(bins, len(order))) if len(part)]
+    return float(sum(len(p) * abs(score[p].mean() - y_true[p].mean()) for p in parts) / len(order))
+
+
+def equalised_odds_difference(metrics: pd.DataFrame) -> float:
+    """Largest difference between groups in TPR or in FPR; groups without a rate are left out, NaN where < 2 remain."""
+    spans = [np.ptp(rates) for rates in (metrics["tpr"].dropna(), metrics["fpr"].dropna()) if len(rates) > 1]
+    return float(max(spans)) if spans else float("nan")
+
+
+def cmh(tables: Sequence[np.ndarray]) -> dict[str, float]:
+    """Cochran-Mantel-Haenszel test of 2 x 2 tables, one a stratum, with continuity correction, by statsmodels.
+
+    Returns odds_ratio (pooled), statistic, p, and Breslow-Day's p of equal odds ratios (Tarone's correction).
+    """
+    stack = np.asarray(tables, float)
+    if stack.ndim != 3 or stack.shape[1:] != (2, 2) or (stack < 0).any():
+        raise ValueError(f"expected (strata, 2, 2) counts >= 0, got shape {stack.shape}")
+    fitted = StratifiedTable(stack.transpose(1, 2, 0))
+    test, equal = fitted.test_null_odds(correction=True), fitted.test_equal_odds(adjust=True)
+    return {
+        "odds_ratio": float(fitted.oddsratio_pooled),
+        "statistic": float(test.statistic),
+        "p": float(test.pvalue),
+        "breslow_day_p": float(equal.pvalue),
+    }
+
+
+def _check_correct(correct: np.ndarray) -> np.ndarray:
+    correct = np.asarray(correct, float)
+    if correct.ndim != 2 or 0 in correct.shape or not np.isin(correct, (0, 1)).all():
+        raise ValueError(f"correct must be (runs, images) of 0 and 1 without NaN, got shape {correct.shape}")
+    return correct
