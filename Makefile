@@ -1,0 +1,54 @@
+# Thin: the work is in `python -m skinsyn`. `make` alone prints help.
+PROFILE ?= demo
+P ?=
+PYTHON ?= python3
+VENV ?= .venv
+PY := $(VENV)/bin/python
+# Set-up is fresh while the files that decide it have the same content, whatever their dates.
+READY := $(VENV)/.ready-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
+FREE_GB ?= 8
+
+.PHONY: help setup paper figures status params test test-slow lab bench plan lint base-model clean
+help: ## Print this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  PROFILE=demo|smoke|pad_ufes_20|fitzpatrick17k|ddi chooses params/PROFILE; P='key=value …' changes parameters."
+
+setup: $(READY) ## Make .venv from requirements.txt (a prerequisite of all that follows)
+
+$(READY): | requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null || { \
+	  echo "set-up: $(PYTHON) is missing or not of version 3.11, 3.12 or 3.13. Install one, then: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@free=$$(df -Pk . | awk 'NR == 2 {print int($$4 / 1048576)}'); [ "$$free" -ge $(FREE_GB) ] || { \
+	  echo "set-up: $$free GB are free here and the environment needs up to $(FREE_GB). Make room, then make again (FREE_GB=$$free tries all the same)."; exit 1; }
+	@echo "set-up: installing into $(VENV) (about 3 minutes; once)"
+	@$(PYTHON) -m venv $(VENV) || { echo "set-up: no virtual environment could be made; on Debian: apt install python3-venv"; exit 1; }
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt || { \
+	  echo "set-up: a download failed (message above). What came is kept; make again and it goes on."; exit 1; }
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e . || { echo "set-up: installing skinsyn itself failed (message above)"; exit 1; }
+	@rm -f $(VENV)/.ready-*; touch $@
+
+run = $(PY) -m skinsyn $(1) --profile $(PROFILE) $(foreach p,$(P),-p '$(p)')
+
+paper: setup ## The whole study, from data to the typeset paper; goes on where it was
+	@$(call run,run)
+figures: setup ## Draw every figure again from kept units, and list what makes which
+	@$(call run,figures)
+status: setup ## For each notebook: fresh, or why it is stale
+	@$(call run,status)
+params: setup ## Every parameter of PROFILE, with its type and meaning
+	@$(call run,params)
+test: setup ## The tests, in minutes
+	@$(PY) -m pytest
+test-slow: setup ## Kills, simulations, whole profiles
+	@$(PY) -m pytest -m slow
+lab: setup ## JupyterLab on notebooks/
+	@$(VENV)/bin/jupyter lab --notebook-dir=notebooks
+lint: setup ## ruff, notebooks too
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+base-model: setup ## Make the tiny base model's weights again and say how close they came
+	@$(PY) -m skinsyn base-model
+bench plan: setup
+	@echo "make $@: not part of this version"; exit 1
+clean: ## Say what may be deleted; deletes nothing but caches
+	@rm -rf .pytest_cache .ruff_cache .hypothesis; find . -name __pycache__ -not -path './$(VENV)/*' -exec rm -rf {} +
+	@du -sh runs $(VENV) 2>/dev/null || true; echo "runs/ holds results and kept units, $(VENV) the environment: delete them yourself if you mean to."

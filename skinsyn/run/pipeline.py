@@ -1,0 +1,209 @@
+"""The line of notebooks: which are stale and why, and running them headlessly, in order, each kept with its outputs."""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+import papermill
+
+from . import files, params, paths, sources
+
+__all__ = ["NotebookFailed", "choose", "figures", "run", "stale", "status"]
+
+
+class NotebookFailed(RuntimeError):
+    """A notebook stopped with an error; the message shows the cell, the error and where the executed copy lies."""
+
+
+def _pins() -> dict[str, str]:
+    """Installed versions of all that requirements.txt names, and of Python."""
+    lines = (paths.project_root() / "requirements.txt").read_text().splitlines()
+    names = [match[0] for line in lines if (match := re.match(r"[A-Za-z0-9_.-]+", line))]
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _stamp_file(profile: str, stem: str) -> Path:
+    return paths.run_dir(profile) / "stamps" / f"{stem}.json"
+
+
+def _relative(path: str) -> str:
+    """A path as it stands in a stamp: below the project's root where it can be, so that a moved checkout stays fresh."""
+    root = str(paths.project_root()) + "/"
+    return path.removeprefix(root)
+
+
+def _digest(path: str) -> str | None:
+    there = paths.resolve(path)
+    if not there.exists():
+        return None
+    return files.digest_tree(there) if there.is_dir() else files.digest_file(there)
+
+
+def _needs(notebook: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """All that decides what the notebook makes, but for the data that it reads."""
+    return {
+        "code": sources.code_digest(notebook),
+        "parameters": values,
+        "modules": sources.module_digests(notebook),
+        "pins": _pins(),
+    }
+
+
+def _first_difference(what: str, old: dict, new: dict) -> str:
+    names = sorted(name for name in {*old, *new} if old.get(name, _first_difference) != new.get(name, _first_difference))
+    if what == "parameters":
+        return "; ".join(f"{n} changed from {old.get(n, 'nothing')!r} to {new.get(n, 'nothing')!r}" for n in names[:3])
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{what} changed: {', '.join(names[:3])}{more}"
+
+
+def stale(profile: str, notebook: Path, values: dict[str, Any]) -> str:
+    """Why the notebook must run, '' where it need not: its code, parameters, modules, pins, inputs or outputs changed."""
+    file = _stamp_file(profile, notebook.stem)
+    try:
+        stamp = json.loads(file.read_text())
+        needs = _needs(notebook, values)
+        if stamp["code"] != needs["code"]:
+            return "a code cell changed"
+        for what in ("parameters", "modules", "pins"):
+            if stamp[what] != needs[what]:
+                return _first_difference(what, stamp[what], needs[what])
+        for what, verb in (("reads", "an input"), ("writes", "an output")):
+            for path, digest in stamp[what].items():
+                now = _digest(path)
+                if now != digest:
+                    return f"{verb} {'is missing' if now is None else 'changed'}: {path}"
+    except FileNotFoundError:
+        return "it has not run to its end"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"its stamp is damaged: {file}"
+    return ""
+
+
+def status(profile: str, changed: dict[str, Any] | None = None) -> list[tuple[str, str]]:
+    """(notebook, why it is stale or '') for each notebook, in order. Raises params.ParameterError."""
+    every = params.of_profile(profile, changed)
+    return [(stem, stale(profile, _notebook(stem), values)) for stem, values in every.items()]
+
+
+def _notebook(stem: str) -> Path:
+    return paths.project_root() / "notebooks" / f"{stem}.ipynb"
+
+
+def choose(stems: list[str], only: list[str]) -> list[str]:
+    """The notebooks that `only` names by number or stem; all where it names none. Raises params.ParameterError."""
+    for name in only:
+        if not any(stem.startswith(name) for stem in stems):
+            raise params.ParameterError(f"--only {name}: no such notebook; there are {', '.join(stems)}")
+    return [stem for stem in stems if not only or any(stem.startswith(name) for name in only)]
+
+
+@contextlib.contextmanager
+def _alone(profile: str) -> Iterator[None]:
+    """Let one process at a time run a profile: two would write the same tables. A killed one leaves no lock behind."""
+    folder = paths.run_dir(profile)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        with lock.acquire(timeout=5):
+            yield
+    except filelock.Timeout as error:
+        raise NotebookFailed(f"another process is running the profile {profile!r}; wait for it or stop it") from error
+
+
+def _execute(profile: str, notebook: Path, values: dict[str, Any]) -> None:
+    """Run one notebook in a fresh kernel from the project's root; the executed copy is kept, also where it fails."""
+    copy = paths.run_dir(profile) / "notebooks" / notebook.name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            str(notebook), str(copy), values, kernel_name="python3", cwd=str(paths.project_root()), progress_bar=False,
+            stdout_file=sys.stdout, stderr_file=sys.stderr,
+        )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        where = "\n".join("    " + line for line in error.source.splitlines())
+        message = f"{notebook.name} stopped in cell {error.exec_count}:\n{where}\n{error.ename}: {error.evalue}\n"
+        raise NotebookFailed(f"{message}The executed copy, with the whole traceback: {copy}") from None
+
+
+@contextlib.contextmanager
+def _headless(log: Path) -> Iterator[None]:
+    """The kernel's environment: where to note what it reads and writes, and that nobody watches a progress bar."""
+    kept = dict(os.environ)
+    os.environ.update(SKINSYN_ACCESS_LOG=str(log), SKINSYN_HEADLESS="1", PYDEVD_DISABLE_FILE_VALIDATION="1")
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)
+
+
+def _accessed(log: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Digests of what the log says was read (and not also written) and written, by path."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    wrote = {_relative(path) for verb, path in lines if verb == "write"}
+    read = {_relative(path) for verb, path in lines if verb == "read"} - wrote
+    return {p: _digest(p) for p in sorted(read)}, {p: _digest(p) for p in sorted(wrote)}
+
+
+def _run_one(profile: str, notebook: Path, values: dict[str, Any]) -> None:
+    file = _stamp_file(profile, notebook.stem)
+    file.unlink(missing_ok=True)
+    needs = _needs(notebook, values)
+    log = file.with_suffix(".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+    with _headless(log):
+        _execute(profile, notebook, values)
+    reads, writes = _accessed(log)
+    log.unlink(missing_ok=True)
+    files.write_json(file, {**needs, "reads": reads, "writes": writes})
+
+
+def run(
+    profile: str, only: list[str] | None = None, changed: dict[str, Any] | None = None, force: bool = False
+) -> dict[str, float]:
+    """Run the stale notebooks of a profile in order; returns notebook → seconds for those that ran.
+
+    Raises params.ParameterError before any kernel starts, NotebookFailed where one fails (later ones do not run).
+    """
+    every = params.of_profile(profile, changed)
+    seconds: dict[str, float] = {}
+    with _alone(profile):
+        for stem in choose(list(every), only or []):
+            notebook = _notebook(stem)
+            reason = "asked for" if force else stale(profile, notebook, every[stem])
+            if not reason:
+                print(f"{stem}: fresh", flush=True)
+                continue
+            print(f"{stem}: running, since {reason}", flush=True)
+            begun = time.monotonic()
+            _run_one(profile, notebook, every[stem])
+            seconds[stem] = time.monotonic() - begun
+            print(f"{stem}: done in {seconds[stem]:.0f} s", flush=True)
+    return seconds
+
+
+def figures(profile: str) -> list[tuple[str, str]]:
+    """(file, notebook that made it or '') for every file that lies in the figures folder of a run, from the stamps."""
+    made = {}
+    for file in sorted((paths.run_dir(profile) / "stamps").glob("*.json")):
+        for path in json.loads(file.read_text())["writes"]:
+            made[paths.resolve(path)] = file.stem
+    folder = paths.figures_dir(profile)
+    return [(str(p.relative_to(folder)), made.get(p, "")) for p in sorted(folder.rglob("*")) if p.is_file()]

@@ -1,0 +1,69 @@
+"""What code a notebook depends on: its own code cells and the skinsyn modules that it imports, followed in the package."""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import nbformat
+
+from . import paths
+
+__all__ = ["code_digest", "module_digests"]
+
+
+def _code_cells(notebook: Path) -> list[str]:
+    nodes = nbformat.read(notebook, as_version=4).cells
+    return [n.source for n in nodes if n.cell_type == "code" and "parameters" not in n.metadata.get("tags", [])]
+
+
+def code_digest(notebook: Path) -> str:
+    """SHA-256 of the notebook's code cells but for the parameters cell: editing prose changes nothing."""
+    return hashlib.sha256("\0".join(_code_cells(notebook)).encode()).hexdigest()
+
+
+def _file_of(module: str) -> Path | None:
+    base = paths.project_root() / module.replace(".", "/")
+    return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.exists()), None)
+
+
+def _imported(source: str, package: str) -> set[str]:
+    """Names of skinsyn modules that the source imports anywhere, also inside functions; relative ones from `package`."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.split(".")[0] == "skinsyn" and _file_of(name)}
+
+
+@cache
+def _parsed(file: Path, stamp: tuple[int, int]) -> tuple[str, frozenset[str]]:
+    """Digest of a module without its comments, and what it imports; `stamp` (time, size) keeps the cache honest."""
+    source = file.read_text()
+    parts = file.relative_to(paths.project_root()).with_suffix("").parts
+    digest = hashlib.sha256(ast.dump(ast.parse(source)).encode()).hexdigest()
+    return digest, frozenset(_imported(source, ".".join(parts[:-1])))
+
+
+def _look(file: Path) -> tuple[str, frozenset[str]]:
+    return _parsed(file, (file.stat().st_mtime_ns, file.stat().st_size))
+
+
+def module_digests(notebook: Path) -> dict[str, str]:
+    """Module name → digest of its syntax tree, for every skinsyn module that the notebook reaches by imports."""
+    waiting = {name for cell in _code_cells(notebook) for name in _imported(_without_magics(cell), "")}
+    found: dict[str, str] = {}
+    while waiting:
+        name = waiting.pop()
+        found[name], imports = _look(_file_of(name))
+        waiting |= imports - set(found)
+    return found
+
+
+def _without_magics(cell: str) -> str:
+    """The cell without IPython's `%magic` and `!shell` lines, which are not Python."""
+    return "\n".join("pass" if line.startswith(("%", "!")) else line for line in cell.splitlines())
