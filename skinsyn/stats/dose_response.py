@@ -50,8 +50,8 @@ def fit_emax(x: Sequence[float], y: Sequence[float], e0: float | None = None) ->
     """Least squares of e0 + emax·x/(ed50 + x); e0 is free where None, else fixed.
 
     `estimates` and `se` hold emax, ed50 (unit of x) and, where free, e0. Raises ValueError where x and y do not fit
-    together or there are fewer distinct doses than parameters, RuntimeError where no curve fits. As many points as parameters: se is
-    NaN and df 0.
+    together or there are fewer distinct doses than parameters, RuntimeError where no curve fits. With as many points as
+    parameters, se is NaN and df 0.
     """
     x, y = _check_xy(x, y, 2 + (e0 is None))
 

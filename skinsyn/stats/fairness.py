@@ -1,4 +1,4 @@
-"""Who gains and who loses: metrics by skin type with intervals, worst group, gaps and what a gap of chance looks like."""
+"""Who gains and who loses: metrics by skin type with intervals, worst group, gaps beside the gaps of chance."""
 
 from collections.abc import Sequence
 
@@ -54,7 +54,7 @@ def gap_null(
 ) -> dict[str, float]:
     """Largest minus smallest group accuracy, beside the gaps that chance makes.
 
-    A max-min gap is biased upward; its null permutes skin type among the images of one condition (`within`). Given these
+    A max-min gap is biased upward; its null permutes skin type among the images of one condition (`within`), for these
     runs and images. Returns gap, null_mean, null_high (95th percentile), p = (1 + b)/(draws + 1), as proportions.
     Raises ValueError for fewer than two groups.
     """

@@ -13,6 +13,8 @@ from scipy import stats
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from .auc import delong, jackknife
+
 NOT_ESTIMABLE = "not estimable"
 _ZERO = 1e-24  # a variance of proportions this small is rounding, not variance
 
@@ -50,7 +52,9 @@ def mean_squares(table: np.ndarray) -> tuple[float, float, float]:
 
 
 def interval(estimate: float, se: float, df: float, level: float = 0.95) -> tuple[float, float]:
-    """Two-sided Student interval."""
+    """Two-sided Student interval; ValueError where level is not between 0 and 1."""
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
     half = stats.t.ppf(0.5 + level / 2, df) * se
     return float(estimate - half), float(estimate + half)
 
@@ -66,7 +70,6 @@ def paired_gain(differences: Sequence[np.ndarray], weights: Sequence[float] | No
     Raises ValueError where groups differ in their runs, hold NaN, or the weights do not fit.
     Source: STATISTICS "primary test"; Hillis 2007, eq. 14 (error term) and 19 (degrees of freedom).
     """
-    _check_level(level)
     tables, weights = _check_tables(differences, weights)
     runs, clusters = tables[0].shape[0], sum(table.shape[1] for table in tables)
     by_run = sum(weight * table.mean(1) for weight, table in zip(weights, tables, strict=True))
@@ -170,6 +173,31 @@ def influence(
     return tables, shares
 
 
+def obuchowski_rockette(
+    y_true: Sequence[int], scores: np.ndarray, level: float = 0.95, covariance: str = "delong"
+) -> Gain:
+    """Difference in AUROC, first treatment minus second, readers (runs) and cases (images) both random.
+
+    y_true: 1 or 0 per case. scores: (2 treatments, readers, cases). covariance: "delong" | "jackknife".
+    Source: Obuchowski and Rockette 1995, with the degrees of freedom of Hillis 2007.
+    """
+    scores = np.asarray(scores, float)
+    if scores.ndim != 3 or scores.shape[0] != 2:
+        raise ValueError(f"scores must be (2 treatments, readers, cases), got shape {scores.shape}")
+    _, readers, cases = scores.shape
+    estimate = {"delong": delong, "jackknife": jackknife}[covariance]
+    auc, covariances = estimate(y_true, scores.reshape(-1, cases))
+    gain = (auc[:readers] - auc[readers:]).mean()
+    if readers == 1 or (scores[0] == scores[1]).all():
+        reason = "one run only" if readers == 1 else "all differences are zero"
+        return _untested(float(gain), readers, cases, [reason])
+    blocks, other = covariances.reshape(2, readers, 2, readers), ~np.eye(readers, dtype=bool)
+    same = (blocks[0, :, 0][other].mean() + blocks[1, :, 1][other].mean()) / 2  # Cov2
+    cross = blocks[0, :, 1][other].mean()  # Cov3
+    spread = float(np.var(auc[:readers] - auc[readers:], ddof=1))  # 2 · MS(treatment × reader)
+    return _student(float(gain), spread, max(2 * readers * (same - cross), 0.0), readers, cases, level)
+
+
 def _cluster_means(values: np.ndarray, clusters: Sequence[Hashable], count: str, group: int) -> tuple:
     """(names, (runs, clusters) means, share of each cluster in the group's mean)."""
     if values.ndim != 2 or values.shape[1] == 0:
@@ -210,11 +238,6 @@ def _pseudo(cells: list[tuple], weights: list[float]) -> np.ndarray:
     for (_, means, share), weight in zip(cells, weights, strict=True):
         table += weight * (means @ share)[:, None]
     return table
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}")
 
 
 def _check_tables(differences, weights) -> tuple[list[np.ndarray], np.ndarray]:

@@ -109,10 +109,17 @@ def _classes(part: pd.DataFrame) -> list[str]:
     return [str(c)[2:] for c in part.columns if str(c).startswith("p_") and part[c].notna().any()]
 
 
+def _said(value) -> str:
+    """A cell's value as a reader writes it, not as numpy prints it."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
 def _place(rows: pd.DataFrame) -> str:
     """Where a bad row stands, in the reader's terms."""
     row = rows.iloc[0]
-    return ", ".join(f"{name} {row[name]!r}" for name in ("task", "arm", "run", "image_id") if name in rows.columns)
+    return ", ".join(
+        f"{name} {_said(row[name])}" for name in ("task", "arm", "run", "image_id") if name in rows.columns
+    )
 
 
 def _check_pairing(task: str, part: pd.DataFrame) -> None:
@@ -131,13 +138,13 @@ def _check_pairing(task: str, part: pd.DataFrame) -> None:
     arm, run = have.index[int(np.argmin(have.to_numpy()))]
     if have.min() == 0:
         raise ValueError(
-            f"unpaired arms: task {task!r}, arm {arm!r} lacks run {run!r} altogether "
-            f"({int((have == 0).sum())} such gaps); every arm needs the same runs {sorted(runs)}"
+            f"unpaired arms: task {task!r}, arm {arm!r} lacks run {_said(run)} altogether "
+            f"({int((have == 0).sum())} such gaps); every arm needs the same runs {sorted(runs.tolist())}"
         )
     seen = set(part.loc[(part["arm"] == arm) & (part["run"] == run), "image_id"])
     lost = sorted(set(images) - seen, key=str)
     raise ValueError(
-        f"unpaired arms: task {task!r}, arm {arm!r}, run {run!r} lacks {len(lost)} of {len(images)} test images, "
+        f"unpaired arms: task {task!r}, arm {arm!r}, run {_said(run)} lacks {len(lost)} of {len(images)} test images, "
         f"first {lost[0]!r}; every arm must be tested on the same images"
     )
 

@@ -1,0 +1,178 @@
+"""From predictions to hypotheses: the contract, gains against plain arithmetic, declared families."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from simulated import predictions
+
+from skinsyn.stats import contrasts, dose_response, mrmc
+from skinsyn.stats.predictions import blocks
+
+TABLE = predictions()
+BLOCKS = blocks(TABLE)  # checked once
+SYNTHETIC = {"task": "condition", "n": 8, "ratio": 10, "method": "in-then-outpaint", "transforms": True}
+CONTROL = {"task": "condition", "n": 8, "ratio": 0, "transforms": True}
+
+
+def family(*hypotheses, **settings):
+    return {
+        "F": {"correction": "holm", "treatment": SYNTHETIC, "control": CONTROL, "hypotheses": [*hypotheses], **settings}
+    }
+
+
+def test_the_contract_holds_and_remarks_are_given():
+    assert contrasts.check_predictions(TABLE) == []
+    fewer = TABLE[TABLE["condition"] != "pattern 0"].assign(fst_group="unknown")
+    remarks = contrasts.check_predictions(fewer)
+    assert any("no test image of pattern 0" in r for r in remarks) and any("unknown for all" in r for r in remarks)
+
+
+def broken(change):
+    table = TABLE[TABLE["n"] == 8].reset_index(drop=True).copy()
+    return change(table)
+
+
+def put(table, row, column, value):
+    table[column] = table[column].astype(object) if isinstance(value, str) else table[column].astype(float)
+    table.loc[row, column] = value
+    return table
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="cluster_id"), r"lack the columns \['cluster_id'\]"),
+        (lambda t: t.iloc[:0], "no row"),
+        (lambda t: t.drop(index=7), "run 0 lacks 1 of 108 test images, first 'image0007'"),
+        (lambda t: t[~((t["ratio"] == 10) & (t["run"] == 3))], "lacks run 3 altogether"),
+        (lambda t: pd.concat([t, t.iloc[[4]]]), "1 duplicated rows, first .*'image0004'"),
+        (lambda t: put(t, 5, "p_pattern 3", np.nan), "p_pattern 3 is NaN in 1 rows, first .*'image0005'"),
+        (lambda t: put(t, 5, "p_pattern 3", 1.5), "do not sum to 1 in 1 rows.*'image0005'"),
+        (lambda t: t.assign(correct=t["correct"].where(t.index != 9, 1 - t["correct"])), "contradicts .*'image0009'"),
+        (lambda t: put(t, 9, "correct", np.nan), "'correct' is empty .NaN. in 1 rows, first .*'image0009'"),
+        (lambda t: put(t, 9, "fst_group", "I-II"), "'image0009' has more than one fst_group: .'I-II', 'V-VI'."),
+        (lambda t: put(t, 9, "cluster_id", "other"), "image 'image0009' has more than one cluster_id"),
+        (lambda t: put(t, 9, "method", "other"), "has more than one method"),
+        (lambda t: t.assign(y_true=t["y_true"].replace("pattern 4", "pattern x")), "'pattern x'.*no column"),
+    ],
+)
+def test_broken_predictions_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        contrasts.check_predictions(broken(change))
+
+
+def test_select():
+    assert set(contrasts.select(TABLE, n=8, ratio=[0, 10])["ratio"]) == {0, 10}
+    assert set(contrasts.select(TABLE, method=None)["ratio"]) == {0}
+    with pytest.raises(ValueError, match="did you mean 'ratio'"):
+        contrasts.select(TABLE, ratoi=3)
+
+
+def test_gain_is_the_difference_of_mean_accuracies():
+    part = contrasts.select(TABLE, task="condition", n=8, transforms=True, ratio=[0, 10], fst_group="V-VI")
+    means = part.groupby(["ratio", "condition", "cluster_id"])["correct"].mean().groupby(["ratio", "condition"]).mean()
+    macro = contrasts.gain(BLOCKS, SYNTHETIC, CONTROL, where={"fst_group": "V-VI"})
+    assert macro.estimate == pytest.approx(means[10].mean() - means[0].mean())
+    flat = part.groupby(["ratio", "cluster_id"])["correct"].mean().groupby("ratio").mean()
+    micro = contrasts.gain(BLOCKS, SYNTHETIC, CONTROL, "micro", {"fst_group": "V-VI"})
+    assert micro.estimate == pytest.approx(flat[10] - flat[0])
+    swapped = contrasts.gain(BLOCKS, CONTROL, SYNTHETIC, where={"fst_group": "V-VI"})
+    assert swapped.estimate == pytest.approx(-macro.estimate) and swapped.p == pytest.approx(macro.p)
+
+
+def test_gain_is_paired_gain_where_it_can_be():
+    part = contrasts.select(TABLE, task="condition", n=8, transforms=True, ratio=[0, 10])
+    cells = part.pivot_table(index=["ratio", "run"], columns=["condition", "cluster_id"], values="correct")
+    difference = cells.loc[10] - cells.loc[0]
+    tables = [difference[name].to_numpy() for name in difference.columns.levels[0]]
+    assert np.allclose(contrasts.gain(TABLE, SYNTHETIC, CONTROL)[:9], mrmc.paired_gain(tables)[:9])
+
+
+def test_difference_of_gains():
+    first = {"treatment": SYNTHETIC, "control": CONTROL}
+    second = {"treatment": {**SYNTHETIC, "n": 32}, "control": {**CONTROL, "n": 32}}
+    change = contrasts.difference_of_gains(BLOCKS, first, second)
+    gains = [contrasts.gain(BLOCKS, **side).estimate for side in (first, second)]
+    assert change.estimate == pytest.approx(gains[0] - gains[1]) and change.estimable
+    nothing = contrasts.difference_of_gains(BLOCKS, first, first)
+    assert not nothing.estimable and "zero" in nothing.flags[0]
+
+
+def test_an_ambiguous_or_absent_arm():
+    with pytest.raises(ValueError, match=r"names 2 arms, not one.*differ in \['transforms'\]"):
+        contrasts.gain(BLOCKS, {"task": "condition", "n": 8, "ratio": 10}, CONTROL)
+    with pytest.raises(KeyError, match="no arm with"):
+        contrasts.gain(BLOCKS, {**SYNTHETIC, "ratio": 50}, CONTROL)
+    with pytest.raises(ValueError, match="names no task"):
+        contrasts.gain(BLOCKS, {"n": 8}, CONTROL)
+    with pytest.raises(ValueError, match="no test image"):
+        contrasts.gain(BLOCKS, SYNTHETIC, CONTROL, where={"fst_group": "VII"})
+
+
+def test_declared_families():
+    families = family(
+        {"id": "primary"},
+        {"id": "C1", "kind": "difference", "minus": {"treatment": {"n": 32}, "control": {"n": 32}}},
+        {"id": "C2", "kind": "non-superiority", "margin": 0.2, "treatment": {"ratio": 25}, "control": SYNTHETIC},
+        {"id": "gan", "treatment": {"method": "gan"}},
+        {"id": "nobody", "where": {"fst_group": "unknown"}},
+    )
+    families["F3"] = {
+        "correction": "holm",
+        "treatment": {**SYNTHETIC, "task": "malignancy"}, "control": {**CONTROL, "task": "malignancy"},
+        "average": "micro", "simultaneous": True,
+        "hypotheses": [{"id": "gain", "each": {"fst_group": "all"}}],
+    }  # fmt: skip
+    table = contrasts.test_families(BLOCKS, families).set_index("id")
+    assert list(table.index) == ["primary", "C1", "C2", "gan", "nobody", "gain, I-II", "gain, III-IV", "gain, V-VI"]
+    assert table.loc["primary", "verdict"] == "gain" and table.loc["primary", "images"] == 108
+    primary = contrasts.gain(BLOCKS, SYNTHETIC, CONTROL)
+    assert table.loc["primary", "estimate"] == pytest.approx(100 * primary.estimate)
+    assert table.loc["primary", "p_adjusted"] == pytest.approx(min(1, 3 * primary.p), abs=1e-6)
+    assert table.loc["C2", "verdict"] == "no gain above the margin" and table.loc["C2", "upper_bound"] < 20
+    assert table.loc["gan", "verdict"] == "not run" and "gan" in table.loc["gan", "flags"]
+    assert table.loc["nobody", "verdict"] == "not estimable" and "no test image" in table.loc["nobody", "flags"]
+    ours = table[table["family"] == "F3"]
+    assert (ours["low_simultaneous"] < ours["low"]).all() and (ours["images"] == 36).all()
+    silent = table["p"].isna() & ~table["verdict"].isin(["not run", "not estimable"])
+    assert not silent.any()
+
+
+def test_small_cells_and_equivalence():
+    table = contrasts.test_families(
+        TABLE,
+        family(
+            {"id": "cell", "each": {"condition": "all", "fst_group": ["V-VI"]}, "min_images": 10},
+            {"id": "same", "kind": "equivalence", "margin": 0.9},
+            correction="fdr_bh",
+        ),
+    )
+    cells = table[table["id"].str.startswith("cell")]
+    assert len(cells) == 9 and (cells["verdict"] == "not estimable").all()
+    assert cells["flags"].str.contains("4 images, fewer than the 10").all()
+    assert table["verdict"].iloc[-1] == "equivalent" and np.isfinite(table["p_by"].iloc[-1])
+
+
+def test_declarations_that_are_wrong_are_refused():
+    with pytest.raises(ValueError, match="unknown key 'averege'; did you mean 'average'"):
+        contrasts.test_families(BLOCKS, family({"id": "x", "averege": "macro"}))
+    with pytest.raises(ValueError, match="lacks 'correction'"):
+        contrasts.test_families(BLOCKS, {"F": {"hypotheses": []}})
+    with pytest.raises(ValueError, match="needs a margin"):
+        contrasts.test_families(BLOCKS, family({"id": "x", "kind": "non-superiority"}))
+    with pytest.raises(ValueError, match="none of"):
+        contrasts.test_families(BLOCKS, family({"id": "x", "kind": "superiority"}))
+    with pytest.raises(ValueError, match="did you mean 'ratio'"):
+        contrasts.test_families(BLOCKS, family({"id": "x", "treatment": {"ratios": 3}}))
+    with pytest.raises(ValueError, match="'macro' or 'micro'"):
+        contrasts.test_families(BLOCKS, family({"id": "x", "average": "mean"}))
+
+
+def test_by_dose():
+    series = {k: v for k, v in SYNTHETIC.items() if k != "ratio"}
+    doses, correct, strata = contrasts.by_dose(BLOCKS, series, CONTROL)
+    assert doses.tolist() == [0, 1, 5, 10, 25] and correct.shape == (5, len(strata), 5) and len(set(strata)) == 9
+    y = dose_response.analyse(doses, correct, strata, draws=50).points["y"]
+    assert y[3] - y[0] == pytest.approx(contrasts.gain(BLOCKS, SYNTHETIC, CONTROL).estimate)
+    with pytest.raises(KeyError, match="no arm with a ratio above 0"):
+        contrasts.by_dose(BLOCKS, {**series, "method": "gan"}, CONTROL)

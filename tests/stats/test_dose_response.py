@@ -1,0 +1,100 @@
+"""Dose-response: published fits, and verdicts on curves whose truth is known."""
+
+import numpy as np
+import pytest
+
+from skinsyn.stats import dose_response as dr
+
+MISRA_X = [77.6, 114.9, 141.1, 190.8, 239.9, 289.0, 332.8, 378.4, 434.8, 477.3, 536.8, 593.1, 689.1, 760.0]
+MISRA_Y = [10.07, 14.73, 17.94, 23.93, 29.61, 35.18, 40.02, 44.82, 50.76, 55.05, 61.01, 66.40, 75.47, 81.78]
+PUROMYCIN_X = np.repeat([0.02, 0.06, 0.11, 0.22, 0.56, 1.1], 2)
+PUROMYCIN_Y = [76, 47, 97, 107, 123, 139, 159, 152, 191, 201, 207, 200]
+DOSES = np.array([0, 1, 5, 10, 25, 75.0])
+
+
+def answers(curve, runs=8, clusters=300, seed=0):
+    return (np.random.default_rng(seed).random((runs, clusters, len(curve))) < curve).astype(float)
+
+
+def test_misra1a():
+    fit = dr.fit_exponential(MISRA_X, MISRA_Y, e0=0)
+    assert fit.estimates == pytest.approx({"a": 238.94212918, "k": 5.5015643181e-4}, rel=1e-9)
+    assert fit.se == pytest.approx({"a": 2.7070075241, "k": 7.2668688436e-6}, rel=1e-8)
+    assert fit.residual_sd == pytest.approx(0.10187876330, rel=1e-8) and fit.df == 12
+
+
+def test_puromycin():
+    fit = dr.fit_emax(PUROMYCIN_X, PUROMYCIN_Y, e0=0)
+    assert fit.estimates["emax"] == pytest.approx(212.7, abs=0.05) and fit.se["emax"] == pytest.approx(6.947, abs=5e-4)
+    assert fit.estimates["ed50"] == pytest.approx(0.06412, abs=5e-6)
+    assert fit.se["ed50"] == pytest.approx(0.008281, abs=5e-7)
+
+
+@pytest.mark.parametrize("e0", [None, 0.4])
+def test_exact_curves_are_found_again(e0):
+    emax = dr.fit_emax(DOSES, dr.emax_curve(DOSES, 0.2, 3.0, 0.4), e0).estimates
+    assert emax == pytest.approx({"emax": 0.2, "ed50": 3.0} | ({"e0": 0.4} if e0 is None else {}))
+    exponential = dr.fit_exponential(DOSES, dr.exponential_curve(DOSES, 0.2, 0.3, 0.4), e0).estimates
+    assert exponential == pytest.approx({"a": 0.2, "k": 0.3} | ({"e0": 0.4} if e0 is None else {}))
+
+
+def test_fast_profile_agrees_with_least_squares():
+    rng = np.random.default_rng(1)
+    y = dr.emax_curve(DOSES, 0.3, 4.0, 0.4) + 0.01 * rng.standard_normal((5, len(DOSES)))
+    for row, (e0, emax, ed50) in zip(y, dr.profile_emax(DOSES, y), strict=True):
+        fit = dr.fit_emax(DOSES, row).estimates
+        assert (e0, emax, ed50) == pytest.approx((fit["e0"], fit["emax"], fit["ed50"]), rel=2e-3)
+
+
+def test_a_curve_that_bends_saturates():
+    result = dr.analyse(DOSES, answers(dr.emax_curve(DOSES, 0.3, 2.0, 0.4)), draws=500)
+    assert result.verdict == "saturates" and result.failed <= dr.FAILURES
+    assert result.ed90 == pytest.approx(9 * result.ed50) and result.ed90_low <= 18 <= result.ed90_high
+    assert result.page_p < 1e-6 and (np.diff(result.points["isotonic"]) >= 0).all()
+    assert len(result.curve["x"]) == len(result.curve["low"]) == 101
+
+
+def test_a_curve_still_rising():
+    result = dr.analyse(DOSES, answers(dr.emax_curve(DOSES, 0.5, 60.0, 0.2)), draws=500)
+    assert result.verdict == "still rising" and result.last_step[1] > 0
+
+
+@pytest.mark.parametrize("curve", [np.full(6, 0.5), np.linspace(0.7, 0.4, 6), np.array([0.4, 0.7, 0.7, 0.7, 0.7, 0.7])])
+def test_flat_falling_or_all_at_once_is_not_identified(curve):
+    """The last jumps before the first dose above 0: its ED50 lies where nothing was tested."""
+    result = dr.analyse(DOSES, answers(curve), draws=500)
+    assert result.verdict == "not identified" and np.isnan(result.ed90) and result.reason and result.curve == {}
+
+
+def test_few_doses_or_one_run():
+    result = dr.analyse(DOSES[:2], answers(np.array([0.4, 0.6])), draws=200)
+    assert result.verdict == "still rising" and "2 doses" in result.reason and np.isnan(result.page_p)
+    assert np.isnan(dr.analyse(DOSES, answers(np.full(6, 0.5), runs=1), draws=200).page_p)
+
+
+def test_strata_count_the_same():
+    correct = np.zeros((2, 10, 2))
+    correct[:, :2] = 1
+    strata = np.repeat(["rare", "common"], [2, 8])
+    assert dr.analyse([0, 10], correct, strata, draws=50).points["y"] == pytest.approx([0.5, 0.5])
+    assert dr.analyse([0, 10], correct, draws=50).points["y"] == pytest.approx([0.2, 0.2])
+
+
+def test_bootstrap_is_shared_by_all_doses():
+    """Doses that are equal cell by cell stay equal in every resample."""
+    one = answers(np.full(1, 0.5))
+    means = dr.two_way_means(np.repeat(one, 3, axis=2), np.zeros(300, int), 100, np.random.default_rng(0))
+    assert np.ptp(means, axis=1).max() < 1e-12 and means.std(0).min() > 0.005
+
+
+def test_refused():
+    with pytest.raises(ValueError, match="2 distinct doses cannot identify 3 parameters"):
+        dr.fit_emax([0, 10, 10], [0.1, 0.2, 0.3])
+    with pytest.raises(ValueError, match="finite"):
+        dr.fit_exponential([0, 1, np.nan], [0, 1, 2], e0=0)
+    with pytest.raises(ValueError, match="one length"):
+        dr.fit_emax([0, 1], [0.1, 0.2, 0.3])
+    with pytest.raises(ValueError, match="increase from 0"):
+        dr.analyse([1, 5], np.zeros((2, 3, 2)))
+    with pytest.raises(ValueError, match="without NaN"):
+        dr.analyse([0, 5], np.full((2, 3, 2), np.nan))

@@ -1,0 +1,95 @@
+"""Fairness by group: known answers, intervals that behave, and a gap beside its null."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinsyn.stats import fairness
+
+BERKELEY = [  # departments A-F: (men admitted, rejected), (women admitted, rejected); R's UCBAdmissions
+    [[512, 313], [89, 19]],
+    [[353, 207], [17, 8]],
+    [[120, 205], [202, 391]],
+    [[138, 279], [131, 244]],
+    [[53, 138], [94, 299]],
+    [[22, 351], [24, 317]],
+]
+
+
+def test_berkeley():
+    total = np.sum(BERKELEY, axis=0)
+    assert total[0, 0] * total[1, 1] / (total[0, 1] * total[1, 0]) == pytest.approx(1.841, abs=5e-4)
+    result = fairness.cmh(BERKELEY)
+    assert result["odds_ratio"] == pytest.approx(0.9047, abs=5e-5)
+    assert result["statistic"] == pytest.approx(1.4269, abs=5e-5) and result["p"] == pytest.approx(0.2323, abs=5e-5)
+    with pytest.raises(ValueError, match="strata, 2, 2"):
+        fairness.cmh(np.zeros((2, 3)))
+
+
+def test_accuracy_by_group():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(["I-II", "V-VI"], 200)
+    correct = (rng.random((10, 400)) < np.where(groups == "I-II", 0.8, 0.6)).astype(float)
+    table = fairness.by_group(correct, groups, np.arange(400), draws=500).set_index("group")
+    assert table.loc["I-II", "accuracy"] == pytest.approx(correct[:, :200].mean())
+    assert table.loc["V-VI", "worst"] and not table.loc["I-II", "worst"]
+    for group, truth in (("I-II", 0.8), ("V-VI", 0.6)):
+        assert table.loc[group, "low"] < truth < table.loc[group, "high"]
+    again = fairness.by_group(correct, groups, np.arange(400), draws=500).set_index("group")
+    pd.testing.assert_frame_equal(table, again)
+
+
+def test_accuracy_counts_clusters_and_classes_alike():
+    correct = np.array([[1, 1, 1, 0, 0, 1]] * 2)
+    table = fairness.by_group(correct, ["g"] * 6, ["a", "a", "a", "b", "c", "d"], ["x"] * 4 + ["y"] * 2, draws=50)
+    assert table["accuracy"][0] == pytest.approx(0.5)
+
+
+def test_one_run_or_cluster_has_no_interval():
+    table = fairness.by_group(np.ones((1, 3)), list("xyy"), list("abc"), draws=50)
+    assert table[["low", "high"]].isna().all(axis=None) and table["flags"].str.contains("one run only").all()
+    table = fairness.by_group(np.ones((2, 3)), list("xyy"), list("abc"), draws=50)
+    assert table["flags"].tolist() == ["not estimable: one cluster only", ""]
+
+
+def test_gap_null_shows_the_bias_of_a_gap():
+    """Three equal groups of 32 at 70 %: the expected gap is 13.6 points (STATISTICS), and p is not small by habit."""
+    rng = np.random.default_rng(0)
+    groups, results = np.repeat(list("abc"), 32), []
+    for seed in range(60):
+        correct = (rng.random((1, 96)) < 0.7).astype(float)
+        results.append(fairness.gap_null(correct, groups, np.zeros(96), draws=200, seed=seed))
+    table = pd.DataFrame(results)
+    assert table["null_mean"].mean() == pytest.approx(0.136, abs=0.01)
+    assert 0.3 < table["p"].mean() < 0.75
+    planted = (groups == "a").astype(float)[None]
+    assert fairness.gap_null(planted, groups, np.zeros(96), draws=200)["p"] == pytest.approx(1 / 201)
+
+
+def test_gap_within_condition_is_no_gap():
+    """Skin types differ only in their conditions: permuting within condition leaves the gap as it is, so p is 1."""
+    condition = np.repeat([0, 1], 50)
+    groups = np.where(condition == 0, "I-II", "V-VI")
+    result = fairness.gap_null((condition == 0).astype(float)[None], groups, condition, draws=100)
+    assert result["gap"] == 1 and result["p"] == 1
+    with pytest.raises(ValueError, match="two groups"):
+        fairness.gap_null(np.ones((1, 3)), ["a"] * 3, [0] * 3)
+
+
+def test_binary_metrics():
+    y, score = [1, 1, 0, 0], [0.9, 0.4, 0.6, 0.1]
+    result = fairness.binary_metrics(y, score, bins=2)
+    assert result == pytest.approx({"tpr": 0.5, "fpr": 0.5, "auroc": 0.75, "brier": 0.185, "ece": 0.25})
+    alone = fairness.binary_metrics([0, 0], [0.2, 0.4])
+    assert np.isnan(alone["tpr"]) and np.isnan(alone["auroc"]) and alone["brier"] == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="probabilities without NaN"):
+        fairness.binary_metrics([0, 1], [0.2, np.nan])
+    rates = pd.DataFrame({"tpr": [0.9, 0.6, np.nan], "fpr": [0.1, 0.2, 0.3]})
+    assert fairness.equalised_odds_difference(rates) == pytest.approx(0.3)
+
+
+def test_refused():
+    with pytest.raises(ValueError, match="0 and 1 without NaN"):
+        fairness.by_group(np.array([[0, np.nan]]), ["a", "b"], [1, 2])
+    with pytest.raises(ValueError, match="as many group and cluster ids"):
+        fairness.by_group(np.ones((2, 3)), ["a", "b"], [1, 2])
