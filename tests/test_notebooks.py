@@ -1,0 +1,145 @@
+"""The notebooks and their parameter files: clean, documented, complete; and the smoke profile through papermill."""
+
+import re
+
+import nbformat
+import pandas as pd
+import papermill
+import pytest
+import yaml
+
+from skinsyn.report import numbers
+from skinsyn.run import params, paths, pipeline, tables
+
+ROOT = paths.project_root()
+NOTEBOOKS = params.notebooks()
+PROFILES = ("smoke", "demo", "pad_ufes_20", "fitzpatrick17k", "ddi")
+STEMS = [notebook.stem for notebook in NOTEBOOKS]
+
+
+def test_the_study_is_there():
+    assert {"01_data_prep", "02_dreambooth", "03_generation", "04_training_grid", "05_fairness_stats", "08_paper"} <= set(
+        STEMS
+    )
+    assert set(PROFILES) <= set(params.profiles())
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=STEMS)
+def test_a_notebook_is_committed_clean_and_teaches(notebook):
+    book = nbformat.read(notebook, as_version=4)
+    nbformat.validate(book)
+    assert book.cells[0].cell_type == "markdown" and book.cells[0].source.startswith("# ")
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in book.cells) == 1
+    for before, cell in zip(book.cells, book.cells[1:], strict=False):
+        if cell.cell_type == "code":
+            assert not cell.outputs and cell.execution_count is None
+            assert before.cell_type == "markdown", f"a code cell without a paragraph before it:\n{cell.source[:200]}"
+            assert len(cell.source.splitlines()) <= 40, f"longer than a screen:\n{cell.source[:200]}"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=STEMS)
+def test_every_parameter_has_a_type_and_a_meaning(notebook):
+    for name, about in params.declared(notebook).items():
+        assert about["help"], f"{name} of {notebook.name} says nothing of itself"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_is_complete(profile):
+    assert list(params.of_profile(profile)) == STEMS
+    files = {file.stem for file in (ROOT / "params" / profile).glob("*.yml")}
+    assert files == {"common", *STEMS}, "a parameter file without its notebook, or the other way round"
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=STEMS)
+def test_the_parameters_cell_holds_the_demo_profile(notebook):
+    cell = next(c for c in nbformat.read(notebook, as_version=4).cells if "parameters" in c.metadata.get("tags", []))
+    defaults: dict = {}
+    exec(cell.source, {}, defaults)
+    defaults.pop("__annotations__", None)
+    assert defaults == params.for_notebook("demo", notebook)
+
+
+def test_published_settings_stand_in_the_published_profiles():
+    for profile in ("fitzpatrick17k", "ddi"):
+        every = params.of_profile(profile)
+        generation = every["03_generation"]
+        assert (generation["steps"], generation["guidance_scale"], generation["mask_fraction"]) == (50, 3.0, 0.25)
+        assert every["01_data_prep"]["image_size"] == 512
+        training = every["04_training_grid"]
+        assert training["body"] == "tf_efficientnetv2_m.in1k" and training["image_size"] == 224
+        tuning = every["02_dreambooth"]
+        assert (tuning["learning_rate"], tuning["batch_size"], tuning["epochs"]) == (5.0e-6, 4, 4)
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """The whole smoke profile, once, through the pipeline."""
+    place = tmp_path_factory.mktemp("smoke")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKINSYN_RUNS", str(place / "runs"))
+        patch.setenv("SKINSYN_FIGURES", str(place / "figures"))
+        assert set(pipeline.run("smoke")) == set(STEMS)
+    return place
+
+
+@pytest.fixture
+def smoke_run(smoke, monkeypatch):
+    monkeypatch.setenv("SKINSYN_RUNS", str(smoke / "runs"))
+    monkeypatch.setenv("SKINSYN_FIGURES", str(smoke / "figures"))
+    return smoke
+
+
+def test_smoke_runs_and_then_everything_is_fresh(smoke_run):
+    assert pipeline.status("smoke") == [(stem, "") for stem in STEMS]
+
+
+def test_smoke_tables_agree_with_each_other(smoke_run):
+    images = tables.read("smoke", "images", made_by="01_data_prep")
+    synthetic = tables.read("smoke", "synthetic", made_by="03_generation")
+    predictions = tables.read("smoke", "predictions", made_by="04_training_grid")
+    assert images.groupby("cluster_id").split.nunique().max() == 1
+    training = set(images[images.split == "train"].image_id)
+    assert set(synthetic.parent) <= training, "a synthetic image came from a validation or test image"
+    test = images[images.split == "test"]
+    assert set(predictions.image_id) <= set(test.image_id)
+    per_cell = predictions.groupby(["arm", "run", "task"]).image_id.nunique()
+    assert per_cell.groupby("task").nunique().eq(1).all(), "arms were tested on different images"
+
+
+def test_smoke_writes_the_paper_the_ledger_and_the_numbers(smoke_run):
+    folder = paths.figures_dir("smoke")
+    assert (folder / "paper.pdf").read_bytes().startswith(b"%PDF")
+    page = (folder / "paper.html").read_text()
+    assert "phantom" in page and not re.search(r'(?:src|href)="(?:https?:)?//[^"]+\.(?:js|css|png|svg)"', page)
+    ledger = pd.read_csv(folder / "08_paper-ledger.csv")
+    assert list(ledger.columns) == ["claim", "published", "estimate", "low", "high", "verdict"]
+    assert set(ledger.verdict) <= {"reproduced", "not reproduced", "not identified", "not run"}
+    saved = numbers.read("smoke")
+    assert saved and all({"value", "unit", "low", "high", "made_by"} <= set(number) for number in saved.values())
+    assert {number["made_by"] for number in saved.values()} <= set(STEMS)
+
+
+def test_every_figure_has_its_notebook(smoke_run):
+    listed = pipeline.figures("smoke")
+    assert listed and not [name for name, maker in listed if not maker]
+    for name, maker in listed:
+        assert name.startswith(maker) or name.startswith(("paper.", "numbers.json")), f"{name} is made by {maker}"
+
+
+def test_plain_papermill_with_parameter_files_works(smoke_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    values = {
+        k: v for name in ("common", "05_fairness_stats") for k, v in yaml.safe_load(open(f"params/smoke/{name}.yml")).items()
+    }
+    before = tables.path("smoke", "tests").read_bytes()
+    papermill.execute_notebook(
+        "notebooks/05_fairness_stats.ipynb", str(tmp_path / "out.ipynb"), values, progress_bar=False, kernel_name="python3"
+    )
+    assert tables.path("smoke", "tests").read_bytes() == before, "papermill and the pipeline must agree byte for byte"
+
+
+@pytest.mark.parametrize("profile", ["fitzpatrick17k", "ddi"])
+def test_a_profile_without_its_images_says_what_to_bring(own_runs, monkeypatch, profile, tmp_path):
+    monkeypatch.setenv("SKINSYN_DATA", str(tmp_path))
+    with pytest.raises(pipeline.NotebookFailed, match=r"(?s)(no data folder|images).*(README|put|Put)"):
+        pipeline.run(profile, only=["01"])
