@@ -1,43 +1,19 @@
 """From the predictions table to tested hypotheses: gains, differences of gains, and the families declared in params.
 
-A family is declared before looking, in YAML:
-
-    families:
-      F0 claims:
-        correction: holm              # holm | bonferroni | fdr_bh | fdr_by
-        simultaneous: false           # true adds Bonferroni-t intervals
-        control: {task: condition, n: 8, ratio: 0, transforms: true}       # every hypothesis's default
-        treatment: {task: condition, n: 8, ratio: 10, method: in-then-outpaint, generator: fine-tuned, transforms: true}
-        average: macro                # macro: every class counts the same | micro: every cluster counts the same
-        hypotheses:
-          - {id: primary, kind: gain}
-          - {id: fewer images gain more, kind: difference, minus: {treatment: {n: 64}, control: {n: 64}}}
-          - {id: no more above 10, kind: non-superiority, margin: 0.03, treatment: {ratio: 75}, control: {ratio: 10, …}}
-          - {id: gain, kind: gain, each: {fst_group: [I-II, III-IV, V-VI]}}    # or `all`: one for each value
-          - {id: darkest minus lightest, kind: difference, where: {fst_group: V-VI}, minus: {where: {fst_group: I-II}}}
-
-`treatment` and `control` each name one arm by its settings, `where` the images (fst_group, condition, source …). A
-hypothesis adds to its family's defaults key by key, and `minus` to its hypothesis's; `method: null` in a filter matches
-an empty cell. kind: gain | difference | non-superiority | equivalence (the last two need `margin`, a proportion).
-`min_images` (a family's or a hypothesis's) leaves smaller cells untested. An arm that was not run is a row with the
-verdict `not run`; nothing is dropped.
+`declared` says how a family is written in the params file.
 """
 
-import difflib
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
+from . import declared
 from . import families as _families
 from .mrmc import NOT_ESTIMABLE, Gain, gain_from_groups
 from .predictions import Block, blocks, check_predictions, find_arm, select
 
-__all__ = ["by_dose", "check_predictions", "difference_of_gains", "gain", "select", "test_families"]
-
-KINDS = ("gain", "difference", "non-superiority", "equivalence")
-_KEYS = ("id", "kind", "treatment", "control", "where", "minus", "average", "margin", "each", "min_images", "count")
-_FAMILY_KEYS = ("correction", "simultaneous", "hypotheses", *(k for k in _KEYS if k != "id"))
+__all__ = ["answers", "by_dose", "check_predictions", "difference_of_gains", "gain", "select", "test_families"]
 
 
 def gain(
@@ -77,30 +53,27 @@ def difference_of_gains(
 
 
 def test_families(
-    predictions: pd.DataFrame | Mapping[str, Block], families: Mapping, level: float = 0.95
+    predictions: pd.DataFrame | Mapping[str, Block],
+    families: Mapping,
+    arms: Mapping | None = None,
+    margin: float | None = None,
+    level: float = 0.95,
 ) -> pd.DataFrame:
     """Every declared hypothesis as one row: estimate and interval in points, raw and adjusted p, what it rests on.
 
-    families: as in this file's first lines. Columns: family, id, kind, average, estimate, low, high, se, df, statistic,
-    p, p_adjusted, p_by, correction, low_simultaneous, high_simultaneous, upper_bound, margin, images, clusters, runs,
-    verdict, flags. p of non-superiority is one-sided, and upper_bound is its one-sided bound; an empty cell always has
-    its reason in `verdict` or `flags`. Raises ValueError on an unknown or missing key, with the nearest known one.
+    families, arms: as `declared` says. margin: of non-superiority and equivalence where a hypothesis names none.
+    Columns: family, id, kind, average, estimate, low, high, se, df, statistic, p, p_adjusted, p_by, correction,
+    low_simultaneous, high_simultaneous, upper_bound, margin, images, clusters, runs, verdict, flags. The p of
+    non-superiority is one-sided, upper_bound its one-sided bound. A hypothesis without a p has the verdict "not run" or
+    "not estimable", and its reason in `flags`; nothing is dropped. ValueError where the declaration is wrong.
     """
-    prepared, alpha, tables = _as_blocks(predictions), 1 - level, []
+    prepared, tables = _as_blocks(predictions), []
     for name, family in families.items():
-        _check_keys(family, _FAMILY_KEYS, f"family {name!r}")
-        for key in ("correction", "hypotheses"):
-            if key not in family:
-                raise ValueError(f"family {name!r} lacks {key!r}")
-        rows = [
-            _row(prepared, name, hypothesis, level)
-            for declared in family["hypotheses"]
-            for hypothesis in _expand(prepared, _inherit(name, family, declared))
-        ]
-        table = pd.DataFrame(rows)
+        members = declared.hypotheses(name, family, prepared, arms, margin)
+        table = pd.DataFrame([_row(prepared, name, hypothesis, level) for hypothesis in members])
         bounds = ("estimate", "se", "df") if family.get("simultaneous") else None
         table = _families.run_family(table, family["correction"], low_df=bounds, level=level)
-        table["verdict"] = [_verdict(row, alpha) for _, row in table.iterrows()]
+        table["verdict"] = [_verdict(row, 1 - level) for _, row in table.iterrows()]
         tables.append(table)
     order = "family id kind average estimate low high se df statistic p p_adjusted p_by correction low_simultaneous"
     order += " high_simultaneous upper_bound margin images clusters runs verdict flags"
@@ -108,6 +81,15 @@ def test_families(
 
 
 test_families.__test__ = False  # the name is not a pytest test
+
+
+def answers(
+    predictions: pd.DataFrame | Mapping[str, Block], arm: Mapping, where: Mapping | None = None
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """What one arm got right: (correct (runs, images), the images' table). KeyError where the arm was not run."""
+    block = _block(_as_blocks(predictions), arm)
+    images = select(block.images, **(where or {}))
+    return block.correct[_arm(block, arm)][:, images.index], images.reset_index(drop=True)
 
 
 def by_dose(
@@ -198,51 +180,15 @@ def _estimate(prepared, terms: list[tuple[float, Mapping]], level: float) -> tup
     return gain_from_groups(values, clusters, weights, level, terms[0][1]["count"]), len(used), remarks
 
 
-def _inherit(name: str, family: Mapping, declared: Mapping) -> dict:
-    """A hypothesis with its family's defaults filled in."""
-    if "id" not in declared:
-        raise ValueError(f"a hypothesis of family {name!r} lacks its id: {dict(declared)}")
-    _check_keys(declared, _KEYS, f"hypothesis {declared['id']!r}")
-    whole = {"kind": "gain", "average": "macro", "count": "clusters", "min_images": 0, "where": {}}
-    whole |= {k: v for k, v in family.items() if k in _KEYS} | dict(declared)
-    for key in ("treatment", "control", "where"):
-        whole[key] = {**family.get(key, {}), **declared.get(key, {})}
-        if key != "where" and not whole[key]:
-            raise ValueError(f"hypothesis {declared['id']!r} of family {name!r} names no {key}")
-    if whole["kind"] not in KINDS:
-        raise ValueError(f"hypothesis {declared['id']!r}: kind {whole['kind']!r} is none of {', '.join(KINDS)}")
-    if whole["kind"] == "difference" and "minus" not in whole:
-        raise ValueError(f"hypothesis {declared['id']!r}: a difference needs `minus`")
-    if whole["kind"] in ("non-superiority", "equivalence") and "margin" not in whole:
-        raise ValueError(f"hypothesis {declared['id']!r}: {whole['kind']} needs a margin")
-    return whole
-
-
-def _expand(prepared: Mapping[str, Block], hypothesis: dict) -> list[dict]:
-    """One hypothesis for each value (or combination of values) that `each` names."""
-    made = [hypothesis]
-    for column, wanted in (hypothesis.get("each") or {}).items():
-        if wanted == "all":
-            task = hypothesis["treatment"].get("task", next(iter(prepared)))
-            wanted = [None] if task not in prepared else sorted(set(prepared[task].images[column]) - {"unknown"})
-        made = [
-            h | {"id": f"{h['id']}, {v}", "where": {**h["where"], column: v}} if v is not None else h
-            for h in made
-            for v in wanted
-        ]
-    return made
-
-
 def _row(prepared: Mapping[str, Block], family: str, hypothesis: dict, level: float) -> dict:
     row = {"family": family, **{k: hypothesis.get(k) for k in ("id", "kind", "average")}}
-    row |= {"margin": 100 * float(hypothesis.get("margin", np.nan)), "upper_bound": np.nan, "verdict": "", "flags": ""}
-    row |= dict.fromkeys(("estimate", "low", "high", "se", "df", "statistic", "p"), np.nan) | dict.fromkeys(
-        ("images", "clusters", "runs"), 0
-    )
+    margin = hypothesis["margin"] if hypothesis["kind"] in ("non-superiority", "equivalence") else np.nan
+    row |= {"margin": 100 * float(margin), "upper_bound": np.nan, "verdict": "", "flags": ""}
+    row |= dict.fromkeys(("estimate", "low", "high", "se", "df", "statistic", "p"), np.nan)
+    row |= dict.fromkeys(("images", "clusters", "runs"), 0)
     terms = [(1.0, hypothesis)]
-    if hypothesis.get("minus") is not None:
-        _check_keys(hypothesis["minus"], ("treatment", "control", "where"), f"`minus` of {hypothesis['id']!r}")
-        terms.append((-1.0, hypothesis | {k: {**hypothesis[k], **v} for k, v in hypothesis["minus"].items()}))
+    if hypothesis.get("minus"):
+        terms.append((-1.0, hypothesis | hypothesis["minus"]))
     try:
         result, images, remarks = _estimate(prepared, terms, level)
     except KeyError as missing:
@@ -281,12 +227,3 @@ def _verdict(row: pd.Series, alpha: float) -> str:
         return "no difference shown"
     up, down = ("gain", "loss") if row["kind"] == "gain" else ("larger", "smaller")
     return up if row["estimate"] > 0 else down
-
-
-def _check_keys(given: Mapping, known: tuple, what: str) -> None:
-    for key in given:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            raise ValueError(
-                f"{what}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {known}")
-            )

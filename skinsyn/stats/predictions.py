@@ -69,7 +69,8 @@ def check_predictions(frame: pd.DataFrame) -> list[str]:
         _check_pairing(task, part)
         _check_images(task, part)
         classes = _check_probabilities(task, part)
-        unseen = [name for name in classes if name not in set(part["y_true"])]
+        seen = set(part["y_true"].unique())
+        unseen = [name for name in classes if name not in seen]
         if unseen:
             remarks.append(f"task {task!r}: no test image of {', '.join(unseen)}; averages are over the other classes")
         if part["fst_group"].eq("unknown").all():
@@ -180,7 +181,7 @@ def _check_probabilities(task: str, part: pd.DataFrame) -> list[str]:
         raise ValueError(
             f"probabilities do not sum to 1 in {int(bad.sum())} rows, first {total:.4f} at {_place(part[bad])}"
         )
-    stray = sorted(set(part["y_true"]) - set(classes), key=str)
+    stray = sorted(set(part["y_true"].unique()) - set(classes), key=str)
     if stray:
         raise ValueError(
             f"task {task!r}: y_true holds {stray}, for which there is no column p_<class>; classes: {classes}"

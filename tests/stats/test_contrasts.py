@@ -113,8 +113,9 @@ def test_declared_families():
     families = family(
         {"id": "primary"},
         {"id": "C1", "kind": "difference", "minus": {"treatment": {"n": 32}, "control": {"n": 32}}},
-        {"id": "C2", "kind": "non-superiority", "margin": 0.2, "treatment": {"ratio": 25}, "control": SYNTHETIC},
+        {"id": "C2", "kind": "non-superiority", "margin": 0.2, "treatment": {"ratio": 25}, "control": "synthetic"},
         {"id": "gan", "treatment": {"method": "gan"}},
+        {"id": "gan too", "treatment": {"like": "synthetic", "method": "gan"}},
         {"id": "nobody", "where": {"fst_group": "unknown"}},
     )
     families["F3"] = {
@@ -123,8 +124,18 @@ def test_declared_families():
         "average": "micro", "simultaneous": True,
         "hypotheses": [{"id": "gain", "each": {"fst_group": "all"}}],
     }  # fmt: skip
-    table = contrasts.test_families(BLOCKS, families).set_index("id")
-    assert list(table.index) == ["primary", "C1", "C2", "gan", "nobody", "gain, I-II", "gain, III-IV", "gain, V-VI"]
+    table = contrasts.test_families(BLOCKS, families, {"synthetic": SYNTHETIC}).set_index("id")
+    assert list(table.index) == [
+        "primary",
+        "C1",
+        "C2",
+        "gan",
+        "gan too",
+        "nobody",
+        "gain, I-II",
+        "gain, III-IV",
+        "gain, V-VI",
+    ]
     assert table.loc["primary", "verdict"] == "gain" and table.loc["primary", "images"] == 108
     primary = contrasts.gain(BLOCKS, SYNTHETIC, CONTROL)
     assert table.loc["primary", "estimate"] == pytest.approx(100 * primary.estimate)
@@ -136,6 +147,28 @@ def test_declared_families():
     assert (ours["low_simultaneous"] < ours["low"]).all() and (ours["images"] == 36).all()
     silent = table["p"].isna() & ~table["verdict"].isin(["not run", "not estimable"])
     assert not silent.any()
+
+
+def test_skin_type_unknown_for_all_is_said():
+    table = TABLE[(TABLE["n"] == 8) & TABLE["transforms"]].assign(fst_group="unknown")
+    result = contrasts.test_families(table, family({"id": "gain", "each": {"fst_group": "all"}}))
+    assert result["verdict"].tolist() == ["not estimable"] and "no test image" in result["flags"][0]
+
+
+def test_each_group_against_the_lightest():
+    lightest = {"where": {"fst_group": "I-II"}}
+    declaration = {"id": "more", "kind": "difference", "each": {"fst_group": ["III-IV", "V-VI"]}, "minus": lightest}
+    table = contrasts.test_families(BLOCKS, family(declaration)).set_index("id")
+    gains = {g: contrasts.gain(BLOCKS, SYNTHETIC, CONTROL, where={"fst_group": g}).estimate for g in ("I-II", "V-VI")}
+    assert table.loc["more, V-VI", "estimate"] == pytest.approx(100 * (gains["V-VI"] - gains["I-II"]))
+    assert table.loc["more, V-VI", "images"] == 72
+
+
+def test_answers():
+    correct, images = contrasts.answers(BLOCKS, SYNTHETIC, {"fst_group": "V-VI"})
+    part = contrasts.select(TABLE, **SYNTHETIC, fst_group="V-VI")
+    assert correct.shape == (5, 36) and correct.mean() == pytest.approx(part["correct"].mean())
+    assert set(images["image_id"]) == set(part["image_id"])
 
 
 def test_small_cells_and_equivalence():
@@ -157,9 +190,13 @@ def test_declarations_that_are_wrong_are_refused():
     with pytest.raises(ValueError, match="unknown key 'averege'; did you mean 'average'"):
         contrasts.test_families(BLOCKS, family({"id": "x", "averege": "macro"}))
     with pytest.raises(ValueError, match="lacks 'correction'"):
-        contrasts.test_families(BLOCKS, {"F": {"hypotheses": []}})
+        contrasts.test_families(BLOCKS, {"F": {"hypotheses": [{"id": "x"}]}})
     with pytest.raises(ValueError, match="needs a margin"):
         contrasts.test_families(BLOCKS, family({"id": "x", "kind": "non-superiority"}))
+    with pytest.raises(ValueError, match="arms: unknown key 'synthetics'; did you mean 'synthetic'"):
+        contrasts.test_families(BLOCKS, family({"id": "x", "treatment": "synthetics"}), {"synthetic": SYNTHETIC})
+    with pytest.raises(ValueError, match="two hypotheses of the id 'x'"):
+        contrasts.test_families(BLOCKS, family({"id": "x"}, {"id": "x"}))
     with pytest.raises(ValueError, match="none of"):
         contrasts.test_families(BLOCKS, family({"id": "x", "kind": "superiority"}))
     with pytest.raises(ValueError, match="did you mean 'ratio'"):
