@@ -97,7 +97,7 @@ def encode(array: np.ndarray) -> bytes:
 
 
 def write_shard(folder: Path, images: np.ndarray, rows: pd.DataFrame) -> None:
-    """Write `images.tar` (members `<image_id>.webp`, in the order of rows) and `rows.parquet` (rows + sha256 of each member).
+    """Write `images.tar` (`<image_id>.webp` in the order of rows) and `rows.parquet` (rows + sha256 of each member).
 
     images: uint8 (n, size, size, 3), n ≤ 1000. rows: n rows with unique image_id of letters, digits, `_` and `-`.
     Byte-stable: no dates, no owners. Raises ValueError.
@@ -138,7 +138,7 @@ def read_shard(key: str) -> tuple[pd.DataFrame, np.ndarray]:
                     images.append(np.array(image.convert("RGB")))
     except (OSError, KeyError, ValueError, tarfile.TarError) as error:
         raise ValueError(
-            f"the unit shard/{key} is damaged: {folder} ({error}). Delete that folder and run the notebook that makes it again."
+            f"the unit shard/{key} is damaged: {folder} ({error}). Delete that folder and make it again."
         ) from error
     return rows, np.stack(images)
 

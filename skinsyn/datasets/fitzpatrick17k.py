@@ -1,0 +1,68 @@
+"""Fitzpatrick 17k (Groh et al. 2021, arXiv 2104.09957): an annotation table of 16,577 rows; the user brings the images.
+
+Known faults, counted by `faults` and never passed over: rows without a url, unknown skin types, two annotators who often
+differ, rows marked as wrongly labelled, near-duplicates, no patient ids.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from . import match
+
+__all__ = ["HOW_TO", "WRONG", "annotators", "faults", "metadata", "rows"]
+
+COLUMNS = ("md5hash", "fitzpatrick_scale", "fitzpatrick_centaur", "label", "three_partition_label", "qc", "url")
+WRONG = "3 Wrongly labelled"  # the value of `qc` with which a dermatologist rejected the label
+HOW_TO = (
+    "Fitzpatrick 17k: the table fitzpatrick17k.csv is at github.com/mattgroh/fitzpatrick17k. Its images are fetched from\n"
+    "the table's url column, or given by the authors on request. Put the table into data/fitzpatrick17k/ and the images\n"
+    "beside it or below it, each as <md5hash>.jpg."
+)
+
+
+def metadata(folder: Path) -> pd.DataFrame:
+    """The table as published. Raises FileNotFoundError or ValueError naming the file, column and rows."""
+    return match.read_csv(folder / "fitzpatrick17k.csv", COLUMNS, key="md5hash")
+
+
+def rows(folder: Path, fst_annotator: str = "scale") -> pd.DataFrame:
+    """Every row: image_id, file, condition, malignant, fst (-1 unknown), patient_id (''), lesion_id (''), label_flag, url.
+
+    fst_annotator: 'scale' or 'centaur', whose skin type is taken. Raises ValueError for another one.
+    """
+    if fst_annotator not in ("scale", "centaur"):
+        raise ValueError(f"fst_annotator is {fst_annotator!r}; Fitzpatrick 17k has 'scale' and 'centaur'")
+    frame = metadata(folder)
+    return pd.DataFrame(
+        {
+            "image_id": frame["md5hash"],
+            "file": frame["md5hash"] + ".jpg",
+            "condition": frame["label"].astype("str"),
+            "malignant": frame["three_partition_label"] == "malignant",
+            "fst": frame[f"fitzpatrick_{fst_annotator}"].fillna(-1).astype("int64"),
+            "patient_id": "",
+            "lesion_id": "",
+            "label_flag": frame["qc"].fillna("").astype("str"),
+            "url": frame["url"].fillna("").astype("str"),
+        }
+    )
+
+
+def annotators(folder: Path) -> tuple[pd.Series, pd.Series]:
+    """Skin types by Scale and by Centaur, one value a row of the table, -1 unknown."""
+    frame = metadata(folder)
+    return frame["fitzpatrick_scale"], frame["fitzpatrick_centaur"]
+
+
+def faults(folder: Path) -> pd.DataFrame:
+    """The table's known faults, over all its rows: fact, count, of."""
+    frame = metadata(folder)
+    counts = {
+        "rows without a url": frame["url"].isna().sum(),
+        "skin type unknown (Scale)": (frame["fitzpatrick_scale"] == -1).sum(),
+        "skin type unknown (Centaur)": (frame["fitzpatrick_centaur"] == -1).sum(),
+        "rows marked wrongly labelled": (frame["qc"] == WRONG).sum(),
+        "rows with any quality mark": frame["qc"].notna().sum(),
+    }
+    return pd.DataFrame({"fact": list(counts), "count": [int(c) for c in counts.values()], "of": len(frame)})

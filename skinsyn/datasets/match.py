@@ -1,0 +1,65 @@
+"""Rows to files: which row of a metadata table has its photograph, and which photograph has no row. Nothing is lost."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+__all__ = ["SUFFIXES", "excluded", "find_images", "match", "read_csv"]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+
+
+def read_csv(file: Path, columns: Sequence[str], key: str) -> pd.DataFrame:
+    """Read a data set's own metadata table.
+
+    columns: those that must be there. key: the one that names a row, unique and never empty.
+    Raises FileNotFoundError, or ValueError naming the file, the column and the rows.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"the metadata table is missing: {file}")
+    try:
+        frame = pd.read_csv(file, dtype={key: "str"})
+    except (ValueError, pd.errors.ParserError) as error:
+        raise ValueError(f"{file}: not a readable CSV table: {error}") from error
+    lacking = [name for name in columns if name not in frame]
+    if lacking:
+        raise ValueError(
+            f"{file}: the column(s) {', '.join(lacking)} are missing; found {', '.join(map(str, frame.columns))}"
+        )
+    if frame[key].isna().any():
+        raise ValueError(f"{file}: {key} is empty in data row {int(frame[key].isna().argmax()) + 1}")
+    twice = frame[key][frame[key].duplicated()].unique()
+    if len(twice):
+        raise ValueError(f"{file}: {key} must be unique; {len(twice)} are repeated, e.g. {', '.join(twice[:3])}")
+    return frame
+
+
+def find_images(folder: Path) -> list[str]:
+    """All image files below a folder, as paths relative to it, sorted; hidden files are left out."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def excluded(ids: Sequence[str], stage: str, reason: str | Sequence[str]) -> pd.DataFrame:
+    """Rows of the attrition table: image_id (or file name), stage, reason."""
+    ids = [str(i) for i in ids]
+    reasons = [reason] * len(ids) if isinstance(reason, str) else list(reason)
+    return pd.DataFrame({"image_id": ids, "stage": stage, "reason": reasons}, dtype="str")
+
+
+def match(files: Sequence[str], images: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Find each row's image by name, in any subfolder and with any image suffix; one with the very name goes first.
+
+    files: names as the metadata table gives them, e.g. `PAT_8_15_820.png`. images: relative paths, from `find_images`.
+    Returns (path of each row, '' where there is none; images that belong to no row, or are a second file of a row).
+    """
+    by_stem: dict[str, list[str]] = {}
+    for image in images:
+        by_stem.setdefault(Path(image).stem, []).append(image)
+    paths = []
+    for name in files:
+        there = by_stem.get(Path(name).stem, [])
+        there = sorted(there, key=lambda image: (image != name, Path(image).name != Path(name).name, image))
+        paths.append((there or [""])[0])
+    return paths, sorted(set(images) - set(paths))

@@ -1,0 +1,231 @@
+"""The table of images: its schema, its checks, and how every data set is read into it.
+
+One row an image; rows that are left out are counted with a stage and a reason in the attrition table.
+"""
+
+import difflib
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ..run import paths, store
+from . import fitzpatrick17k, match, pad_ufes_20, phantom
+
+__all__ = [
+    "COLUMNS",
+    "DATASETS",
+    "SPLITS",
+    "check_conditions",
+    "find",
+    "flow",
+    "fst_group",
+    "keep_phantoms",
+    "load",
+    "validate",
+]
+
+RECIPE = 1  # raise it when a data set of phantoms is laid out in another way
+GROUPS = {-1: "unknown", 1: "I-II", 2: "I-II", 3: "III-IV", 4: "III-IV", 5: "V-VI", 6: "V-VI"}
+SPLITS = ("train", "validation", "test", "unused")
+DATASETS = ("phantom", "pad_ufes_20", "fitzpatrick17k", "ddi")
+# What a loader gives, and what 01 adds to it.
+COLUMNS = {
+    "image_id": "str",
+    "path": "str",
+    "condition": "str",
+    "malignant": "bool",
+    "fst": "int",
+    "fst_group": "str",
+    "source": "str",
+    "patient_id": "str",
+    "lesion_id": "str",
+    "malignancy_only": "bool",
+}
+ADDED = {"cluster_id": "str", "split": "str", "unit": "str", "row": "int"}
+_IS = {
+    "str": pd.api.types.is_string_dtype,
+    "bool": pd.api.types.is_bool_dtype,
+    "int": pd.api.types.is_integer_dtype,
+}
+DDI_HOW_TO = (
+    "Stanford DDI forbids redistribution: ask for it at ddi-dataset.github.io, and put ddi_metadata.csv and its images\n"
+    "000001.png … beside each other into data/ddi/."
+)
+HOW_TO = {"pad_ufes_20": pad_ufes_20.HOW_TO, "fitzpatrick17k": fitzpatrick17k.HOW_TO, "ddi": DDI_HOW_TO}
+
+
+def fst_group(fst: pd.Series) -> pd.Series:
+    """Fitzpatrick types 1-6 to 'I-II', 'III-IV', 'V-VI'; -1 stays 'unknown'. Raises ValueError for anything else."""
+    group = fst.map(GROUPS)
+    if group.isna().any():
+        wrong = sorted(fst[group.isna()].unique())
+        raise ValueError(f"fst: expected 1 to 6, or -1 for unknown; found {', '.join(map(str, wrong))}")
+    return group.astype("str")
+
+
+def check_conditions(wanted: Sequence[str], known: Sequence[str], where: str = "conditions") -> None:
+    """Raises ValueError where a wanted condition is not known, with the nearest known name, or is asked for twice."""
+    for name in wanted:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
+            raise ValueError(f"{where}: unknown condition {name!r}; nearest is {near[0] if near else 'none'!r}")
+    if len(set(wanted)) != len(wanted):
+        raise ValueError(f"{where}: a condition is named twice in {list(wanted)}")
+
+
+def validate(frame: pd.DataFrame, conditions: Sequence[str] | None = None, complete: bool = False) -> pd.DataFrame:
+    """Check the table and give it back.
+
+    conditions: the names that may occur; None: any. complete: also what 01 adds (cluster_id, split, unit, row) is there.
+    Raises ValueError naming the column, the rows and what was expected.
+    """
+    expected = COLUMNS | (ADDED if complete else {})
+    lacking = [name for name in expected if name not in frame]
+    if lacking:
+        raise ValueError(f"the table of images lacks the column(s) {', '.join(lacking)}; found {', '.join(frame.columns)}")
+    if frame.empty:
+        raise ValueError("the table of images has no rows")
+    for name, kind in expected.items():
+        if not _IS[kind](frame[name].dtype) or frame[name].isna().any():
+            raise ValueError(f"column {name!r}: expected {kind} without gaps, found {frame[name].dtype}")
+    twice = frame["image_id"][frame["image_id"].duplicated()].unique()
+    if len(twice):
+        raise ValueError(f"image_id must be unique; {len(twice)} are repeated, e.g. {', '.join(twice[:3])}")
+    unsafe = [i for i in frame["image_id"] if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,200}", i)]
+    if unsafe:
+        raise ValueError(f"image_id may hold letters, digits, _ and -; {unsafe[:3]} do not fit")
+    if conditions is not None:
+        check_conditions(sorted(frame["condition"].unique()), list(conditions), "column 'condition'")
+    wrong = frame["fst_group"] != fst_group(frame["fst"])
+    if wrong.any():
+        raise ValueError(
+            f"fst_group does not follow from fst in {int(wrong.sum())} rows, e.g. {frame['image_id'][wrong].iloc[0]}"
+        )
+    both = frame.groupby("condition")["malignant"].nunique()
+    if (both > 1).any() and "source" in frame and frame["source"].nunique() == 1:
+        raise ValueError(f"{both.idxmax()!r} is marked both malignant and not")
+    if complete and not set(frame["split"]) <= set(SPLITS):
+        raise ValueError(f"split: expected {', '.join(SPLITS)}; found {', '.join(sorted(set(frame['split'])))}")
+    return frame
+
+
+def find(dataset: str, data_folder: str) -> Path:
+    """The folder of a data set that the user brings. data_folder: its name or path.
+
+    Raises ValueError for an unknown data set, FileNotFoundError saying where to put which files and how to get them.
+    """
+    if dataset not in DATASETS:
+        near = difflib.get_close_matches(dataset, DATASETS, n=1, cutoff=0.0)[0]
+        raise ValueError(f"dataset: {dataset!r} is not known; nearest is {near!r} of {', '.join(DATASETS)}")
+    try:
+        return paths.data_dir(data_folder or dataset)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}\n{HOW_TO.get(dataset, '')}") from None
+
+
+def keep_phantoms(seed: int, per_condition: int, size: int, fst_weights: Sequence[float]) -> Path:
+    """The folder of a data set of phantoms, made once and kept as a unit (see phantom.make_dataset).
+
+    Its key holds the pixels of one phantom of each condition, so that a change of the drawing makes the set again.
+    """
+    drawn = [phantom.draw(name, 3, seed, size).image.tobytes() for name in phantom.CONDITIONS]
+    look = hashlib.sha256(b"".join(drawn)).hexdigest()
+    settings = {"seed": seed, "per_condition": per_condition, "size": size, "fst_weights": list(map(float, fst_weights))}
+    key = store.key_of("phantoms", RECIPE, settings, {"drawing": look}, threads=0)
+
+    def make(folder: Path) -> None:
+        phantom.make_dataset(folder, **settings)
+
+    return store.keep("phantoms", key, make, settings)
+
+
+def _phantom_rows(folder: Path) -> pd.DataFrame:
+    """The rows of a folder of phantoms, as phantom.make_dataset writes it."""
+    known = ("image_id", "file", "condition", "malignant", "fst", "patient_id")
+    frame = match.read_csv(folder / "metadata.csv", known, key="image_id")
+    for name in ("file", "patient_id"):
+        frame[name] = frame[name].astype("str")
+    return frame.assign(lesion_id="", label_flag="")
+
+
+def _rows(dataset: str, folder: Path, fst_annotator: str) -> pd.DataFrame:
+    if dataset == "phantom":
+        return _phantom_rows(folder)
+    if dataset == "pad_ufes_20":
+        return pad_ufes_20.rows(folder)
+    if dataset == "fitzpatrick17k":
+        return fitzpatrick17k.rows(folder, fst_annotator)
+    columns = ("DDI_ID", "DDI_file", "skin_tone", "malignant", "disease")
+    match.read_csv(folder / "ddi_metadata.csv", columns, key="DDI_file")
+    raise NotImplementedError("the ddi loader is not part of this version; its folder and table were found and look right")
+
+
+def _known(dataset: str, rows: pd.DataFrame) -> list[str]:
+    if dataset == "phantom":
+        return list(phantom.CONDITIONS)
+    return list(pad_ufes_20.CONDITIONS.values()) if dataset == "pad_ufes_20" else sorted(rows["condition"].unique())
+
+
+def _no_image(url: str | None) -> str:
+    return "no image for this row, and no url to get it from" if url == "" else "no image for this row"
+
+
+def load(
+    dataset: str,
+    folder: Path,
+    conditions: Sequence[str],
+    malignancy_only: Sequence[str] = (),
+    fst_annotator: str = "scale",
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read a data set into the table, sorted by image_id, and count what is left out.
+
+    dataset: 'phantom', 'pad_ufes_20' or 'fitzpatrick17k'. conditions: the classes; malignancy_only: conditions that are kept
+    and marked, and count only in the malignancy task. fst_annotator: whose skin type Fitzpatrick 17k's rows take.
+    Returns (table with COLUMNS and label_flag, attrition: image_id or file, stage, reason).
+    Raises FileNotFoundError where no image is there at all, ValueError naming file, column, row or condition.
+    """
+    rows = _rows(dataset, folder, fst_annotator)
+    known = _known(dataset, rows)
+    check_conditions(conditions, known, "conditions")
+    check_conditions(malignancy_only, known, "malignancy_only")
+    if set(conditions) & set(malignancy_only):
+        raise ValueError(f"malignancy_only: {sorted(set(conditions) & set(malignancy_only))} are also among the conditions")
+    images = [i for i in match.find_images(folder) if not (dataset == "phantom" and i.startswith("masks/"))]
+    if not images:
+        raise FileNotFoundError(f"no image at all below {folder}.\n{HOW_TO.get(dataset, '')}")
+    rows["path"], lonely = match.match(rows["file"], images)
+    out = [match.excluded(lonely, "files", "image without a row, or a second file of a row")]
+
+    def drop(rows: pd.DataFrame, gone: pd.Series, stage: str, reasons: str | list[str]) -> pd.DataFrame:
+        out.append(match.excluded(rows["image_id"][gone], stage, reasons))
+        return rows[~gone]
+
+    strange = ~rows["condition"].isin(known)
+    names = [f"unknown condition {name!r}" for name in rows["condition"][strange]]
+    rows = drop(rows, strange, "selection", names)
+    rows = drop(rows, ~rows["condition"].isin([*conditions, *malignancy_only]), "selection", "not a condition of this study")
+    rows = drop(rows, rows["label_flag"] == fitzpatrick17k.WRONG, "labels", "marked wrongly labelled")
+    gone = rows["path"] == ""
+    urls = rows["url"][gone] if "url" in rows else [None] * int(gone.sum())
+    rows = drop(rows, gone, "images", [_no_image(url) for url in urls])
+    table = rows.assign(fst_group=fst_group(rows["fst"]), source=dataset)
+    table["malignancy_only"] = table["condition"].isin(list(malignancy_only))
+    table = table.sort_values("image_id", ignore_index=True)[[*COLUMNS, "label_flag"]]
+    return validate(table, [*conditions, *malignancy_only]), pd.concat(out, ignore_index=True)
+
+
+def flow(table: pd.DataFrame, attrition: pd.DataFrame) -> pd.DataFrame:
+    """The study's flow, from the data set's rows to the splits: stage, images. Files without a row are not rows."""
+    lost = attrition["stage"].value_counts()
+    stages = {"selection": "of the study's conditions", "labels": "label not rejected", "images": "with an image"}
+    stages["decoding"] = "image readable"
+    left = len(table) + sum(int(lost.get(stage, 0)) for stage in stages)
+    lines = [("rows of the data set", left)]
+    for stage, name in stages.items():
+        left -= int(lost.get(stage, 0))
+        lines.append((name, left))
+    lines += [(split, int((table["split"] == split).sum())) for split in SPLITS]
+    return pd.DataFrame(lines, columns=["stage", "images"])
