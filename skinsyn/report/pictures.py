@@ -82,7 +82,7 @@ def _grid(tiles, title, note, heads=None, row_labels=None, labelled=False) -> Fi
     columns = max(len(row) for row in tiles)
     left = 0.12 + (0.072 * min(16, max(len(str(name)) for name in row_labels)) if row_labels else 0)
     gap, cap = 0.05, 0.02
-    side = min(1.15, (WIDTH - left - gap * columns) / columns)
+    side = min(1.15, (WIDTH - left - gap * columns) / columns, max(0.4, 7.4 / len(tiles)))
     letters = max(6, int((side + gap) / 0.062))
     wrap = {text: textwrap.fill(str(text), letters) for text in _texts(tiles, heads)}
     below = (0.1 * max(1, *(wrap[t[1]].count("\n") + 1 for row in tiles for t in row if t)) + 0.05) if labelled else 0

@@ -167,7 +167,7 @@ def forest(
     frame: pd.DataFrame,
     title: str = "Gains with 95 % intervals, in percentage points",
     note: str = "",
-    xlabel: str = "percentage points; right of 0: more accurate with synthetic images",
+    xlabel: str = "percentage points (filled mark: adjusted p at most 0.05)",
 ) -> Figure:
     """One line a hypothesis. Columns: id, estimate, low, high (points); optional: family, p_adjusted, verdict.
 
@@ -250,7 +250,7 @@ def dose_response(
     ax.set_xticks(sorted(points["x"].unique()), [f"{x:g}" for x in sorted(points["x"].unique())])
     ax.set(xlabel="synthetic images per real one", ylabel="accuracy")
     ax.yaxis.set_major_formatter(PercentFormatter(unit, 0))
-    ax.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 

@@ -1,0 +1,112 @@
+"""The ledger's verdicts follow from the rules alone."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinsyn.report.ledger import CLAIMS, VERDICTS, ledger, rule_in_words
+
+RULES = {
+    "C1": {"rule": "above", "tests": ["C1"], "margin": 3.0, "alpha": 0.05},
+    "C2": {"rule": "bounded", "tests": ["C2"], "alpha": 0.05},
+    "C3": {"rule": "above", "family": "F1", "margin": 3.0, "alpha": 0.05, "show": "least"},
+    "C4": {"rule": "above", "tests": ["C4"], "margin": 3.0, "alpha": 0.05},
+    "C5": {"rule": "above", "tests": ["C5"], "margin": 3.0, "alpha": 0.05},
+    "C6": {"rule": "nearer", "alpha": 0.05},
+    "C7": {"rule": "at least", "count": 458920},
+}
+
+
+def hypotheses(*rows) -> pd.DataFrame:
+    names = ["family", "id", "estimate", "low", "high", "p_adjusted", "verdict"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def verdict(claim, tests=None, numbers=None, synthetic=None, rules=RULES) -> str:
+    table = ledger(tests, numbers or {}, rules, synthetic)
+    assert list(table.columns) == ["claim", "published", "estimate", "low", "high", "verdict"]
+    assert table["claim"].str[:2].tolist() == list(CLAIMS) and set(table["verdict"]) <= set(VERDICTS)
+    return table.set_index(table["claim"].str[:2])["verdict"][claim]
+
+
+@pytest.mark.parametrize(
+    ("estimate", "low", "high", "p", "expected"),
+    [
+        (5, 1, 9, 0.01, "reproduced"),
+        (5, -1, 11, 0.2, "not identified"),
+        (-5, -9, -1, 0.01, "not reproduced"),
+        (0, -2, 2, 1.0, "not reproduced"),  # an interval that ends below the margin leaves no gain worth having
+        (4, 1, 7, 0.2, "not identified"),  # Holm, not the interval, decides
+        (4, np.nan, np.nan, np.nan, "not identified"),
+    ],
+)
+def test_above(estimate, low, high, p, expected):
+    assert verdict("C1", hypotheses(("F0 claims", "C1 primary", estimate, low, high, p, ""))) == expected
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "expected"),
+    [(-2, 2, 0.01, "reproduced"), (1, 9, 0.9, "not reproduced"), (-3, 6, 0.4, "not identified")],
+)
+def test_bounded(low, high, p, expected):
+    assert verdict("C2", hypotheses(("F0 claims", "C2 non-superiority", 0.5, low, high, p, ""))) == expected
+
+
+def test_every_hypothesis_of_a_claim_counts():
+    good = ("F1 malignancy", "malignancy I-II", 8.0, 4, 12, 0.01, "gain")
+    other = ("F1 malignancy", "malignancy III-IV", 6.0, 2, 10, 0.02, "gain")
+    table = ledger(hypotheses(good, other), {}, RULES)
+    assert table.iloc[2][["estimate", "low", "high", "verdict"]].tolist() == [6, 2, 10, "reproduced"]
+    lost = ("F1 malignancy", "malignancy V-VI", -6.0, -9, -3, 0.01, "loss")
+    assert verdict("C3", hypotheses(good, other, lost)) == "not reproduced"
+    absent = ("F1 malignancy", "malignancy V-VI", np.nan, np.nan, np.nan, np.nan, "not run")
+    assert verdict("C3", hypotheses(good, other, absent)) == "not identified"
+    assert verdict("C3", hypotheses(absent)) == "not run"
+    assert verdict("C3") == "not run"
+
+
+def test_distances_decide_c6():
+    def numbers(paired, permuted, p):
+        return {f"c6.{name}": {"value": v} for name, v in (("paired", paired), ("permuted", permuted), ("p", p))}
+
+    assert verdict("C6", numbers=numbers(0.2, 0.3, 0.001)) == "reproduced"
+    assert verdict("C6", numbers=numbers(0.2, 0.3, 0.3)) == "not identified"
+    assert verdict("C6", numbers=numbers(0.3, 0.2, 0.999)) == "not reproduced"
+    assert verdict("C6", numbers=numbers(None, 0.2, 0.1)) == "not run"
+    assert ledger(None, numbers(0.2, 0.3, 0.001), RULES).loc[5, "estimate"] == pytest.approx(-0.1)
+
+
+def test_scale_is_a_count():
+    assert [verdict("C7", synthetic=n) for n in (458920, 458919, 0, None)] == [
+        "reproduced",
+        "not reproduced",
+        "not reproduced",
+        "not run",
+    ]
+
+
+def test_another_rule_gives_another_verdict():
+    tests = hypotheses(("F0", "C1 primary", 5, 1, 9, 0.01, ""))
+    stricter = RULES | {"C1": RULES["C1"] | {"alpha": 0.005}}
+    assert (verdict("C1", tests), verdict("C1", tests, rules=stricter)) == ("reproduced", "not identified")
+
+
+@pytest.mark.parametrize(
+    ("claim", "rule", "match"),
+    [
+        ("C1", {"rule": "abov"}, "expected one of above"),
+        ("C1", {"rule": "above", "test": ["C1"]}, "unknown key 'test'"),
+        ("C1", {"rule": "above"}, "names no tests"),
+        ("C7", {"rule": "at least"}, "names no count"),
+        ("C9", {"rule": "nearer"}, "C9 is not a claim"),
+    ],
+)
+def test_a_bad_rule_is_refused(claim, rule, match):
+    with pytest.raises(ValueError, match=match):
+        ledger(None, {}, RULES | {claim: rule})
+    with pytest.raises(ValueError, match="C2 is missing"):
+        ledger(None, {}, {k: v for k, v in RULES.items() if k != "C2"})
+
+
+def test_rules_can_be_read():
+    assert "3 points" in rule_in_words(RULES["C1"]) and "458,920" in rule_in_words(RULES["C7"])
