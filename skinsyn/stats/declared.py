@@ -68,8 +68,8 @@ def _whole(name: str, family: Mapping, declared: Mapping, arms: Mapping, margin:
     whole = {"kind": "gain", "average": "macro", "count": "clusters", "min_images": 0, "margin": margin}
     whole |= {key: family[key] for key in _DEFAULTS if key in family} | dict(declared)
     for key in _SIDES:
-        base = _settings(family.get(key), {}, arms if key != "where" else {}, what)
-        whole[key] = _settings(declared.get(key), base, arms if key != "where" else {}, what)
+        base = settings(family.get(key), {}, arms if key != "where" else {}, what)
+        whole[key] = settings(declared.get(key), base, arms if key != "where" else {}, what)
         if key != "where" and not whole[key]:
             raise ValueError(f"{what} of family {name!r} names no {key}")
     if whole["kind"] not in KINDS:
@@ -81,13 +81,16 @@ def _whole(name: str, family: Mapping, declared: Mapping, arms: Mapping, margin:
     if whole.get("minus"):
         check_keys(whole["minus"], _SIDES, f"`minus` of {what}")
         whole["minus"] = {
-            key: _settings(whole["minus"].get(key), whole[key], arms if key != "where" else {}, what) for key in _SIDES
+            key: settings(whole["minus"].get(key), whole[key], arms if key != "where" else {}, what) for key in _SIDES
         }
     return whole
 
 
-def _settings(value: str | Mapping | None, base: Mapping, arms: Mapping, what: str) -> dict:
-    """Settings of an arm from a name, from changes to `base`, or from changes to a named arm."""
+def settings(value: str | Mapping | None, base: Mapping, arms: Mapping, what: str) -> dict:
+    """Settings of an arm from a name in `arms`, from changes to `base`, or from changes to a named arm.
+
+    what: whose settings they are, for the message of the ValueError that an unknown name raises.
+    """
     if isinstance(value, str):
         value = {"like": value}
     if value is None or "like" not in value:

@@ -1,0 +1,37 @@
+"""Tables by skin type agree with the tests they describe."""
+
+import pytest
+from simulated import predictions
+
+from skinsyn.stats import by_group, contrasts
+from skinsyn.stats.predictions import blocks
+
+BLOCKS = blocks(predictions(ratios=(0, 10)))
+SYNTHETIC = {"n": 8, "ratio": 10, "transforms": True}
+CONTROL = {"n": 8, "ratio": 0, "transforms": True}
+
+
+def test_tables_by_group():
+    gains = by_group.gains_by_group(BLOCKS, SYNTHETIC, CONTROL).set_index(["task", "group"])
+    assert len(gains) == 8 and gains.loc[("condition", "all"), "images"] == 108
+    expected = contrasts.gain(
+        BLOCKS, {**SYNTHETIC, "task": "condition"}, {**CONTROL, "task": "condition"}, "micro", {"fst_group": "V-VI"}
+    )
+    assert gains.loc[("condition", "V-VI"), "estimate"] == pytest.approx(100 * expected.estimate)
+    arms = {"with": SYNTHETIC, "without": CONTROL, "gan": {**SYNTHETIC, "method": "gan"}}
+    accuracy = by_group.accuracy_by_group(BLOCKS, arms, draws=100).set_index(["task", "group", "arm"])
+    step = (
+        accuracy.loc[("condition", "V-VI", "with"), "accuracy"]
+        - accuracy.loc[("condition", "V-VI", "without"), "accuracy"]
+    )
+    assert step == pytest.approx(expected.estimate)
+    assert accuracy.loc[("condition", "", "gan"), "flags"] == "not run"
+    assert (accuracy["gap"].dropna() >= 0).all() and accuracy["gap_p"].dropna().between(0, 1).all()
+
+
+def test_a_task_that_was_not_run():
+    only = {"condition": BLOCKS["condition"]}
+    gains = by_group.gains_by_group(only, SYNTHETIC, CONTROL)
+    assert (gains.loc[gains["task"] == "malignancy", "verdict"] == "not run").all()
+    accuracy = by_group.accuracy_by_group(only, {"with": SYNTHETIC}, draws=50)
+    assert accuracy.loc[accuracy["task"] == "malignancy", "flags"].tolist() == ["not run"]
