@@ -1,0 +1,242 @@
+"""DreamBooth: a base model's whole UNet taught one condition (or all), as a kept unit of the store, kind `generator`."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from torch.nn import functional as F
+from torchvision.transforms import v2
+
+from skinsyn.run import compute, seeds, store
+
+from . import masks
+from .base_model import Base
+from .references import load_base, pixels, prompt_of
+
+__all__ = ["TASKS", "fine_tune", "key_of", "load_unet", "losses", "plan", "table"]
+
+RECIPE = 1
+TASKS = ("text-to-image", "inpainting")
+CLIP_NORM = 1.0  # of the gradient, as in diffusers' DreamBooth examples that the study used
+# What decides a fine-tuning besides base, images and threads; the notebook's parameters of the same names.
+SETTINGS = (
+    "image_size", "steps", "epochs", "batch_size", "learning_rate", "accumulation", "prompt", "add_skin_type",
+    "crop_scale", "crop_ratio", "jitter", "flip", "mask_shares", "mask_fraction", "dtype", "seed",
+)  # fmt: skip
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def plan(
+    frame: pd.DataFrame, conditions: Sequence[str], bases: Mapping[str, dict], settings: dict, threads: int
+) -> list[dict]:
+    """One JSON-able task a condition and task ('all' is the one model of all conditions), in that order.
+
+    frame: the images to learn from (image_id, condition, fst, unit, row). bases: task → base reference (`prepare_base`).
+    settings: a value for each of SETTINGS. Raises ValueError for a missing setting, an unknown task, or a condition
+    without images.
+    """
+    lacking, strange = sorted(set(SETTINGS) - set(settings)), sorted(set(bases) - set(TASKS))
+    if lacking or strange:
+        raise ValueError(f"fine-tuning: settings missing: {lacking}; unknown tasks: {strange}; known: {TASKS}")
+    columns = ["image_id", "condition", "fst", "unit", "row"]
+    tasks = []
+    for condition in conditions:
+        mine = frame if condition == "all" else frame[frame["condition"] == condition]
+        if mine.empty:
+            raise ValueError(f"no training image of {condition!r}; known: {sorted(frame['condition'].unique())}")
+        rows = json.loads(mine.sort_values("image_id")[columns].to_json(orient="records"))
+        about = {name: settings[name] for name in SETTINGS}
+        tasks += [
+            {**about, "condition": condition, "task": t, "base": b, "images": rows, "threads": threads}
+            for t, b in bases.items()
+        ]
+    return tasks
+
+
+def key_of(task: dict) -> str:
+    """The key of the generator that a task makes: a digest of its recipe, never of the weights that come out."""
+    base = {"base": task["base"]["digest"]}
+    unused = {"base", "threads"} | ({"mask_shares", "mask_fraction"} if task["task"] == "text-to-image" else set())
+    parameters = {k: v for k, v in task.items() if k not in unused}
+    return store.key_of("generator", RECIPE, parameters, base, task["threads"])
+
+
+def fine_tune(task: dict) -> str:
+    """Make the generator of a task from `plan`, if it is not kept already, and return its key. Source: PROTOCOL, Generator.
+
+    The unit holds `unet/` (diffusers' own layout, weights in float16, which is also what samples are drawn from) and
+    `losses.parquet` (step, loss). On one machine type, pins and threads the same task gives the same bytes.
+    """
+    key = key_of(task)
+
+    def make(folder: Path) -> dict:
+        compute.set_threads(task["threads"])
+        with torch.random.fork_rng(devices=[]):
+            unet, curve = _train(task)
+        _save(unet, folder / "unet")
+        pd.DataFrame({"step": np.arange(1, len(curve) + 1), "loss": curve}).to_parquet(
+            folder / "losses.parquet", index=False
+        )
+        head, tail = curve[: max(1, len(curve) // 10)], curve[-max(1, len(curve) // 10) :]
+        return {"steps": len(curve), "loss_first": float(np.mean(head)), "loss_last": float(np.mean(tail))}
+
+    store.keep("generator", key, make, task)
+    return key
+
+
+def _save(unet: UNet2DConditionModel, folder: Path) -> None:
+    """Write float16 safetensors and a config that names no path of this machine, so that the bytes are the same anywhere."""
+    unet.to("cpu", torch.float16).save_pretrained(folder)
+    file = folder / "config.json"
+    config = {k: v for k, v in json.loads(file.read_text()).items() if k != "_name_or_path"}
+    file.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+
+
+def load_unet(key: str, dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
+    """The fine-tuned UNet of a kept generator. Raises FileNotFoundError where it has not been made."""
+    store.manifest("generator", key)
+    return UNet2DConditionModel.from_pretrained(store.unit_dir("generator", key) / "unet", dtype=dtype).eval()
+
+
+def losses(key: str) -> pd.DataFrame:
+    """Loss of each step (step, loss) of a kept generator."""
+    return pd.read_parquet(store.unit_dir("generator", key) / "losses.parquet")
+
+
+def _transforms(task: dict) -> v2.Transform:
+    """The study's augmentation, from torchvision as in the study's code.
+
+    A crop's scale above 1 asks for a window larger than the photograph: torchvision draws again, ten times at most, until
+    the window fits, and else takes the whole image, so 0.9 to 1.1 acts as 0.9 to 1.0. It never zooms out.
+    """
+    crop = v2.RandomResizedCrop(task["image_size"], scale=task["crop_scale"], ratio=task["crop_ratio"], antialias=True)
+    jitter = [v2.ColorJitter(*[task["jitter"]] * 4)] if task["jitter"] else []
+    return v2.Compose([crop, *jitter, *([v2.RandomHorizontalFlip()] if task["flip"] else [])])
+
+
+def _order(count: int, batch: int) -> Iterator[list[int]]:
+    """Batches of row numbers without end: each epoch a new permutation, its last batch as small as is left."""
+    while True:
+        yield from (part.tolist() for part in torch.randperm(count).split(batch))
+
+
+def steps_of(task: dict) -> int:
+    """Optimiser steps of a task: `steps` where above 0, else those of `epochs` over its images."""
+    per_epoch = -(-len(task["images"]) // task["batch_size"])
+    return task["steps"] or max(1, -(-per_epoch * task["epochs"] // task["accumulation"]))
+
+
+@torch.no_grad()
+def _encode(vae: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """Scaled latents (n, 4, h, w) of pixels in [-1, 1]: drawn from the posterior, or what a tiny autoencoder gives."""
+    out = vae.encode(pixels)
+    drawn = out.latents if hasattr(out, "latents") else _draw(out.latent_dist)
+    return drawn * (vae.config.scaling_factor or 1.0)
+
+
+def _draw(posterior: object) -> torch.Tensor:
+    """A draw of the posterior with noise of the CPU's generator, whatever the device."""
+    return posterior.mean + posterior.std * torch.randn(posterior.mean.shape).to(posterior.mean)
+
+
+def _train(task: dict) -> tuple[UNet2DConditionModel, list[float]]:
+    """Fine-tune; all random draws come from CPU generators seeded by the task. Returns the UNet and a loss a step."""
+    seed = seeds.seed_of(task["seed"], "dreambooth", task["task"], task["condition"])
+    torch.manual_seed(seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    base = load_base(task["base"], task["task"])
+    unet = base.unet.float().to(device).train().requires_grad_(True)
+    vae, noise = base.vae.float().to(device).eval(), DDPMScheduler.from_config(base.scheduler)
+    batches = _batches(task, seed, _contexts(base, task, device), device)
+    optimiser = torch.optim.AdamW(unet.parameters(), lr=task["learning_rate"])
+    curve = []
+    for _ in range(steps_of(task)):
+        parts = []
+        for _ in range(task["accumulation"]):
+            with torch.autocast(device.type, DTYPES[task["dtype"]], enabled=task["dtype"] != "fp32"):
+                loss = _loss(unet, vae, noise, *next(batches))
+            (loss / task["accumulation"]).backward()
+            parts.append(float(loss.detach()))
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), CLIP_NORM)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        curve.append(float(np.mean(parts)))
+    if not np.isfinite(curve).all():
+        raise FloatingPointError(
+            f"{task['condition']}, {task['task']}: the loss is not finite; lower learning_rate or use dtype fp32"
+        )
+    return unet, curve
+
+
+def _batches(task: dict, seed: int, words: list[torch.Tensor], device: torch.device) -> Iterator[tuple]:
+    """Batches without end: pixels (b, 3, s, s) in [-1, 1], masks (b, 1, s, s) or None, text (b, tokens, width)."""
+    shapes = np.random.default_rng(seed)
+    stock = torch.from_numpy(pixels(task["images"])).permute(0, 3, 1, 2)
+    augment = _transforms(task)
+    for chosen in _order(len(stock), task["batch_size"]):
+        shown = torch.stack([augment(stock[i]) for i in chosen]).to(device).float() / 127.5 - 1
+        painted = None
+        if task["task"] == "inpainting":
+            drawn = [masks.draw(shapes, task["image_size"], task["mask_shares"], task["mask_fraction"]) for _ in chosen]
+            painted = torch.from_numpy(np.stack(drawn))[:, None].to(device).float()
+        yield shown, painted, torch.stack([words[i] for i in chosen])
+
+
+def _loss(
+    unet: UNet2DConditionModel,
+    vae: torch.nn.Module,
+    noise: DDPMScheduler,
+    shown: torch.Tensor,
+    mask: torch.Tensor | None,
+    words: torch.Tensor,
+) -> torch.Tensor:
+    """The denoising loss of a batch: noise or velocity, as the base's scheduler says; with a mask, of nine channels."""
+    latents = _encode(vae, shown)
+    grain = torch.randn(latents.shape).to(latents)
+    when = torch.randint(0, noise.config.num_train_timesteps, (len(latents),)).to(latents.device)
+    given = noise.add_noise(latents, grain, when)
+    if mask is not None:
+        small = F.interpolate(mask, size=latents.shape[-2:])
+        given = torch.cat([given, small, _encode(vae, shown * (mask < 0.5))], dim=1)
+    velocity = noise.config.prediction_type == "v_prediction"
+    target = noise.get_velocity(latents, grain, when) if velocity else grain
+    return F.mse_loss(unet(given, when, words).sample.float(), target.float())
+
+
+def _contexts(base: Base, task: dict, device: torch.device) -> list[torch.Tensor]:
+    """The text encoder's output for each image's prompt, (tokens, width); the text encoder is not trained."""
+    encoder = base.text_encoder.float().to(device).eval()
+
+    @cache
+    def context(prompt: str) -> torch.Tensor:
+        kept = {"padding": "max_length", "truncation": True, "max_length": base.tokenizer.model_max_length}
+        tokens = base.tokenizer(prompt, return_tensors="pt", **kept).input_ids.to(device)
+        with torch.no_grad():
+            return encoder(tokens)[0][0]
+
+    return [context(prompt_of(r["condition"], r["fst"], task["prompt"], task["add_skin_type"])) for r in task["images"]]
+
+
+def table(tasks: Sequence[dict], keys: Sequence[str], generator_data: str = "all") -> pd.DataFrame:
+    """The table `generators`: a row a fine-tuned model, and a row ('base', key '') for each untouched base."""
+    rows = []
+    for task, key in zip(tasks, keys, strict=True):
+        made = store.manifest("generator", key)["result"]
+        rows.append(
+            _row(task, "fine-tuned", key, generator_data, condition=task["condition"], images=len(task["images"]), **made)
+        )
+    untouched = {task["task"]: task for task in tasks}
+    nothing = {"images": 0, "steps": 0, "loss_first": np.nan, "loss_last": np.nan}
+    return pd.DataFrame(rows + [_row(task, "base", "", "none", condition="all", **nothing) for task in untouched.values()])
+
+
+def _row(task: dict, generator: str, key: str, generator_data: str, **more: object) -> dict:
+    """reference: the base as JSON, from which 03 loads it again."""
+    base = task["base"]
+    about = {"task": task["task"], "generator": generator, "base": base["name"], "key": key, "base_digest": base["digest"]}
+    return {**about, "reference": json.dumps(base, sort_keys=True), "generator_data": generator_data, **more}
