@@ -1,4 +1,4 @@
-"""The drawn lesion patterns of the phantoms: each gives how much of which layer (colour) lies where. Names are invented."""
+"""The drawn lesion patterns of the phantoms: each gives how much of which colour lies where. Invented names."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,7 +10,7 @@ __all__ = ["CONDITIONS", "OTHERS", "Canvas", "disc", "smooth_noise"]
 
 
 class Canvas(NamedTuple):
-    """Lesion coordinates x, y, radius r (1 at the nominal edge), angle t, each (size, size); a generator; smooth noise."""
+    """Lesion coordinates x, y, radius r (1 at the nominal edge), angle t, each (size, size); generator; noise."""
 
     x: np.ndarray
     y: np.ndarray

@@ -1,8 +1,8 @@
 """Phantoms: procedural pictures of skin with known ground truth. Drawn patterns, not diseases: they show no patients.
 
-Nine lesion patterns with invented names (`CONDITIONS`, two of them declared malignant in `MALIGNANT`) on six skin types,
-and twelve other patterns (`PRETRAINING_PATTERNS`) that only the base model ever sees. Planted truths: the individual
-typology angle (ITA) of the skin, the lesion's mask, and a difficulty that grows with the skin type, because the lesion's
+Nine lesion patterns with invented names (`CONDITIONS`, two declared malignant in `MALIGNANT`) on six skin types, and
+twelve other patterns (`PRETRAINING_PATTERNS`) that only the base model ever sees. Planted truths: the individual
+typology angle (ITA) of the skin, the lesion's mask, and a difficulty that grows with skin type, because the lesion's
 contrast falls.
 """
 
@@ -148,10 +148,11 @@ def make_dataset(
 ) -> pd.DataFrame:
     """Write a data set of phantoms: `<image_id>.png`, `masks/<image_id>.png` (255 is lesion) and `metadata.csv`.
 
-    per_condition: images of each condition. fst_weights: six shares of the skin types (the default is uneven, as real sets
-    are). second_views: share of images that are a second photograph of the lesion before (same patient_id). Returns the
-    table: image_id, file, condition, malignant, fst, ita (degrees), difficulty, patient_id. Byte for byte the same for the
-    same arguments. Raises ValueError for weights that are not six, negative or all zero, or fewer than 1 image.
+    per_condition: images of each condition. fst_weights: six shares of the skin types (the default is uneven, as
+    real sets are). second_views: share of images that are a second photograph of the lesion before (same patient_id).
+    Returns the table: image_id, file, condition, malignant, fst, ita (degrees), difficulty, patient_id. The same
+    arguments give the same bytes. Raises ValueError for weights that are not six, negative or all zero, or fewer than 1
+    image.
     """
     weights = np.asarray(fst_weights, dtype=float)
     if weights.shape != (6,) or weights.min() < 0 or not weights.sum() > 0:
