@@ -1,0 +1,107 @@
+"""Distances between synthetic and real images: is a synthetic image nearer to its own source than to another (claim C6)?"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import cdist
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from statsmodels.stats.proportion import proportion_confint
+
+from skinsyn.run import seeds
+
+__all__ = ["Paired", "Share", "by_image", "paired_against_permuted", "recognised", "share"]
+
+
+class Paired(NamedTuple):
+    """Mean cosine distances to the own source and under permuted sources, a one-sided p, and what they rest on."""
+
+    paired: float
+    permuted: float
+    p: float
+    images: int
+    sources: int
+    draws: int
+
+
+class Share(NamedTuple):
+    """A proportion with its 95 % Wilson interval."""
+
+    value: float
+    low: float
+    high: float
+    images: int
+
+
+def by_image(
+    rows: pd.DataFrame, synthetic: np.ndarray, sources: pd.DataFrame, real: np.ndarray, seed: int = 0
+) -> pd.DataFrame:
+    """Each synthetic image's cosine distance to its source ('paired') and to another source of its condition ('permuted').
+
+    rows: synthetic images (image_id, parent, condition), synthetic: float (n, d); sources: real images (image_id,
+    condition), real: float (m, d). Returns image_id, kind, distance. A condition's only source has no other, and gives 'paired' alone.
+    """
+    own = _places(rows["parent"], sources)
+    rng = seeds.generator("another source", seed)
+    same = sources["condition"].to_numpy()[None, :] == sources["condition"].to_numpy()[own][:, None]
+    same[np.arange(len(rows)), own] = False
+    lone = ~same.any(axis=1)
+    other = np.where(same, rng.random(same.shape), -1.0).argmax(axis=1)
+    distance = cdist(synthetic, real, "cosine")
+    kinds = [("paired", own, slice(None)), ("permuted", other, ~lone)]
+    found = [
+        pd.DataFrame({"image_id": rows["image_id"], "kind": k, "distance": distance[np.arange(len(rows)), to]})[keep]
+        for k, to, keep in kinds
+    ]
+    return pd.concat(found, ignore_index=True)
+
+
+def _places(parents: pd.Series, sources: pd.DataFrame) -> np.ndarray:
+    """Row in `sources` of each parent. Raises ValueError naming a parent that is not among them."""
+    found = pd.Index(sources["image_id"]).get_indexer(parents)
+    if (found < 0).any():
+        raise ValueError(f"the parent {parents[found < 0].iloc[0]!r} is not among the real images given")
+    return found
+
+
+def paired_against_permuted(
+    rows: pd.DataFrame, synthetic: np.ndarray, sources: pd.DataFrame, real: np.ndarray, draws: int = 9999, seed: int = 0
+) -> Paired:
+    """Claim C6: are synthetic images nearer to their own source than if sources were dealt at random within conditions?
+
+    Arguments as in `by_image`. The unit of permutation is the source with all of its synthetic images, since they share it;
+    sources without any are left out. `permuted` is the exact mean over all permutations; p = (1 + b) / (draws + 1), with b
+    the draws that lie as near as the observed (Phipson & Smyth 2010). Raises ValueError where there is nothing to permute.
+    """
+    parents, own = np.unique(_places(rows["parent"], sources), return_inverse=True)
+    sums = np.zeros((len(parents), len(parents)))
+    np.add.at(sums, own, cdist(synthetic, real[parents], "cosine"))
+    means = sums / np.bincount(own)[:, None]  # mean distance of source i's images to source j
+    groups = [np.flatnonzero(g) for g in pd.get_dummies(sources["condition"].to_numpy()[parents]).to_numpy().T]
+    if max(map(len, groups)) < 2:
+        raise ValueError("claim C6 needs a condition with two or more sources; none has")
+    rng = seeds.generator("paired against permuted", seed)
+    drawn = np.zeros(draws)
+    for group in groups:
+        order = rng.permuted(np.tile(group, (draws, 1)), axis=1)
+        drawn += means[group[None, :], order].sum(axis=1)
+    paired = float(np.trace(means))
+    near = int((drawn <= paired * (1 + 1e-12)).sum())
+    permuted = sum(float(means[np.ix_(g, g)].mean()) * len(g) for g in groups)
+    return Paired(paired / len(parents), permuted / len(parents), (1 + near) / (draws + 1), len(rows), len(parents), draws)
+
+
+def recognised(real: np.ndarray, labels: pd.Series, synthetic: np.ndarray) -> np.ndarray:
+    """The condition that logistic regression, fitted on real images' embeddings (m, d), sees in synthetic ones (n, d)."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
+    return model.fit(real, labels).predict(synthetic)
+
+
+def share(right: np.ndarray) -> Share:
+    """The share of True with its Wilson interval. Raises ValueError where there is nothing to count."""
+    if not len(right):
+        raise ValueError("no image to count")
+    low, high = proportion_confint(int(np.sum(right)), len(right), method="wilson")
+    return Share(float(np.mean(right)), float(low), float(high), len(right))
