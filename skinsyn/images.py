@@ -7,16 +7,16 @@ import hashlib
 import io
 import re
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .run import paths, store
+from .run import compute, files, paths, store
 
-__all__ = ["FORMATS", "ImageError", "decode", "keep_shard", "memmap", "prepare", "read_shard", "write_shard"]
+__all__ = ["FORMATS", "ImageError", "decode", "keep_shard", "keep_shards", "memmap", "prepare", "read_shard", "write_shard"]
 
 RECIPE = 1  # raise it when the bytes of a shard or memmap change
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # decided by content, not by the file's name
@@ -143,7 +143,7 @@ def read_shard(key: str) -> tuple[pd.DataFrame, np.ndarray]:
     return rows, np.stack(images)
 
 
-def keep_shard(rows: pd.DataFrame, root: Path, size: int, max_pixels: int = MAX_PIXELS, about: Mapping | None = None) -> str:
+def keep_shard(rows: pd.DataFrame, root: Path, size: int, max_pixels: int = MAX_PIXELS) -> str:
     """Decode, prepare and keep up to 1000 real photographs as one shard. Returns its key.
 
     rows: image_id, path (relative to `root`) and file_sha256; only image_id and the table's own facts are stored with it.
@@ -157,8 +157,19 @@ def keep_shard(rows: pd.DataFrame, root: Path, size: int, max_pixels: int = MAX_
         images = np.stack([prepare(decode(path, root, max_pixels), size) for path in rows["path"]])
         write_shard(folder, images, rows[["image_id"]].reset_index(drop=True))
 
-    store.keep("shard", key, make, about)
+    store.keep("shard", key, make, {"of": "photographs", "size": size})
     return key
+
+
+def keep_shards(rows: pd.DataFrame, root: Path, size: int, max_pixels: int = MAX_PIXELS) -> pd.DataFrame:
+    """All photographs as shards of up to 1000, in the order of rows: a frame of unit (key) and row, with the index of rows."""
+    keys = []
+    for start in compute.progress(range(0, len(rows), SHARD_IMAGES), label="shards"):
+        part = rows.iloc[start : start + SHARD_IMAGES]
+        keys += [keep_shard(part, root, size, max_pixels)] * len(part)
+    for key in dict.fromkeys(keys):
+        files.log_access("write", store.unit_dir("shard", key) / "manifest.json")  # so that a deleted shard is noticed
+    return pd.DataFrame({"unit": keys, "row": np.arange(len(rows)) % SHARD_IMAGES}, index=rows.index)
 
 
 def memmap(keys: Sequence[str]) -> tuple[np.memmap, pd.DataFrame]:

@@ -10,9 +10,22 @@ import pandas as pd
 
 from . import match
 
-__all__ = ["HOW_TO", "WRONG", "annotators", "faults", "metadata", "rows"]
+__all__ = ["HOW_TO", "PUBLISHED_TRAINING", "WRONG", "against_published", "annotators", "faults", "metadata", "rows"]
 
 COLUMNS = ("md5hash", "fitzpatrick_scale", "fitzpatrick_centaur", "label", "three_partition_label", "qc", "url")
+# The study's own numbers (arXiv 2308.12453): training images of each condition; 40 more of each were held out.
+PUBLISHED_TRAINING = {
+    "psoriasis": 584,
+    "squamous cell carcinoma": 440,
+    "lichen planus": 412,
+    "basal cell carcinoma": 406,
+    "allergic contact dermatitis": 358,
+    "lupus erythematosus": 297,
+    "sarcoidosis": 286,
+    "neutrophilic dermatoses": 284,
+    "photodermatoses": 272,
+}
+PUBLISHED_TEST = 40
 WRONG = "3 Wrongly labelled"  # the value of `qc` with which a dermatologist rejected the label
 HOW_TO = (
     "Fitzpatrick 17k: the table fitzpatrick17k.csv is at github.com/mattgroh/fitzpatrick17k. Its images are fetched from\n"
@@ -66,3 +79,11 @@ def faults(folder: Path) -> pd.DataFrame:
         "rows with any quality mark": frame["qc"].notna().sum(),
     }
     return pd.DataFrame({"fact": list(counts), "count": [int(c) for c in counts.values()], "of": len(frame)})
+
+
+def against_published(table: pd.DataFrame) -> pd.DataFrame:
+    """Images of each condition here and in the study, whose cleaning rule is not published: condition, here, published."""
+    here = table["condition"].value_counts()
+    names = sorted({*here.index, *PUBLISHED_TRAINING})
+    published = [PUBLISHED_TRAINING[n] + PUBLISHED_TEST if n in PUBLISHED_TRAINING else 0 for n in names]
+    return pd.DataFrame({"condition": names, "here": [int(here.get(n, 0)) for n in names], "published": published})

@@ -1,0 +1,182 @@
+"""Splits that do not leak: a fixed test set, validation and training by cluster, and low-data subsets nested in each run.
+
+A cluster (patient, lesion, near-duplicates) lies in one of train, validation and test; images that no split asks for are
+'unused' and counted. Deterministic by seed and image_id; the order of rows changes nothing.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..run import seeds
+
+__all__ = ["check", "counts", "overlap", "split", "subsets"]
+
+
+def _fill(free: pd.DataFrame, wanted: dict[str, int], rng: np.random.Generator, name: str) -> pd.Series:
+    """Give whole clusters to the split `name` until it has as many images of each condition as wanted.
+
+    free: image_id, condition, cluster_id, sorted. First clusters that fit exactly are taken, then larger ones, whose surplus
+    images become 'unused'. Returns image index → `name` or 'unused', for the images of the clusters taken.
+    """
+    holds = pd.crosstab(free["cluster_id"], free["condition"])
+    order = holds.index[rng.permutation(len(holds))]
+    left = pd.Series(wanted).reindex(holds.columns, fill_value=0)
+    taken: list[str] = []
+    for exact in (True, False):
+        for cluster in order.difference(taken, sort=False):
+            has = holds.loc[cluster]
+            helps = ((left > 0) & (has > 0)).any()
+            if helps and (not exact or (has <= left).all()):
+                taken.append(cluster)
+                left = left - has
+            if (left <= 0).all():
+                break
+    for condition, more in left.items():
+        if more > 0:
+            have = int((free["condition"] == condition).sum())
+            raise ValueError(
+                f"{name}: {wanted[condition]} images of {condition!r} asked for, {have} are left to choose from"
+                f" (whole clusters only; {wanted[condition] - more} could be taken). Ask for fewer, or bring more."
+            )
+    chosen = free[free["cluster_id"].isin(taken)]
+    chosen = chosen.iloc[rng.permutation(len(chosen))]
+    rank = chosen.groupby("condition").cumcount()
+    surplus = rank >= chosen["condition"].map(wanted).fillna(0)
+    return pd.Series(np.where(surplus, "unused", name), index=chosen.index)
+
+
+def _share(free: pd.DataFrame, fraction: float, rng: np.random.Generator) -> list[str]:
+    """About `fraction` of the clusters, stratified by the rarest condition that each holds; at least one of each."""
+    rarity = free["condition"].map(free["condition"].value_counts())
+    stratum = (
+        free.assign(rarity=rarity)
+        .sort_values(["rarity", "condition", "image_id"])
+        .groupby("cluster_id")["condition"]
+        .first()
+    )
+    taken: list[str] = []
+    for _, members in stratum.groupby(stratum):
+        number = max(1, round(fraction * len(members)))
+        taken += list(members.index[rng.permutation(len(members))[:number]])
+    return taken
+
+
+def split(
+    table: pd.DataFrame,
+    seed: int,
+    test_per_condition: int,
+    validation_per_condition: int,
+    train_per_condition: int,
+    test_fraction: float = 0.0,
+) -> pd.Series:
+    """The split of each row of the table: 'train', 'validation', 'test' or 'unused'.
+
+    table: image_id, condition, cluster_id, malignancy_only. The numbers are images of each condition. test_per_condition 0
+    takes `test_fraction` of the clusters, stratified by condition, instead; train_per_condition 0 takes all that is left.
+    Conditions of malignancy only are split in the same proportions as all others together, and none is 'unused' for want
+    of a number. Raises ValueError naming the condition, how many there are and how many were asked for.
+    """
+    if (test_per_condition > 0) == (test_fraction > 0) or not 0 <= test_fraction < 1:
+        raise ValueError(
+            f"give either test_per_condition or a test_fraction below 1 (the other 0);"
+            f" got {test_per_condition} and {test_fraction}"
+        )
+    if min(validation_per_condition, train_per_condition) < 0 or validation_per_condition == 0:
+        raise ValueError(
+            "validation_per_condition must be at least 1 and train_per_condition at least 0 (0: all that is left)"
+        )
+    ordered = table.sort_values("image_id")
+    result = pd.Series("", index=ordered.index, dtype="str")
+    extra = ordered["malignancy_only"]
+    total = ordered[~extra].groupby("condition").size()
+    extras = ordered[extra].groupby("condition").size()
+
+    def wanted(per_condition: int) -> dict[str, int]:
+        share = per_condition * len(total) / max(int(total.sum()), 1)
+        return {name: per_condition for name in total.index} | {n: int(share * size) for n, size in extras.items()}
+
+    def take(name: str, per_condition: int) -> None:
+        free = ordered[result == ""]
+        result.update(_fill(free, wanted(per_condition), seeds.generator(seed, "split", name), name))
+
+    if test_per_condition:
+        take("test", test_per_condition)
+    else:
+        chosen = _share(ordered, test_fraction, seeds.generator(seed, "split", "test"))
+        result[ordered["cluster_id"].isin(chosen)] = "test"
+    take("validation", validation_per_condition)
+    if train_per_condition:
+        take("train", train_per_condition)
+        result[result == ""] = "unused"
+    else:
+        result[result == ""] = "train"
+    for name in total.index:
+        if not ((result == "train") & (ordered["condition"] == name)).any():
+            raise ValueError(f"train: no image of {name!r} is left of {total[name]}; ask for fewer in test or validation")
+    return result.reindex(table.index)
+
+
+def subsets(table: pd.DataFrame, runs: int, seed: int) -> pd.DataFrame:
+    """The order in which each run takes real training images: run, condition, image_id, rank (0, 1, …).
+
+    The real images of run r at n per class are those with rank < n, so that they are nested within a run. Conditions that count
+    in malignancy only are ranked as well. Each run is an independent random order.
+    """
+    train = table[table["split"] == "train"].sort_values("image_id")
+    rows = []
+    for run in range(runs):
+        for condition, members in train.groupby("condition"):
+            order = seeds.generator(seed, "subset", run, condition).permutation(len(members))
+            ids = members["image_id"].to_numpy()[order]
+            rows.append(pd.DataFrame({"run": run, "condition": condition, "image_id": ids, "rank": np.arange(len(ids))}))
+    return pd.concat(rows, ignore_index=True)
+
+
+def check(table: pd.DataFrame, ranked: pd.DataFrame | None = None) -> None:
+    """Raises ValueError where a cluster crosses splits, an image stands twice, or a subset holds what is not for training.
+
+    table: image_id, cluster_id, split. ranked: of `subsets`; its ranks must be 0, 1, … once each in every run and condition.
+    """
+    if table["image_id"].duplicated().any():
+        raise ValueError(f"splits: {table['image_id'][table['image_id'].duplicated()].iloc[0]} stands in two rows")
+    used = table[table["split"] != "unused"]
+    sides = used.groupby("cluster_id")["split"].nunique()
+    if (sides > 1).any():
+        cluster = sides.index[sides > 1][0]
+        where = used[used["cluster_id"] == cluster]
+        raise ValueError(
+            f"splits: the cluster {cluster} crosses {', '.join(sorted(set(where['split'])))}"
+            f" ({', '.join(where['image_id'][:4])}); {int((sides > 1).sum())} clusters do"
+        )
+    if ranked is None:
+        return
+    strange = set(ranked["image_id"]) - set(table["image_id"][table["split"] == "train"])
+    if strange:
+        raise ValueError(f"subsets: {len(strange)} images are not of the training split, e.g. {min(strange)}")
+    ranks = ranked.sort_values(["run", "condition", "rank"])
+    expected = ranks.groupby(["run", "condition"]).cumcount()
+    if (ranks["rank"] != expected).any() or ranks.duplicated(["run", "image_id"]).any():
+        raise ValueError("subsets: in each run and condition every image must have one rank, from 0 without gaps")
+
+
+def overlap(ranked: pd.DataFrame, sizes: Sequence[int]) -> pd.DataFrame:
+    """How many real images two runs share at n per class, as a mean proportion over pairs of runs: n, shared.
+
+    Two runs of the same images are not independent; 1 says that all runs see the same. Empty for a single run.
+    """
+    rows = []
+    for n in sizes:
+        chosen = [set(members["image_id"]) for _, members in ranked[ranked["rank"] < n].groupby("run")]
+        pairs = [(a, b) for i, a in enumerate(chosen) for b in chosen[i + 1 :]]
+        if pairs:
+            rows.append((int(n), float(np.mean([len(a & b) / len(a) for a, b in pairs]))))
+    return pd.DataFrame(rows, columns=["n", "shared"])
+
+
+def counts(table: pd.DataFrame) -> pd.DataFrame:
+    """Images of each condition, skin-type group, source and split, zeros left out: …, images, clusters."""
+    keys = ["condition", "fst_group", "source", "split"]
+    made = table.groupby(keys, observed=True).agg(images=("image_id", "size"), clusters=("cluster_id", "nunique"))
+    return made.reset_index().sort_values(keys, ignore_index=True)
