@@ -34,22 +34,21 @@ def sheet_with_parents(
     title: str = "Synthetic images beside the real image that each was made from",
     note: str = "",
 ) -> Figure:
-    """One row a parent image: the parent, then its synthetic image by each method.
+    """One column a parent image (about ten are readable): the parent, and below it its synthetic images by each method.
 
-    parents: uint8 (n, size, size, 3), labels: one each. children: column title → (n, size, size, 3), in the parents'
-    order; or (n, k, size, size, 3) for k images of each parent. Sizes may differ between columns.
+    parents: uint8 (n, size, size, 3), labels: one each. children: row's title → (n, size, size, 3), in the parents'
+    order; or (n, k, size, size, 3) for k images of each parent, in k rows. Sizes may differ between rows.
     """
-    parents = _checked(parents, labels, "sheet_with_parents")
-    heads, tiles = ["real"], [[(image, "")] for image in parents]
+    rows = {"real": _checked(parents, labels, "sheet_with_parents")}
     for name, made in children.items():
         made = np.asarray(made)
         made = made[:, None] if made.ndim == 4 else made
-        if made.ndim != 5 or len(made) != len(parents):
-            raise ValueError(f"sheet_with_parents: {name!r} has shape {made.shape}, expected {len(parents)} images or rows")
-        heads += [name] + [""] * (made.shape[1] - 1)
-        for row, group in zip(tiles, made, strict=True):
-            row += [(image, "") for image in group]
-    return _grid(tiles, title, note, heads=heads, row_labels=labels)
+        if made.ndim != 5 or len(made) != len(rows["real"]):
+            raise ValueError(f"sheet_with_parents: {name!r} has shape {made.shape}, expected {len(labels)} images or rows")
+        for number in range(made.shape[1]):
+            rows[name if made.shape[1] == 1 else f"{name} {number + 1}"] = made[:, number]
+    tiles = [[(image, "") for image in images] for images in rows.values()]
+    return _grid(tiles, title, note, heads=list(labels), row_labels=list(rows))
 
 
 @styled

@@ -1,0 +1,118 @@
+"""From the manuscript to blocks: one description of the paper that the PDF and the HTML are both made of.
+
+Structure comes from the manuscript's YAML, words from jinja2 inside each block, so that data (a condition's name, a
+file's reason) can become text and never structure.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jinja2
+import yaml
+
+from ..run import files, paths
+from .numbers import NOT_RUN, show, show_p
+
+__all__ = ["MANUSCRIPT", "blocks", "context", "figure_files"]
+
+MANUSCRIPT = Path(__file__).parents[1] / "assets" / "paper" / "manuscript.yml"
+KINDS = ("heading", "text", "note", "list", "table", "figure", "figures")
+
+
+def context(profile: str, numbers: Mapping[str, Mapping], verdicts: Mapping[str, str], sources: list[str]) -> dict:
+    """What the manuscript's words may use: numbers by id, verdicts by claim, and facts about the run."""
+    units = "Estimates are in percentage points; of C6, a difference of cosine distances; of C7, images."
+    return {
+        "profile": profile,
+        "sources": ", ".join(sources) or NOT_RUN,
+        "phantom": any(source.startswith("phantom") for source in sources),
+        "pad": any(source.startswith("pad_ufes_20") for source in sources),
+        "ledger_units": units,
+        "v": lambda name, digits=2, sign=False: show(numbers.get(name), digits, sign, unit=True),
+        "n": lambda name, digits=2, sign=False: show(numbers.get(name), digits, sign, unit=True, interval=True),
+        "p": lambda name: _p(numbers.get(name)),
+        "verdict": lambda claim: verdicts.get(claim, NOT_RUN),
+        "has": lambda notebook: bool(figure_files(profile, notebook)),
+    }
+
+
+def _p(given: Mapping | None) -> str:
+    return NOT_RUN if given is None else show_p(given["value"]) if given["value"] is None or given["value"] < 0.001 else (
+        "= " + show_p(given["value"])
+    )  # fmt: skip
+
+
+def figure_files(profile: str, notebook: str) -> list[Path]:
+    """The SVG figures of a notebook, sorted by name."""
+    return sorted(paths.figures_dir(profile).glob(f"{notebook}-*.svg"))
+
+
+def blocks(profile: str, words: Mapping, table: Callable[[str], dict], source: Path = MANUSCRIPT) -> list[dict]:
+    """The manuscript with every word, table and figure filled in.
+
+    words: from `context`. table: name → {head, rows, widths} or {missing: reason}. Blocks have `kind` and, by it: text;
+    items; file (a Path, None where it is not run), caption, number; head, rows, widths, caption, number, missing.
+    Raises ValueError for a block of no known kind.
+    """
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
+    environment.globals.update(words)
+    listed = yaml.safe_load(source.read_text())
+    named = {block["figure"] for block in listed if "figure" in block}
+    made: list[dict] = []
+    count = {"figure": 0, "table": 0}
+
+    def fill(text: str) -> str:
+        return " ".join(environment.from_string(str(text)).render().split())
+
+    def add(kind: str, **fields) -> None:
+        if kind in count:
+            count[kind] += 1
+            fields["number"] = count[kind]
+        made.append({"kind": kind, **fields})
+
+    for block in listed:
+        kind = next((kind for kind in KINDS if kind in block), None)
+        if kind is None:
+            raise ValueError(f"{source.name}: a block with {sorted(block)} is none of {', '.join(KINDS)}")
+        if "when" in block and not environment.compile_expression(block["when"])():
+            continue
+        if kind == "list":
+            add(kind, items=[fill(item) for item in block[kind]])
+        elif kind == "table":
+            add(kind, **table(block[kind]), caption=fill(block["caption"]))
+        elif kind == "figure":
+            add(kind, file=_figure(profile, block[kind]), stem=block[kind], caption=fill(block["caption"]))
+        elif kind == "figures":
+            for file in figure_files(profile, block[kind]):
+                if file.stem not in named:
+                    add("figure", file=_figure(profile, file.stem), stem=file.stem, caption=_caption(file.stem))
+        else:
+            add(kind, text=fill(block[kind]))
+    return made
+
+
+def _figure(profile: str, stem: str) -> Path | None:
+    """The figure's file; it decides what the paper looks like, so that reading it is noted."""
+    file = paths.figures_dir(profile) / f"{stem}.svg"
+    if not file.exists():
+        return None
+    files.log_access("read", file)
+    return file
+
+
+CAPTIONS = {
+    "contact_sheet": "Images of the study, some of each condition.",
+    "contact_sheets": "Images of the study, some of each condition.",
+    "sheet": "Synthetic images beside the real image that each was made from.",
+    "before_after": "The same seeds before and after fine-tuning.",
+    "learning_curves": "Accuracy on the test images by number of real training images.",
+    "distances": "Distance of synthetic images to their source and to another real image.",
+    "accuracy_by_group": "Accuracy by skin-type group, with intervals.",
+    "dose_response": "Accuracy by synthetic images per real one, with the fitted curve where one is identified.",
+}
+
+
+def _caption(stem: str) -> str:
+    """A caption for a figure without a block of its own: the known words, or those of its file's name."""
+    what = stem.partition("-")[2].replace("-", "_")
+    return CAPTIONS.get(what) or f"{what.replace('_', ' ').capitalize()}."

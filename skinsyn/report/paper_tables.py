@@ -1,0 +1,207 @@
+"""The paper's tables: saved tables turned into rows of text, every number through `numbers.show`."""
+
+import json
+from collections.abc import Mapping
+
+import pandas as pd
+
+from ..run import files, paths, tables
+from .ledger import CLAIMS, rule_in_words
+from .numbers import NOT_ESTIMABLE, NOT_RUN, number, show, show_p
+
+__all__ = ["MADE_BY", "maker", "optional", "parameters_on_record"]
+
+MADE_BY = {
+    "images": "01_data_prep",
+    "attrition": "01_data_prep",
+    "generators": "02_dreambooth",
+    "synthetic": "03_generation",
+    "predictions": "04_training_grid",
+    "cells": "04_training_grid",
+    "tests": "05_fairness_stats",
+}
+# Parameters that say how images are made; the appendix shows all.
+SETTINGS = ("02_dreambooth", "03_generation")
+APART = ("profile", "seed", "executor", "threads")
+
+
+def optional(profile: str, name: str) -> pd.DataFrame | None:
+    """A saved table, or None where this run does not have it. Raises ValueError where it is damaged."""
+    return tables.read(profile, name, MADE_BY[name]) if tables.path(profile, name).exists() else None
+
+
+def parameters_on_record(profile: str) -> dict[str, dict]:
+    """Notebook → its parameters, from the stamps that the pipeline keeps; {} where it did not run the notebooks."""
+    found = {}
+    for file in sorted((paths.run_dir(profile) / "stamps").glob("*.json")):
+        if file.stem < "08":
+            files.log_access("read", file)
+            found[file.stem] = json.loads(file.read_text()).get("parameters", {})
+    return found
+
+
+def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numbers: Mapping[str, Mapping]):
+    """A function name → table, as `manuscript.blocks` wants it; tables of what was not run say so."""
+    record = parameters_on_record(profile)
+    makers = {
+        "ledger": lambda: _ledger(ledger),
+        "rules": lambda: _rules(rules),
+        "settings": lambda: _parameters({k: v for k, v in record.items() if k in SETTINGS}),
+        "parameters": lambda: _parameters(record, APART[:1]),
+        "numbers": lambda: _numbers(numbers),
+    }
+    from_table = {
+        "attrition": ("attrition", _attrition),
+        "counts": ("images", _counts),
+        "generators": ("generators", _generators),
+        "synthetic": ("synthetic", _synthetic),
+        "cells": ("predictions", _cells),
+        "tests": ("tests", _tests),
+    }
+
+    def make(name: str) -> dict:
+        if name in makers:
+            return makers[name]()
+        source, draw = from_table[name]
+        frame = optional(profile, source)
+        if frame is None:
+            return {"missing": f"{NOT_RUN}: the table {source!r} is made by {MADE_BY[source]}"}
+        return draw(frame) if len(frame) else {"missing": "none"}
+
+    return make
+
+
+def _table(head: list[str], rows: list[list], widths: list[float]) -> dict:
+    return {"head": head, "rows": [[str(cell) for cell in row] for row in rows], "widths": widths}
+
+
+def _value(value: float | None, digits: int = 1, sign: bool = False) -> str:
+    return show(number(None if value is None or pd.isna(value) else value), digits, sign)
+
+
+def _interval(row: Mapping, digits: int, sign: bool = True) -> str:
+    if pd.isna(row["estimate"]):
+        return ""
+    ends = (None, None) if pd.isna(row["low"]) else (row["low"], row["high"])
+    return show(number(row["estimate"], "", *ends), digits, sign, interval=True)
+
+
+def _ledger(frame: pd.DataFrame) -> dict:
+    digits = {"C6": (3, True), "C7": (0, False)}
+    rows = []
+    for row in frame.to_dict("records"):
+        estimate = _interval(row, *digits.get(row["claim"][:2], (1, True)))
+        rows.append([row["claim"], row["published"], estimate or NOT_RUN, row["verdict"]])
+    return _table(["claim", "published", "this run (95 % interval)", "verdict"], rows, [3.2, 2.6, 1.8, 1.4])
+
+
+def _rules(rules: Mapping[str, Mapping]) -> dict:
+    rows = []
+    for claim, rule in ((claim, rules[claim]) for claim in CLAIMS):
+        where = [f"id begins with {t}" for t in rule.get("tests", [])] + (
+            [f"family {rule['family']}"] if "family" in rule else []
+        )
+        rows.append([claim, "; ".join(where) or "numbers of the run", rule_in_words(rule)])
+    return _table(["claim", "hypotheses", "reproduced where"], rows, [0.5, 1.6, 4])
+
+
+def _parameters(record: Mapping[str, Mapping], apart: tuple = APART) -> dict:
+    if not record:
+        return {"missing": "not on record: these notebooks were not run by the pipeline"}
+    rows = [
+        [notebook, name, json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value]
+        for notebook, values in record.items()
+        for name, value in sorted(values.items())
+        if name not in apart
+    ]
+    return _table(["notebook", "parameter", "value"], rows, [1.3, 1.6, 4])
+
+
+def _numbers(numbers: Mapping[str, Mapping]) -> dict:
+    rows = [
+        [name, show(given, 4, interval=True), given["unit"], given["made_by"]] for name, given in sorted(numbers.items())
+    ]
+    return (
+        _table(["number", "value (interval)", "unit", "made by"], rows, [2.2, 2.2, 1.2, 1.4])
+        if rows
+        else {"missing": NOT_RUN}
+    )
+
+
+def _attrition(frame: pd.DataFrame) -> dict:
+    found = frame.groupby(["stage", "reason"], sort=False, observed=True).size()
+    rows = [[stage, reason, show(number(int(n)))] for (stage, reason), n in found.items()]
+    return _table(["stage", "reason", "left out"], rows, [1.5, 4, 0.8])
+
+
+def _counts(frame: pd.DataFrame) -> dict:
+    splits = [s for s in ("train", "validation", "test") if (frame["split"] == s).any()]
+    groups = [g for g in ("I-II", "III-IV", "V-VI", "unknown") if (frame["fst_group"] == g).any()]
+    test = frame[frame["split"] == "test"]
+    rows = []
+    for name, members in [*frame.groupby("condition", sort=True, observed=True), ("all", frame)]:
+        held = test if name == "all" else test[test["condition"] == name]
+        malignant = members["malignant"]
+        kind = "" if name == "all" else "yes" if malignant.all() else "some" if malignant.any() else "no"
+        numbers = [(members["split"] == s).sum() for s in splits] + [(held["fst_group"] == g).sum() for g in groups]
+        rows.append([name, kind, *(show(number(int(n))) for n in numbers)])
+    return _table(
+        ["condition", "malignant", *splits, *(f"test, {g}" for g in groups)], rows, [2, 1.1] + [1] * len(splits + groups)
+    )
+
+
+def _generators(frame: pd.DataFrame) -> dict:
+    rows = [
+        [r["condition"], r["task"], r["generator"], r["base"], *(_value(r[k]) for k in ("images", "steps"))]
+        + [_value(r[k], 3) for k in ("loss_first", "loss_last")]
+        for r in frame.to_dict("records")
+    ]
+    head = ["condition", "task", "generator", "base", "images", "steps", "first loss", "last loss"]
+    return _table(head, rows, [1.5, 1.2, 1, 1.3, 0.7, 0.7, 0.9, 0.9])
+
+
+def _synthetic(frame: pd.DataFrame) -> dict:
+    rows = []
+    for (method, generator), members in frame.groupby(["method", "generator"], sort=True, observed=True):
+        flagged = (members["flags"].fillna("") != "").sum()
+        sources = members["parent"].nunique()
+        rows.append([method, generator, *(show(number(int(n))) for n in (len(members), sources, flagged))])
+    return _table(["method", "generator", "images", "source images", "flagged"], rows, [1.6, 1.2, 1, 1, 1])
+
+
+def _cells(frame: pd.DataFrame) -> dict:
+    keys = ["task", "n", "ratio", "method", "generator", "transforms"]
+    # A mean over images within each run, then over runs, as every run counts the same.
+    by_run = frame.groupby([*keys, "run"], dropna=False, observed=True)["correct"].mean().reset_index()
+    found = by_run.groupby(keys, dropna=False, observed=True)["correct"].agg(["mean", "size"]).reset_index()
+    rows = [
+        [
+            r["task"],
+            _value(r["n"], 0),
+            _value(r["ratio"], 0),
+            r["method"],
+            r["generator"],
+            "yes" if r["transforms"] else "no",
+        ]
+        + [_value(int(r["size"])), _value(100 * r["mean"], 1)]
+        for r in found.to_dict("records")
+    ]
+    head = ["task", "real / class", "synthetic / real", "method", "generator", "transforms", "runs", "accuracy, %"]
+    return _table(head, rows, [1.1, 0.8, 1, 1.5, 1.1, 1.1, 0.6, 1])
+
+
+def _tests(frame: pd.DataFrame) -> dict:
+    rows, family = [], None
+    for row in frame.to_dict("records"):
+        if row["family"] != family:
+            family = row["family"]
+            rows.append([f"§{family}"] + [""] * 7)
+        if row.get("verdict") == NOT_RUN:
+            rows.append([row["id"], NOT_RUN] + [""] * 6)
+            continue
+        p = [("" if pd.isna(row[k]) else show_p(row[k])) for k in ("p", "p_adjusted")]
+        remark = row["flags"] or row.get("verdict", "") or ""
+        sizes = [_value(int(row[k])) for k in ("images", "clusters", "runs")]
+        rows.append([row["id"], _interval(row, 1) or NOT_ESTIMABLE, *p, *sizes, remark])
+    head = ["hypothesis", "points (95 % interval)", "p", "adjusted p", "images", "clusters", "runs", "remark"]
+    return _table(head, rows, [2.2, 1.9, 0.8, 0.8, 0.75, 0.8, 0.55, 1.6])

@@ -1,0 +1,162 @@
+"""The paper of a made-up run: same bytes twice, nothing injected, nothing crashes for what is missing."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinsyn.report import manuscript, numbers, paper, plots
+from skinsyn.report.ledger import ledger
+from skinsyn.run import files, paths, tables
+
+HOSTILE = "<script>alert('x')</script> #evil[*] & {{ 7*7 }} $x$ \\ §"
+RULES = {claim: {"rule": "above", "tests": [claim], "margin": 3.0, "alpha": 0.05} for claim in ("C1", "C3", "C4", "C5")}
+RULES |= {"C2": {"rule": "bounded", "tests": ["C2"]}, "C6": {"rule": "nearer"}, "C7": {"rule": "at least", "count": 458920}}
+TESTS = [
+    ("F0 claims", "C1 primary", "gain", 5.25, 1.0, 9.5, 0.004, 0.02, 48, 48, 5, "gain", ""),
+    ("F0 claims", "C2 non-superiority", "non-superiority", -0.5, -3, 2, 0.03, 0.06, 48, 48, 5, "not shown", ""),
+    ("F0 claims", "C4 transforms", "gain", *[np.nan] * 5, 0, 0, 0, "not run", "no arm with it"),
+    (HOSTILE, "C3 malignancy V-VI", "gain", 2.0, *[np.nan] * 4, 3, 1, 5, "not estimable", f"not estimable: {HOSTILE}"),
+]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """An empty place for runs and figures; what a run of the profile `made_up` would leave is added by `fabricate`."""
+    monkeypatch.setenv("SKINSYN_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("SKINSYN_FIGURES", str(tmp_path / "figures"))
+    return "made_up"
+
+
+def fabricate(profile: str, source: str = "phantom") -> None:
+    conditions, groups = ["annular", HOSTILE], ["I-II", "III-IV", "V-VI"]
+    images = pd.DataFrame(
+        [
+            (f"{i:03}", conditions[i % 2], i % 2 == 1, groups[i % 3], source, ["train", "validation", "test"][i // 48])
+            for i in range(144)
+        ],
+        columns=["image_id", "condition", "malignant", "fst_group", "source", "split"],
+    )
+    tables.save(profile, "images", images, "01_data_prep")
+    lost = pd.DataFrame({"image_id": ["x", "y"], "stage": "decode", "reason": ["truncated", HOSTILE]})
+    tables.save(profile, "attrition", lost, "01_data_prep")
+    made = [(c, t, "fine-tuned", "tiny", 16, 40, 1.25, np.nan) for c in conditions for t in ("text-to-image", "inpainting")]
+    names = ["condition", "task", "generator", "base", "images", "steps", "loss_first", "loss_last"]
+    tables.save(profile, "generators", pd.DataFrame(made, columns=names), "02_dreambooth")
+    synthetic = pd.DataFrame({"parent": images["image_id"], "method": "inpaint", "generator": "fine-tuned", "flags": ""})
+    tables.save(profile, "synthetic", synthetic, "03_generation")
+    cell = {"task": "condition", "n": 8, "method": "none", "generator": "none", "transforms": True}
+    answers = [cell | {"ratio": 0, "run": r, "correct": i > r} for r in range(5) for i in range(10)]
+    tables.save(profile, "predictions", pd.DataFrame(answers), "04_training_grid")
+    tables.save(profile, "cells", pd.DataFrame([cell | {"ratio": 0, "run": r} for r in range(5)]), "04_training_grid")
+    names = [
+        "family",
+        "id",
+        "kind",
+        "estimate",
+        "low",
+        "high",
+        "p",
+        "p_adjusted",
+        "images",
+        "clusters",
+        "runs",
+        "verdict",
+        "flags",
+    ]
+    tables.save(profile, "tests", pd.DataFrame(TESTS, columns=names), "05_fairness_stats")
+    distances = {"c6.paired": numbers.number(0.2), "c6.permuted": numbers.number(0.3), "c6.p": numbers.number(0.0002)}
+    numbers.save(profile, "03_generation", distances)
+    plots.save(profile, plots.flow(pd.DataFrame({"stage": ["rows", HOSTILE], "images": [9, 7]})), "01_data_prep-flow")
+    plots.save(profile, plots.forest(pd.DataFrame(TESTS, columns=names)), "05_fairness_stats-forest")
+    stamp = {"parameters": {"profile": profile, "prompt": HOSTILE, "steps": 40}}
+    files.write_json(paths.run_dir(profile) / "stamps" / "02_dreambooth.json", stamp)
+
+
+def make(profile: str) -> dict[str, bytes]:
+    tests = tables.read(profile, "tests", "05_fairness_stats") if tables.path(profile, "tests").exists() else None
+    table = ledger(tests, numbers.read(profile, before="08"), RULES, 144)
+    numbers.save(profile, "08_paper", paper.own_numbers(profile, table))
+    return {path.name: path.read_bytes() for path in paper.typeset(profile, f"Paper {HOSTILE}", table, RULES, "a note")}
+
+
+def test_same_results_same_bytes(run):
+    fabricate(run)
+    first, second = make(run), make(run)
+    assert first.keys() == {"paper.pdf", "paper.html"} and first == second
+    assert first["paper.pdf"].startswith(b"%PDF")
+    numbers.save(run, "03_generation", {"c6.paired": numbers.number(0.9), "c6.permuted": numbers.number(0.95)})
+    assert all(make(run)[name] != first[name] for name in first)
+
+
+def test_html_is_closed_in_itself_and_escaped(run):
+    fabricate(run)
+    text = make(run)["paper.html"].decode()
+    assert "<script" not in text and "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in text
+    assert "{{ 7*7 }}" in text  # data is never taken for a template
+    assert not re.search(r'(src|href)="(?!data:|#)', text) and "@import" not in text
+    alts = re.findall(r'<img src="data:image/svg\+xml;base64,[^"]+" alt="([^"]*)"', text)
+    assert len(alts) == 2 and all(alts)
+    assert 'name="viewport"' in text and "prefers-color-scheme: dark" in text
+
+
+def test_numbers_stand_in_the_text(run):
+    fabricate(run)
+    text = make(run)["paper.html"].decode()
+    assert "+5.2 points (+1.0 to +9.5)" in text  # 5.25, half to even
+    assert "144 images of 2 conditions" in text and "phantoms" in text and "say nothing about patients" in text
+    assert "p &lt; 0.001; reproduced" in text
+    assert "decode</td><td>truncated</td><td>1" in text
+    assert "<td>5</td><td>70.0</td>" in text  # the mean over five runs that are right 9, 8, 7, 6 and 5 times of 10
+    assert "Limits of PAD-UFES-20" not in text
+
+
+def test_limits_of_pad_ufes_20_are_printed(run):
+    fabricate(run, "pad_ufes_20")
+    text = make(run)["paper.html"].decode()
+    assert "Limits of PAD-UFES-20" in text and "not estimable" in text and "phantoms" not in text
+
+
+def test_an_empty_run_says_not_run(run):
+    made = make(run)
+    text = made["paper.html"].decode()
+    assert made["paper.pdf"].startswith(b"%PDF")
+    assert "01_data_prep-flow: not run" in text and "the table &#39;tests&#39; is made by 05_fairness_stats" in text
+    held = numbers.read(run)
+    assert held["ledger.not_run"]["value"] == 6 and held["ledger.not_reproduced"]["value"] == 1
+
+
+def test_missing_figure_and_extra_figure(run):
+    fabricate(run)
+    (paths.figures_dir(run) / "01_data_prep-flow.svg").unlink()
+    plots.save(run, plots.flow(pd.DataFrame({"stage": ["a"], "images": [1]})), "04_training_grid-learning_curves")
+    text = make(run)["paper.html"].decode()
+    assert "01_data_prep-flow: not run" in text and "by number of real training images" in text
+
+
+def test_unknown_block_and_format_are_refused(run, tmp_path):
+    bad = tmp_path / "m.yml"
+    bad.write_text("- headin: x\n")
+    with pytest.raises(ValueError, match="headin"):
+        manuscript.blocks(run, {}, lambda name: {}, bad)
+    with pytest.raises(ValueError, match="'doc' is not one of"):
+        paper.typeset(run, "t", ledger(None, {}, RULES), RULES, formats=["doc"])
+
+
+def test_every_number_of_the_manuscript_is_drawn_in():
+    """No result is typed into prose: the only digits are names of things."""
+    text = re.sub(r"\{\{.*?\}\}|when: .*|[fF]igures?: .*|#.*", "", manuscript.MANUSCRIPT.read_text())
+    allowed = ("arXiv 2308.12453", "PAD-UFES-20", "95 %", "C6", "C7", "arms")
+    for words in allowed:
+        text = text.replace(words, "")
+    assert not re.findall(r"\d+", text), re.findall(r".{20}\d+.{20}", text)
+
+
+def test_parameters_are_those_on_record(run):
+    fabricate(run)
+    stamp = paths.run_dir(run) / "stamps" / "02_dreambooth.json"
+    assert "<td>steps</td><td>40</td>" in make(run)["paper.html"].decode()
+    files.write_json(stamp, json.loads(stamp.read_text()) | {"parameters": {"steps": 41}})
+    assert "<td>steps</td><td>41</td>" in make(run)["paper.html"].decode()
