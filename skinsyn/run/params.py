@@ -85,9 +85,11 @@ def for_notebook(profile: str, notebook: Path, changed: dict[str, Any] | None = 
         for name, value in _read(file).items():
             _check(name, value, known, f"params/{profile}/{file.name}")
             values[name] = value
-    for name, value in (changed or {}).items():
-        if name in known:
-            _check(name, value, known, f"-p {name}={value}")
+    for given, value in (changed or {}).items():
+        number, dot, rest = given.partition(".")
+        name = rest if dot else given
+        if name in known and (not dot or notebook.stem.startswith(number)):
+            _check(name, value, known, f"-p {given}={value}")
             values[name] = value
     lacking = sorted(set(known) - set(values))
     if lacking:
@@ -99,14 +101,21 @@ def of_profile(profile: str, changed: dict[str, Any] | None = None) -> dict[str,
     """Notebook stem → parameters, for all notebooks, all checked. Raises ParameterError, also where `changed` fits none."""
     every = notebooks()
     found = {notebook.stem: for_notebook(profile, notebook, changed) for notebook in every}
-    known = {name: about for notebook in every for name, about in declared(notebook).items()}
-    for name, value in (changed or {}).items():
-        _check(name, value, known, f"-p {name}={value}")
+    for given, value in (changed or {}).items():
+        number, dot, rest = given.partition(".")
+        chosen = [notebook for notebook in every if not dot or notebook.stem.startswith(number)]
+        if not chosen:
+            raise ParameterError(f"-p {given}: no notebook {number}; there are {', '.join(n.stem for n in every)}")
+        known = {name: about for notebook in chosen for name, about in declared(notebook).items()}
+        _check(rest if dot else given, value, known, f"-p {given}={value}")
     return found
 
 
 def overrides(pairs: list[str]) -> dict[str, Any]:
-    """`["guidance_scale=7", "ratios=[0, 10]"]` → values, read as YAML. Raises ParameterError without a `=`."""
+    """`["guidance_scale=7", "03.batch_size=4"]` → values, read as YAML. Raises ParameterError without a `=`.
+
+    A name changes the parameter in every notebook that declares it, `NN.name` in one.
+    """
     found = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")

@@ -119,6 +119,8 @@ def test_a_bad_parameter_file_is_refused_before_a_kernel_starts(project, file, t
         (["-p", "factr=3"], "unknown parameter 'factr'; did you mean 'factor'"),
         (["-p", "factor=x"], "expected int"),
         (["-p", "factor"], "expected key=value"),
+        (["-p", "01.factor=3"], "unknown parameter 'factor'"),
+        (["-p", "08.factor=3"], "no notebook 08"),
         (["--profile", "tinny"], "no profile 'tinny'; did you mean 'tiny'"),
         (["--only", "07"], "no such notebook"),
     ],
@@ -126,6 +128,10 @@ def test_a_bad_parameter_file_is_refused_before_a_kernel_starts(project, file, t
 def test_a_bad_call_is_refused_with_the_nearest_name(project, words, told, capsys):
     assert main(["run", "--profile", "tiny", *words]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_parameter_of_one_notebook_alone(project):
+    assert params.of_profile("tiny", {"02.factor": 5})["02_second"]["factor"] == 5
 
 
 def test_floats_given_as_ints_are_one(project):
