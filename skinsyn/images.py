@@ -162,7 +162,7 @@ def keep_shard(rows: pd.DataFrame, root: Path, size: int, max_pixels: int = MAX_
 
 
 def keep_shards(rows: pd.DataFrame, root: Path, size: int, max_pixels: int = MAX_PIXELS) -> pd.DataFrame:
-    """All photographs as shards of up to 1000, in the order of rows: a frame of unit (key) and row, with the index of rows."""
+    """Keep photographs as shards of up to 1000, in the order of rows: unit (key) and row, indexed as rows are."""
     keys = []
     for start in compute.progress(range(0, len(rows), SHARD_IMAGES), label="shards"):
         part = rows.iloc[start : start + SHARD_IMAGES]

@@ -121,8 +121,8 @@ def split(
 def subsets(table: pd.DataFrame, runs: int, seed: int) -> pd.DataFrame:
     """The order in which each run takes real training images: run, condition, image_id, rank (0, 1, …).
 
-    The real images of run r at n per class are those with rank < n, so that they are nested within a run. Conditions that count
-    in malignancy only are ranked as well. Each run is an independent random order.
+    The real images of run r at n per class are those with rank < n, so that they are nested within a run. Conditions
+    that count in malignancy only are ranked as well. Each run is an independent random order.
     """
     train = table[table["split"] == "train"].sort_values("image_id")
     rows = []
