@@ -18,7 +18,7 @@ def gains_by_group(
     average: str = "micro",
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Gain by skin-type group, and for all images, in each task: a description, uncorrected (see `contrasts.test_families`).
+    """Gain by skin-type group, and for all images, in each task: a description, without correction.
 
     treatment, control: settings; their task is replaced by each of `tasks`. Columns: task, group, then those of
     `test_families` from estimate [points] to flags that are not about correction.

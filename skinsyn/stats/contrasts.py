@@ -14,13 +14,11 @@ from .mrmc import NOT_ESTIMABLE, Gain, gain_from_groups
 from .predictions import Block, blocks, check_predictions, find_arm, select
 
 __all__ = [
-    "accuracy_by_group",
     "answers",
     "by_dose",
     "check_predictions",
     "difference_of_gains",
     "gain",
-    "gains_by_group",
     "select",
     "test_families",
 ]

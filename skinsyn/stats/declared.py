@@ -4,7 +4,7 @@ A family is declared before looking, in YAML:
 
     arms:                             # names for settings; each must single out one arm of the grid
       control: {task: condition, n: 8, ratio: 0, transforms: true}
-      synthetic: {task: condition, n: 8, ratio: 10, transforms: true, method: in-then-outpaint, generator: fine-tuned}
+      synthetic: {like: control, ratio: 10, method: in-then-outpaint, generator: fine-tuned}
     families:
       F0 claims:
         correction: holm              # holm | bonferroni | fdr_bh | fdr_by
@@ -96,7 +96,11 @@ def settings(value: str | Mapping | None, base: Mapping, arms: Mapping, what: st
     if value is None or "like" not in value:
         return {**base, **(value or {})}
     check_keys([value["like"]], tuple(arms), f"{what}: arms")
-    return {**arms[value["like"]], **{key: changed for key, changed in value.items() if key != "like"}}
+    rest = {name: arm for name, arm in arms.items() if name != value["like"]}  # no arm is like itself
+    return {
+        **settings(arms[value["like"]], {}, rest, what),
+        **{key: changed for key, changed in value.items() if key != "like"},
+    }
 
 
 def _expand(prepared: Mapping[str, Block], hypothesis: dict) -> list[dict]:

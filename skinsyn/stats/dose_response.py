@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import optimize, stats
 from sklearn.isotonic import IsotonicRegression
 
@@ -20,7 +21,7 @@ class Fit(NamedTuple):
 
 
 class Dose(NamedTuple):
-    """Verdict `saturates | still rising | not identified` and what it rests on; doses in images per real image."""
+    """Verdict `saturates | still rising | not identified | not run`, and what it rests on; doses per real image."""
 
     verdict: str
     reason: str
@@ -88,7 +89,8 @@ def analyse(
         within them. One resampling of runs and clusters (Owen 2007, pigeonhole bootstrap) is shared by all doses.
     Not identified: fewer than 4 doses, > 10 % of resamples without a sound fit (flat or falling, or ED50 below the
     first dose above 0 or beyond the last), or an ED90 interval that holds the last dose. Saturates: the interval ends
-    before it. Still rising: it begins after it, or the curve settles nothing and the last step's interval is above 0.
+    before it. Still rising: it begins after it, or the curve settles nothing and the last step's interval (of three doses
+    or more) is above 0.
     """
     x, correct = np.asarray(x, float), np.asarray(correct, float)
     if correct.ndim != 3 or correct.shape[2] != len(x) or np.isnan(correct).any():
@@ -107,7 +109,7 @@ def analyse(
     points = {name: values.tolist() for name, values in points.items()}
     by_run = np.einsum("rkd,k->rd", correct, share)
     page = float(stats.page_trend_test(by_run).pvalue) if len(x) >= 3 and len(by_run) >= 2 else float("nan")
-    rising = "still rising" if last[1] > 0 else "not identified"
+    rising = "still rising" if last[1] > 0 and len(x) > 2 else "not identified"
     empty = Dose(rising, "", *[float("nan")] * 6, points, {}, page, last)
     if len(x) < 4:
         return empty._replace(reason=f"{len(x)} doses cannot identify a curve of three parameters")
@@ -131,6 +133,32 @@ def analyse(
     curve = {"x": grid, "y": emax_curve(grid, emax, ed50, e0), "low": band[0], "high": band[1]}
     curve = {name: values.tolist() for name, values in curve.items()}
     return Dose(verdict, reason, ed50, 9 * ed50, *ends, failed, emax, points, curve, page, last)
+
+
+def not_run(reason: str) -> Dose:
+    """What stands in place of an analysis whose arms were not run."""
+    nan = float("nan")
+    return Dose("not run", reason, *[nan] * 6, {}, {}, nan, (nan, nan, nan))
+
+
+def table(result: Dose) -> pd.DataFrame:
+    """Rows of the figure: part ("measured" | "curve"), dose, accuracy, low, high, isotonic (measured only)."""
+    parts = [
+        pd.DataFrame(rows).assign(part=part) for part, rows in (("measured", result.points), ("curve", result.curve))
+    ]
+    names = {"x": "dose", "y": "accuracy"}
+    return (
+        pd.concat(parts).rename(columns=names).reindex(columns=["part", "dose", "accuracy", "low", "high", "isotonic"])
+    )
+
+
+def summary(result: Dose) -> pd.DataFrame:
+    """One row: the verdict, its reason, and what it rests on."""
+    kept = ("verdict", "reason", "ed50", "ed90", "ed90_low", "ed90_high", "emax", "failed", "page_p")
+    row = {name: getattr(result, name) for name in kept}
+    return pd.DataFrame(
+        [row | dict(zip(("last_step", "last_step_low", "last_step_high"), result.last_step, strict=True))]
+    )
 
 
 def two_way_means(correct: np.ndarray, strata: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:

@@ -95,6 +95,16 @@ def blocks(frame: pd.DataFrame) -> dict[str, Block]:
     return made
 
 
+def sizes(made: Mapping[str, Block]) -> pd.DataFrame:
+    """What each task rests on: task, arms, runs, images, clusters, images of unknown skin type."""
+    rows = []
+    for task, block in made.items():
+        row = {"task": task, "arms": len(block.arms), "runs": len(block.runs), "images": len(block.images)}
+        row["clusters"] = block.images["cluster_id"].nunique()
+        rows.append(row | {"skin type unknown": int(block.images["fst_group"].eq("unknown").sum())})
+    return pd.DataFrame(rows)
+
+
 def find_arm(block: Block, where: Mapping) -> int | None:
     """Position of the one arm with these settings, None where it was not run; two or more are an error."""
     found = select(block.arms, **where)

@@ -7,11 +7,19 @@ from scipy.stats import norm
 GROUPS = ("I-II", "III-IV", "V-VI")
 
 
-def answers(rng, runs: int, images: int, means=(0.0, 0.0), sd=(1.0, 0.3, 0.3, 0.3)) -> np.ndarray:
-    """(2 arms, runs, images) of 0/1 from a probit model: image, run, arm × image and arm × run effects, unit noise."""
+def answers(rng, runs: int, images: int, means=(0.0, 0.0), sd=(1.0, 0.3, 0.3, 0.3), clusters=None) -> np.ndarray:
+    """(2 arms, runs, images) of 0/1 from a probit model: image, run, arm × image and arm × run effects, unit noise.
+
+    clusters: whole numbers, one an image; images of a cluster then share their image effects.
+    """
     image, run, arm_image, arm_run = sd
-    latent = np.asarray(means)[:, None, None] + image * rng.standard_normal((1, 1, images))
-    latent = latent + run * rng.standard_normal((1, runs, 1)) + arm_image * rng.standard_normal((2, 1, images))
+    clusters = np.arange(images) if clusters is None else clusters
+    latent = np.asarray(means)[:, None, None] + image * rng.standard_normal((1, 1, clusters.max() + 1))[:, :, clusters]
+    latent = (
+        latent
+        + run * rng.standard_normal((1, runs, 1))
+        + arm_image * rng.standard_normal((2, 1, clusters.max() + 1))[:, :, clusters]
+    )
     latent = latent + arm_run * rng.standard_normal((2, runs, 1)) + rng.standard_normal((2, runs, images))
     return (latent > 0).astype(float)
 

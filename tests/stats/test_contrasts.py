@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from simulated import predictions
 
-from skinsyn.stats import contrasts, dose_response, mrmc
-from skinsyn.stats.predictions import blocks
+from skinsyn.stats import contrasts, declared, dose_response, mrmc
+from skinsyn.stats.predictions import blocks, sizes
 
 TABLE = predictions()
 BLOCKS = blocks(TABLE)  # checked once
@@ -59,6 +59,11 @@ def put(table, row, column, value):
 def test_broken_predictions_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         contrasts.check_predictions(broken(change))
+
+
+def test_sizes():
+    table = sizes(BLOCKS).set_index("task")
+    assert table.loc["condition"].tolist() == [20, 5, 108, 54, 0]
 
 
 def test_select():
@@ -162,6 +167,13 @@ def test_each_group_against_the_lightest():
     gains = {g: contrasts.gain(BLOCKS, SYNTHETIC, CONTROL, where={"fst_group": g}).estimate for g in ("I-II", "V-VI")}
     assert table.loc["more, V-VI", "estimate"] == pytest.approx(100 * (gains["V-VI"] - gains["I-II"]))
     assert table.loc["more, V-VI", "images"] == 72
+
+
+def test_arms_named_after_arms():
+    arms = {"control": CONTROL, "synthetic": {"like": "control", "ratio": 10}, "other": {"like": "synthetic", "n": 32}}
+    assert declared.settings("other", {}, arms, "x") == {**CONTROL, "ratio": 10, "n": 32}
+    with pytest.raises(ValueError, match="unknown key 'loop'"):
+        declared.settings("loop", {}, {"loop": {"like": "loop"}}, "x")
 
 
 def test_answers():

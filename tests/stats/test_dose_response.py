@@ -68,7 +68,8 @@ def test_flat_falling_or_all_at_once_is_not_identified(curve):
 
 def test_few_doses_or_one_run():
     result = dr.analyse(DOSES[:2], answers(np.array([0.4, 0.6])), draws=200)
-    assert result.verdict == "still rising" and "2 doses" in result.reason and np.isnan(result.page_p)
+    assert result.verdict == "not identified" and "2 doses" in result.reason and np.isnan(result.page_p)
+    assert dr.analyse(DOSES[:3], answers(np.array([0.2, 0.4, 0.6])), draws=200).verdict == "still rising"
     assert np.isnan(dr.analyse(DOSES, answers(np.full(6, 0.5), runs=1), draws=200).page_p)
 
 
@@ -85,6 +86,18 @@ def test_bootstrap_is_shared_by_all_doses():
     one = answers(np.full(1, 0.5))
     means = dr.two_way_means(np.repeat(one, 3, axis=2), np.zeros(300, int), 100, np.random.default_rng(0))
     assert np.ptp(means, axis=1).max() < 1e-12 and means.std(0).min() > 0.005
+
+
+def test_tables_of_a_result():
+    result = dr.analyse(DOSES, answers(dr.emax_curve(DOSES, 0.3, 2.0, 0.4)), draws=200)
+    table = dr.table(result)
+    assert (table["part"] == "measured").sum() == 6 and (table["part"] == "curve").sum() == 101
+    assert (
+        dr.summary(result)["verdict"][0] == "saturates"
+        and dr.summary(result)["last_step_low"][0] == result.last_step[1]
+    )
+    nothing = dr.not_run("no arm")
+    assert dr.table(nothing).empty and dr.summary(nothing)["reason"][0] == "no arm"
 
 
 def test_refused():

@@ -236,3 +236,16 @@ def test_size_at_the_edges(sd, accuracy):
     for images, runs in ((32, 5), (120, 10)):
         size, _ = rates(images, runs, images, (mean_for(accuracy, sd),) * 2, sd, 2000)
         assert size < 0.075
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", ["clusters", "images"])
+def test_size_with_unequal_clusters_that_span_classes(count):
+    """Patients with 1-6 images in up to three of five classes, images of one patient alike: the macro average's size."""
+    rng, rejected, sets = np.random.default_rng(9), 0, 2000
+    patients = np.repeat(np.arange(60), rng.integers(1, 7, 60))
+    classes = (patients + rng.integers(0, 3, len(patients))) % 5
+    for _ in range(sets):
+        a, b = answers(rng, 5, len(patients), (0.3, 0.3), sd=(0.5, 0.3, 0.2, 0.3), clusters=patients)
+        rejected += mrmc.gain_from_images(a, b, patients, classes, count=count).p < 0.05
+    assert 0.025 < rejected / sets < 0.075
