@@ -89,8 +89,8 @@ def analyse(
         within them. One resampling of runs and clusters (Owen 2007, pigeonhole bootstrap) is shared by all doses.
     Not identified: fewer than 4 doses, > 10 % of resamples without a sound fit (flat or falling, or ED50 below the
     first dose above 0 or beyond the last), or an ED90 interval that holds the last dose. Saturates: the interval ends
-    before it. Still rising: it begins after it, or the curve settles nothing and the last step's interval (of three doses
-    or more) is above 0.
+    before it. Still rising: it begins after it, or the curve settles nothing and the interval of the last step (with
+    three doses or more) is above 0.
     """
     x, correct = np.asarray(x, float), np.asarray(correct, float)
     if correct.ndim != 3 or correct.shape[2] != len(x) or np.isnan(correct).any():

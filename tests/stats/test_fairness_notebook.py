@@ -2,8 +2,8 @@
 
 import json
 
-import papermill
 import pandas as pd
+import papermill
 import pytest
 from simulated import predictions
 

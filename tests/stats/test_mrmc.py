@@ -241,7 +241,7 @@ def test_size_at_the_edges(sd, accuracy):
 @pytest.mark.slow
 @pytest.mark.parametrize("count", ["clusters", "images"])
 def test_size_with_unequal_clusters_that_span_classes(count):
-    """Patients with 1-6 images in up to three of five classes, images of one patient alike: the macro average's size."""
+    """Patients with 1-6 images in up to three of five classes, images of one patient alike: macro average."""
     rng, rejected, sets = np.random.default_rng(9), 0, 2000
     patients = np.repeat(np.arange(60), rng.integers(1, 7, 60))
     classes = (patients + rng.integers(0, 3, len(patients))) % 5
