@@ -16,6 +16,7 @@ from .numbers import NOT_RUN, show, show_p
 __all__ = ["MANUSCRIPT", "blocks", "context", "figure_files"]
 
 MANUSCRIPT = Path(__file__).parents[1] / "assets" / "paper" / "manuscript.yml"
+SOURCES = {"phantom": "phantoms", "pad_ufes_20": "PAD-UFES-20", "fitzpatrick17k": "Fitzpatrick 17k", "ddi": "Stanford DDI"}
 KINDS = ("heading", "text", "note", "list", "table", "figure", "figures")
 
 
@@ -24,7 +25,7 @@ def context(profile: str, numbers: Mapping[str, Mapping], verdicts: Mapping[str,
     units = "Estimates are in percentage points; of C6, a difference of cosine distances; of C7, images."
     return {
         "profile": profile,
-        "sources": ", ".join(sources) or NOT_RUN,
+        "sources": ", ".join(SOURCES.get(source, source) for source in sources) or NOT_RUN,
         "phantom": any(source.startswith("phantom") for source in sources),
         "pad": any(source.startswith("pad_ufes_20") for source in sources),
         "ledger_units": units,

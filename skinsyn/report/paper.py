@@ -12,10 +12,23 @@ import typst
 from ..run import files, paths
 from . import html, manuscript, numbers, paper_tables
 
-__all__ = ["describe", "own_numbers", "typeset"]
+__all__ = ["describe", "own_numbers", "results", "save_numbers", "typeset"]
 
 TEMPLATE = Path(__file__).parents[1] / "assets" / "paper" / "paper.typ"
 FORMATS = ("pdf", "html")
+
+
+def results(profile: str) -> dict:
+    """What the ledger is decided by: 'tests' (table of 05 or None) and 'synthetic' (number of images, or None)."""
+    made = paper_tables.optional(profile, "synthetic")
+    return {"tests": paper_tables.optional(profile, "tests"), "synthetic": None if made is None else len(made)}
+
+
+def save_numbers(profile: str, made_by: str, ledger: pd.DataFrame) -> Path:
+    """Save the paper's own numbers, and own the merged file: this notebook is the last that writes it."""
+    merged = numbers.save(profile, made_by, own_numbers(profile, ledger))
+    files.log_access("write", merged)
+    return merged
 
 
 def own_numbers(profile: str, ledger: pd.DataFrame) -> dict[str, dict]:

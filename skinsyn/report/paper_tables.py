@@ -1,6 +1,7 @@
 """The paper's tables: saved tables turned into rows of text, every number through `numbers.show`."""
 
 import json
+import re
 from collections.abc import Mapping
 
 import pandas as pd
@@ -118,9 +119,9 @@ def _parameters(record: Mapping[str, Mapping], apart: tuple = APART) -> dict:
 
 
 def _numbers(numbers: Mapping[str, Mapping]) -> dict:
-    rows = [
-        [name, show(given, 4, interval=True), given["unit"], given["made_by"]] for name, given in sorted(numbers.items())
-    ]
+    # Numbers of hypotheses (F0. to F4.) stand in the table of tests.
+    listed = sorted((name, given) for name, given in numbers.items() if not re.match(r"F\d\.", name))
+    rows = [[name, show(given, 4, interval=True), given["unit"], given["made_by"]] for name, given in listed]
     return (
         _table(["number", "value (interval)", "unit", "made by"], rows, [2.2, 2.2, 1.2, 1.4])
         if rows
@@ -192,7 +193,8 @@ def _cells(frame: pd.DataFrame) -> dict:
 
 def _tests(frame: pd.DataFrame) -> dict:
     rows, family = [], None
-    for row in frame.to_dict("records"):
+    cells = frame["id"].str.startswith("cell")
+    for row in frame[~cells].to_dict("records"):
         if row["family"] != family:
             family = row["family"]
             rows.append([f"§{family}"] + [""] * 7)
@@ -203,5 +205,8 @@ def _tests(frame: pd.DataFrame) -> dict:
         remark = row["flags"] or row.get("verdict", "") or ""
         sizes = [_value(int(row[k])) for k in ("images", "clusters", "runs")]
         rows.append([row["id"], _interval(row, 1) or NOT_ESTIMABLE, *p, *sizes, remark])
+    if cells.any():
+        ran = int((frame.loc[cells, "verdict"] != NOT_RUN).sum())
+        rows.append([f"{show(number(int(cells.sum())))} cells", f"{show(number(ran))} run"] + [""] * 6)
     head = ["hypothesis", "points (95 % interval)", "p", "adjusted p", "images", "clusters", "runs", "remark"]
     return _table(head, rows, [2.2, 1.9, 0.8, 0.8, 0.75, 0.8, 0.55, 1.6])
