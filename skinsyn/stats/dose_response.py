@@ -143,22 +143,16 @@ def not_run(reason: str) -> Dose:
 
 def table(result: Dose) -> pd.DataFrame:
     """Rows of the figure: part ("measured" | "curve"), dose, accuracy, low, high, isotonic (measured only)."""
-    parts = [
-        pd.DataFrame(rows).assign(part=part) for part, rows in (("measured", result.points), ("curve", result.curve))
-    ]
+    parts = [pd.DataFrame(rows).assign(part=part) for part, rows in (("measured", result.points), ("curve", result.curve))]
     names = {"x": "dose", "y": "accuracy"}
-    return (
-        pd.concat(parts).rename(columns=names).reindex(columns=["part", "dose", "accuracy", "low", "high", "isotonic"])
-    )
+    return pd.concat(parts).rename(columns=names).reindex(columns=["part", "dose", "accuracy", "low", "high", "isotonic"])
 
 
 def summary(result: Dose) -> pd.DataFrame:
     """One row: the verdict, its reason, and what it rests on."""
     kept = ("verdict", "reason", "ed50", "ed90", "ed90_low", "ed90_high", "emax", "failed", "page_p")
     row = {name: getattr(result, name) for name in kept}
-    return pd.DataFrame(
-        [row | dict(zip(("last_step", "last_step_low", "last_step_high"), result.last_step, strict=True))]
-    )
+    return pd.DataFrame([row | dict(zip(("last_step", "last_step_low", "last_step_high"), result.last_step, strict=True))])
 
 
 def two_way_means(correct: np.ndarray, strata: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -235,9 +229,7 @@ def _fit(curve, jacobian, names, x, y, e0, shape) -> Fit:
 
     sure = len(x) > len(start)
     theta, covariance = (
-        optimize.curve_fit(
-            model, x, y, start, jac=jacobian, method="lm", maxfev=10_000, xtol=1e-14, ftol=1e-14, gtol=1e-14
-        )
+        optimize.curve_fit(model, x, y, start, jac=jacobian, method="lm", maxfev=10_000, xtol=1e-14, ftol=1e-14, gtol=1e-14)
         if sure
         else (np.array(start), np.full((len(start), len(start)), np.nan))
     )
@@ -245,6 +237,4 @@ def _fit(curve, jacobian, names, x, y, e0, shape) -> Fit:
     df = len(x) - len(theta)
     sd = float(np.sqrt((residual**2).sum() / df)) if df else float("nan")
     se = np.sqrt(np.diag(covariance))
-    return Fit(
-        dict(zip(names, map(float, theta), strict=False)), dict(zip(names, map(float, se), strict=False)), sd, df
-    )
+    return Fit(dict(zip(names, map(float, theta), strict=False)), dict(zip(names, map(float, se), strict=False)), sd, df)

@@ -108,18 +108,14 @@ def gain_from_images(
     clusters = np.asarray(cluster_ids)
     groups = np.zeros(a.shape[1], int) if group_ids is None else np.asarray(group_ids)
     if len(clusters) != a.shape[1] or len(groups) != a.shape[1]:
-        raise ValueError(
-            f"{a.shape[1]} images need as many cluster and group ids; got {len(clusters)} and {len(groups)}"
-        )
+        raise ValueError(f"{a.shape[1]} images need as many cluster and group ids; got {len(clusters)} and {len(groups)}")
     names = sorted(set(groups.tolist()), key=str) if weights is None else list(weights)
     for name in names:
         if not (groups == name).any():
             raise ValueError(f"group {name!r} has a weight but no image; groups with images: {sorted(set(groups))}")
     shares = [1 / len(names)] * len(names) if weights is None else [float(weights[name]) for name in names]
     picks = [groups == name for name in names]
-    return gain_from_groups(
-        [(a - b)[:, pick] for pick in picks], [clusters[pick] for pick in picks], shares, level, count
-    )
+    return gain_from_groups([(a - b)[:, pick] for pick in picks], [clusters[pick] for pick in picks], shares, level, count)
 
 
 def gain_from_groups(
@@ -155,16 +151,15 @@ def influence(
     if not len(values) == len(cluster_ids) == len(weights):
         raise ValueError(f"{len(values)} groups, {len(cluster_ids)} lists of clusters, {len(weights)} weights")
     cells = [
-        _cluster_means(np.asarray(v, float), c, count, g)
-        for g, (v, c) in enumerate(zip(values, cluster_ids, strict=True))
+        _cluster_means(np.asarray(v, float), c, count, g) for g, (v, c) in enumerate(zip(values, cluster_ids, strict=True))
     ]
     if len({cell[1].shape[0] for cell in cells}) > 1:
         raise ValueError(f"groups differ in their runs: {[cell[1].shape[0] for cell in cells]}")
     lonely = [g for g, cell in enumerate(cells) if len(cell[0]) == 1]
     if lonely:  # paired_gain will flag them; their shares of other tables cannot be told
-        return [
-            cell[1] @ cell[2][:, None] if g in lonely else _pseudo([cell], [1.0]) for g, cell in enumerate(cells)
-        ], list(weights)
+        return [cell[1] @ cell[2][:, None] if g in lonely else _pseudo([cell], [1.0]) for g, cell in enumerate(cells)], list(
+            weights
+        )
     tables, shares = [], []
     for members in _joined([cell[0] for cell in cells]):
         single = len(members) == 1
@@ -173,9 +168,7 @@ def influence(
     return tables, shares
 
 
-def obuchowski_rockette(
-    y_true: Sequence[int], scores: np.ndarray, level: float = 0.95, covariance: str = "delong"
-) -> Gain:
+def obuchowski_rockette(y_true: Sequence[int], scores: np.ndarray, level: float = 0.95, covariance: str = "delong") -> Gain:
     """Difference in AUROC, first treatment minus second, readers (runs) and cases (images) both random.
 
     y_true: 1 or 0 per case. scores: (2 treatments, readers, cases). covariance: "delong" | "jackknife".
@@ -201,9 +194,7 @@ def obuchowski_rockette(
 def _cluster_means(values: np.ndarray, clusters: Sequence[Hashable], count: str, group: int) -> tuple:
     """(names, (runs, clusters) means, share of each cluster in the group's mean)."""
     if values.ndim != 2 or values.shape[1] == 0:
-        raise ValueError(
-            f"group {group} is empty: shape {values.shape}; expected (runs, images) with at least one image"
-        )
+        raise ValueError(f"group {group} is empty: shape {values.shape}; expected (runs, images) with at least one image")
     if values.shape[1] != len(clusters):
         raise ValueError(f"group {group}: {values.shape[1]} images but {len(clusters)} cluster ids")
     if np.isnan(values).any():
