@@ -2,7 +2,7 @@
 
 Training runs are the readers of Dorfman, Berbaum and Metz (1992); clusters (patients, near-duplicate cliques) are the
 cases. The variance keeps runs and clusters random, its degrees of freedom are Satterthwaite's after Hillis (2007,
-Statistics in Medicine 26:596-619, eq. 14 and 19, written here for the differences of two arms).
+Statistics in Medicine 26:596-619), written here for the differences of two arms.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -68,7 +68,8 @@ def paired_gain(differences: Sequence[np.ndarray], weights: Sequence[float] | No
     weights: contrast weights, one per group; None averages the groups. (-1, 1) tests the change of a gap.
     Returns proportions (not points). All zero, one run, one cluster: the flag says so and nothing is tested.
     Raises ValueError where groups differ in their runs, hold NaN, or the weights do not fit.
-    Source: STATISTICS "primary test"; Hillis 2007, eq. 14 (error term) and 19 (degrees of freedom).
+    Source: Hillis 2007: F = MS(T)/(MS(TR) + max(MS(TC) - MS(TRC), 0)), its denominator squared over MS(TR)^2/((t-1)(r-1))
+    as degrees of freedom; with two arms these are S^2 + E and df below.
     """
     tables, weights = _check_tables(differences, weights)
     runs, clusters = tables[0].shape[0], sum(table.shape[1] for table in tables)
