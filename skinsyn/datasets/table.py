@@ -227,5 +227,6 @@ def flow(table: pd.DataFrame, attrition: pd.DataFrame) -> pd.DataFrame:
     for stage, name in stages.items():
         left -= int(lost.get(stage, 0))
         lines.append((name, left))
+    lines.append(("in a split", int((table["split"] != "unused").sum())))
     lines += [(split, int((table["split"] == split).sum())) for split in SPLITS]
     return pd.DataFrame(lines, columns=["stage", "images"])
