@@ -31,6 +31,7 @@ def context(profile: str, numbers: Mapping[str, Mapping], verdicts: Mapping[str,
         "ledger_units": units,
         "v": lambda name, digits=2, sign=False: show(numbers.get(name), digits, sign, unit=True),
         "n": lambda name, digits=2, sign=False: show(numbers.get(name), digits, sign, unit=True, interval=True),
+        "bare": lambda name, digits=2, interval=False: show(numbers.get(name), digits, interval=interval),
         "p": lambda name: _p(numbers.get(name)),
         "verdict": lambda claim: verdicts.get(claim, NOT_RUN),
         "has": lambda notebook: bool(figure_files(profile, notebook)),
@@ -93,21 +94,17 @@ def blocks(profile: str, words: Mapping, table: Callable[[str], dict], source: P
 
 
 def _figure(profile: str, stem: str) -> Path | None:
-    """The figure's file; it decides what the paper looks like, so that reading it is noted."""
+    """The figure's file, None where it is not run; that it is read, or absent, is noted, as it decides what the paper is."""
     file = paths.figures_dir(profile) / f"{stem}.svg"
-    if not file.exists():
-        return None
     files.log_access("read", file)
-    return file
+    return file if file.exists() else None
 
 
 CAPTIONS = {
     "contact_sheet": "Images of the study, some of each condition.",
-    "contact_sheets": "Images of the study, some of each condition.",
-    "sheet": "Synthetic images beside the real image that each was made from.",
+    "beside_sources": "Synthetic images beside the real image that each was made from.",
     "before_after": "The same seeds before and after fine-tuning.",
     "learning_curves": "Accuracy on the test images by number of real training images.",
-    "distances": "Distance of synthetic images to their source and to another real image.",
     "accuracy_by_group": "Accuracy by skin-type group, with intervals.",
     "dose_response": "Accuracy by synthetic images per real one, with the fitted curve where one is identified.",
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ..run import files, paths, tables
+from ..run import files, params, paths, tables
 from .ledger import CLAIMS, rule_in_words
 from .numbers import NOT_ESTIMABLE, NOT_RUN, number, show, show_p
 
@@ -17,6 +17,7 @@ MADE_BY = {
     "attrition": "01_data_prep",
     "generators": "02_dreambooth",
     "synthetic": "03_generation",
+    "distances": "03_generation",
     "predictions": "04_training_grid",
     "cells": "04_training_grid",
     "tests": "05_fairness_stats",
@@ -28,16 +29,22 @@ APART = ("profile", "seed", "executor", "threads")
 
 def optional(profile: str, name: str) -> pd.DataFrame | None:
     """A saved table, or None where this run does not have it. Raises ValueError where it is damaged."""
-    return tables.read(profile, name, MADE_BY[name]) if tables.path(profile, name).exists() else None
+    file = tables.path(profile, name)
+    if not file.exists():
+        files.log_access("read", file)  # its absence is an input as well: once it is there, the paper is stale
+        return None
+    return tables.read(profile, name, MADE_BY[name])
 
 
 def parameters_on_record(profile: str) -> dict[str, dict]:
     """Notebook → its parameters, from the stamps that the pipeline keeps; {} where it did not run the notebooks."""
     found = {}
-    for file in sorted((paths.run_dir(profile) / "stamps").glob("*.json")):
-        if file.stem < "08":
+    for notebook in params.notebooks():
+        file = paths.run_dir(profile) / "stamps" / f"{notebook.stem}.json"
+        if notebook.stem < "08":
             files.log_access("read", file)
-            found[file.stem] = json.loads(file.read_text()).get("parameters", {})
+            if file.exists():
+                found[notebook.stem] = json.loads(file.read_text()).get("parameters", {})
     return found
 
 
@@ -56,6 +63,7 @@ def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numb
         "counts": ("images", _counts),
         "generators": ("generators", _generators),
         "synthetic": ("synthetic", _synthetic),
+        "distances": ("distances", _distances),
         "cells": ("predictions", _cells),
         "tests": ("tests", _tests),
     }
@@ -168,6 +176,17 @@ def _synthetic(frame: pd.DataFrame) -> dict:
         sources = members["parent"].nunique()
         rows.append([method, generator, *(show(number(int(n))) for n in (len(members), sources, flagged))])
     return _table(["method", "generator", "images", "source images", "flagged"], rows, [1.6, 1.2, 1, 1, 1])
+
+
+def _distances(frame: pd.DataFrame) -> dict:
+    rows = [
+        [r["method"], r["generator"], *(_value(r[k], 3) for k in ("paired", "permuted"))]
+        + [_interval({"estimate": r["difference"], **r}, 3), show_p(r["p"])]
+        for r in frame.to_dict("records")
+    ]
+    return _table(
+        ["method", "generator", "paired", "permuted", "difference (interval)", "p"], rows, [1.5, 1.2, 0.9, 0.9, 2, 0.8]
+    )
 
 
 def _cells(frame: pd.DataFrame) -> dict:

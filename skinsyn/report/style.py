@@ -1,6 +1,7 @@
 """How every figure looks and is saved: one palette that colour-blind readers can use, and the same bytes every time."""
 
 import functools
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 GREY = "#6b6b6b"
 STYLE = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters on every machine
+    "text.parse_math": False,  # a condition's name may hold a $; it is a name, not a formula
     "font.size": 8.5,
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
@@ -44,6 +46,15 @@ STYLE = {
     "svg.fonttype": "path",
     "svg.hashsalt": "skinsyn",
 }
+
+
+def show_in_notebooks() -> None:
+    """Let a notebook show a Figure that is the last line of a cell; without pyplot, nothing has told it how."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
+        from IPython.core.pylabtools import select_figure_formats
+
+        select_figure_formats(shell, {"png"})
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -101,3 +112,6 @@ def save(profile: str, figure: Figure, stem: str) -> Path:
                 figure.savefig(temporary, format=form, dpi=150, metadata=metadata)
             files.log_access("write", path)
     return target
+
+
+show_in_notebooks()
