@@ -62,9 +62,7 @@ def _load_lite0(body: nn.Module) -> None:
         raise ValueError(f"the package {LITE0_PACKAGE} holds no {LITE0_FILE}; install version 0.1.0 (make setup)")
     path = Path(str(found[0].locate()))
     if files.digest_file(path) != LITE0_SHA256:
-        raise ValueError(
-            f"{path} is not the pinned file (SHA-256 {LITE0_SHA256}); reinstall {LITE0_PACKAGE}"
-        )
+        raise ValueError(f"{path} is not the pinned file (SHA-256 {LITE0_SHA256}); reinstall {LITE0_PACKAGE}")
     state = torch.load(path, map_location="cpu", weights_only=True)
     # Blocks are numbered through in the file, and by stage and place in timm.
     places = [f"{s}.{b}" for s, stage in enumerate(body.blocks) for b in range(len(stage))]

@@ -30,6 +30,9 @@ class Settings(NamedTuple):
     weight_decay: float = 1e-2  # fastai's default
 
 
+DEFAULT = Settings()
+
+
 class Part(NamedTuple):
     """Images of one part: rows in the source (n,) and labels (n,), integers from 0."""
 
@@ -86,17 +89,27 @@ class Features:
 
 
 class Images:
-    """Images, uint8 (n, s, s, 3) array or memmap, and their ids; transforms are drawn afresh each epoch."""
+    """Images, uint8 (n, s, s, 3) array or memmap; transforms are drawn afresh each epoch.
+
+    ids: of the images in the order of `places`, their rows in the array; without places, in the array's own order.
+    """
 
     def __init__(
-        self, images: np.ndarray, ids: Sequence[str], body: nn.Module, image_size: int, device: str = "auto"
+        self,
+        images: np.ndarray,
+        ids: Sequence[str],
+        body: nn.Module,
+        image_size: int,
+        device: str = "auto",
+        places: np.ndarray | None = None,
     ) -> None:
         self.images, self.ids, self.body = images, list(ids), body
         self.image_size, self.device = image_size, pick_device(device)
+        self.places = np.arange(len(images)) if places is None else places
 
     def batch(self, rows: np.ndarray, seed: int, view: int) -> torch.Tensor:
         """Normalised pictures of some rows; `view` counts epochs from 1, 0 is without transforms."""
-        pixels = features.to_tensor(self.images[rows], self.image_size).to(self.device)
+        pixels = features.to_tensor(self.images[self.places[rows]], self.image_size).to(self.device)
         if view:
             pixels = augment.apply(pixels, [augment.draw(seed, self.ids[row], view) for row in rows])
         return features.normalise(pixels, self.body)
@@ -137,7 +150,7 @@ def train(
     test: Part,
     classes: int,
     seed: int,
-    settings: Settings = Settings(),
+    settings: Settings = DEFAULT,
     transforms: bool = False,
     epoch_images: int | None = None,
 ) -> Trained:
