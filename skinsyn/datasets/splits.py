@@ -20,27 +20,27 @@ def _fill(free: pd.DataFrame, wanted: dict[str, int], rng: np.random.Generator, 
     free: image_id, condition, cluster_id, sorted. First clusters that fit exactly are taken, then larger ones, whose surplus
     images become 'unused'. Returns image index → `name` or 'unused', for the images of the clusters taken.
     """
-    holds = pd.crosstab(free["cluster_id"], free["condition"])
-    order = holds.index[rng.permutation(len(holds))]
-    left = pd.Series(wanted).reindex(holds.columns, fill_value=0)
-    taken: list[str] = []
+    names = sorted({*wanted, *free["condition"]})
+    clusters, of = np.unique(free["cluster_id"].to_numpy(dtype=object), return_inverse=True)
+    holds = np.zeros((len(clusters), len(names)), int)  # images of each condition in each cluster
+    np.add.at(holds, (of, pd.Index(names).get_indexer(free["condition"])), 1)
+    left = np.array([wanted.get(condition, 0) for condition in names])
+    taken = np.zeros(len(clusters), bool)
+    order = rng.permutation(len(clusters))
     for exact in (True, False):
-        for cluster in order.difference(taken, sort=False):
-            has = holds.loc[cluster]
-            helps = ((left > 0) & (has > 0)).any()
-            if helps and (not exact or (has <= left).all()):
-                taken.append(cluster)
+        for cluster in order[~taken[order]]:
+            has = holds[cluster]
+            if ((left > 0) & (has > 0)).any() and (not exact or (has <= left).all()):
+                taken[cluster] = True
                 left = left - has
-            if (left <= 0).all():
-                break
-    for condition, more in left.items():
+    for condition, more in zip(names, left, strict=True):
         if more > 0:
             have = int((free["condition"] == condition).sum())
             raise ValueError(
                 f"{name}: {wanted[condition]} images of {condition!r} asked for, {have} are left to choose from"
                 f" (whole clusters only; {wanted[condition] - more} could be taken). Ask for fewer, or bring more."
             )
-    chosen = free[free["cluster_id"].isin(taken)]
+    chosen = free[free["cluster_id"].isin(clusters[taken])]
     chosen = chosen.iloc[rng.permutation(len(chosen))]
     rank = chosen.groupby("condition").cumcount()
     surplus = rank >= chosen["condition"].map(wanted).fillna(0)
