@@ -236,7 +236,8 @@ def table(tasks: Sequence[dict], keys: Sequence[str], generator_data: str = "all
 
 
 def _row(task: dict, generator: str, key: str, generator_data: str, **more: object) -> dict:
-    """reference: the base as JSON, from which 03 loads it again."""
+    """A row of the table; reference: the base as JSON, from which 03 loads it again."""
     base = task["base"]
+    same = {name: task[name] for name in ("image_size", "prompt", "add_skin_type")}  # samples are asked for as it was taught
     about = {"task": task["task"], "generator": generator, "base": base["name"], "key": key, "base_digest": base["digest"]}
-    return {**about, "reference": json.dumps(base, sort_keys=True), "generator_data": generator_data, **more}
+    return {**about, **same, "reference": json.dumps(base, sort_keys=True), "generator_data": generator_data, **more}

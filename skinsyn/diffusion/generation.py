@@ -23,16 +23,17 @@ from . import dreambooth, masks
 from .base_model import build_pipeline
 from .references import load_base, pixels, prompt_of
 
-__all__ = ["METHODS", "flag", "generate", "generators", "key_of", "plan", "seed_of", "table"]
+__all__ = ["METHODS", "flag", "generate", "generators", "key_of", "keys_of", "plan", "preview", "sample", "seed_of", "table"]
 
 RECIPE = 1
 METHODS = {"text-to-image": "text-to-image", "inpaint": "inpainting", "in-then-outpaint": "inpainting"}  # → the UNet's task
 CONSTANT = 2  # grey levels: an image that spans no more in any channel shows nothing
 # What decides a shard besides its generator, parents and threads; the notebook's parameters of the same names.
 SETTINGS = (
-    "image_size", "sampling_steps", "guidance", "mask_fraction", "strength_inpaint", "strength_outpaint", "outpaint_border",
-    "batch_size", "near_copy_distance", "prompt", "add_skin_type", "dtype", "seed",
+    "sampling_steps", "guidance", "mask_fraction", "strength_inpaint", "strength_outpaint", "outpaint_border", "batch_size",
+    "near_copy_distance", "dtype", "seed",
 )  # fmt: skip
+TAUGHT = ("image_size", "prompt", "add_skin_type")  # a generator is asked as it was taught
 ROW = ["image_id", "condition", "fst", "fst_group", "unit", "row"]
 
 
@@ -42,42 +43,40 @@ def plan(
     entries: Sequence[dict],
     settings: dict,
     threads: int,
-) -> list[list[dict]]:
-    """Tasks of `generate`, in two waves: the second is in-then-outpaint, which starts from the first's inpainted images.
+) -> list[dict]:
+    """JSON-able tasks of `generate`, each once, those of one model side by side.
 
-    frame: source images (ROW's columns). generators: (generator, task, condition) → {key, base}; condition 'all' is the one
-    model of all conditions. entries: what to make, each {method, generator, scope, replicates} and optionally sources (at
-    most so many a condition, by `rank`, else by image_id). One task is one condition's sources (at most 1,000) in one
-    replicate, so that more replicates extend what exists. Raises ValueError for a missing setting, unknown words, or a
-    generator that was not made.
+    frame: source images (ROW's columns). generators: as `generators` gives them; condition 'all' is the one model of all
+    conditions. entries: what to make, each {method, generator, scope, replicates} and optionally sources (at most so many
+    a condition, first by image_id). One task is one condition's sources (at most 1,000) in one replicate, so that more
+    replicates extend what exists. Raises ValueError for a missing setting, unknown words, or a generator that was not made.
     """
     if lacking := sorted(set(SETTINGS) - set(settings)):
         raise ValueError(f"generation: settings missing: {lacking}")
-    waves: list[dict[str, dict]] = [{}, {}]
+    tasks: dict[str, dict] = {}
     for entry in entries:
         _check(entry)
         for condition, mine in frame.groupby("condition", sort=True):
-            order = [c for c in ("rank", "image_id") if c in mine]
-            chosen = mine.sort_values(order).head(entry.get("sources", len(mine))).sort_values("image_id")
+            chosen = mine.sort_values("image_id").head(entry.get("sources", len(mine)))
             sources = json.loads(chosen[ROW].to_json(orient="records"))
             wanted = (entry["generator"], METHODS[entry["method"]], condition if entry["scope"] == "condition" else "all")
             if wanted not in generators:
                 raise ValueError(f"{entry}: no generator {wanted} was made by 02_dreambooth; made: {sorted(generators)[:8]}")
-            about = {
-                **{s: settings[s] for s in SETTINGS},
-                **generators[wanted],
-                "generator": entry["generator"],
-                "scope": entry["scope"],
-            }
+            about = {**{s: settings[s] for s in SETTINGS}, **generators[wanted], "condition": condition, "threads": threads}
+            about |= {name: entry[name] for name in ("method", "generator", "scope")} | {"first": {}}
             for replicate in range(entry["replicates"]):
                 for start in range(0, len(sources), images.SHARD_IMAGES):
-                    some = sources[start : start + images.SHARD_IMAGES]
-                    _add(
-                        waves,
-                        {**about, "condition": condition, "replicate": replicate, "parents": some, "threads": threads},
-                        entry["method"],
-                    )
-    return [list(wave.values()) for wave in waves]
+                    task = {**about, "replicate": replicate, "parents": sources[start : start + images.SHARD_IMAGES]}
+                    if entry["method"] == "in-then-outpaint":
+                        task["first"] = {**task, "method": "inpaint"}
+                    tasks[key_of(task)] = task
+    nested = {key_of(task["first"]) for task in tasks.values() if task["first"]}
+    return [task for key, task in tasks.items() if key not in nested]
+
+
+def keys_of(tasks: Sequence[dict]) -> list[str]:
+    """Keys of all shards that the tasks make, first stages before what is made from them."""
+    return [key_of(part) for task in tasks for part in (task["first"], task) if part]
 
 
 def _check(entry: dict) -> None:
@@ -92,22 +91,16 @@ def _check(entry: dict) -> None:
         raise ValueError(f"plan entry {entry}: {'; '.join(wrong) or f'unknown {strange} or replicates missing'}")
 
 
-def _add(waves: list[dict[str, dict]], task: dict, method: str) -> None:
-    """Put a task in its wave, once, with its first stage where it has one."""
-    task = {**task, "method": method, "first": ""}
-    if method == "in-then-outpaint":
-        first = {**task, "method": "inpaint"}
-        task["first"] = key_of(first)
-        waves[0][task["first"]] = first
-    waves[method == "in-then-outpaint"][key_of(task)] = task
-
-
 def key_of(task: dict) -> str:
     """The key of the shard that a task makes. Settings that its method does not use are not in it."""
     unused = {"text-to-image": {"mask_fraction", "strength_inpaint", "strength_outpaint", "outpaint_border"},
               "inpaint": {"strength_outpaint", "outpaint_border"}, "in-then-outpaint": {"strength_inpaint"}}  # fmt: skip
     parameters = {k: v for k, v in task.items() if k not in unused[task["method"]] | {"base", "key", "first", "threads"}}
-    inputs = {"base": task["base"]["digest"], "generator": task["key"], "first": task["first"]}
+    inputs = {
+        "base": task["base"]["digest"],
+        "generator": task["key"],
+        "first": key_of(task["first"]) if task["first"] else "",
+    }
     return store.key_of("shard", RECIPE, parameters, inputs, task["threads"])
 
 
@@ -127,18 +120,19 @@ def seed_of(task: dict, parent: str, again: bool = False) -> int:
 
 
 def generate(task: dict) -> str:
-    """Make the shard of a task from `plan`, if it is not kept already, and return its key (store kind 'shard').
+    """Make the shard of a task from `plan`, and its first stage, where not kept already; its key (store kind 'shard').
 
     Images that hold NaN, show nothing or nearly copy their parent are made once more with another seed and flagged if they
-    do so again. Batches follow the sorted ids of the parents. Raises FileNotFoundError where generator, parents or first
-    stage are missing.
+    do so again. Batches follow the sorted ids of the parents. Raises FileNotFoundError where generator or
+    parents are missing.
     """
     key = key_of(task)
+    first = generate(task["first"]) if task["first"] else ""
 
     def make(folder: Path) -> dict:
         compute.set_threads(task["threads"])
         parents = pixels(task["parents"])
-        start = parents if not task["first"] else images.read_shard(task["first"])[1]
+        start = images.read_shard(first)[1] if first else parents
         seeds_ = [seed_of(task, row["image_id"]) for row in task["parents"]]
         made, flags = _attempt(task, task["parents"], start, parents, seeds_)
         again = np.flatnonzero(flags != "")
@@ -163,7 +157,7 @@ def _attempt(
     found, flags = [], []
     for first in range(0, len(rows), task["batch_size"]):
         part = slice(first, first + task["batch_size"])
-        drawn = _sample(task, rows[part], start[part], seeds_[part])
+        drawn = sample(task, rows[part], start[part], seeds_[part])
         found.append((np.nan_to_num(drawn) * 255).round().astype(np.uint8))
         flags += [flag(d, f, p, task["near_copy_distance"]) for d, f, p in zip(drawn, found[-1], parents[part], strict=True)]
     return np.concatenate(found), np.array(flags, dtype=object)
@@ -188,12 +182,13 @@ def flag(drawn: np.ndarray, image: np.ndarray, parent: np.ndarray, distance: int
 @lru_cache(maxsize=1)
 def _pipeline(key: str, base: str, task: str, dtype: str) -> StableDiffusionPipeline | StableDiffusionInpaintPipeline:
     """The pipeline of a kept generator ('' is the untouched base), once a process while it is the one in use."""
-    loaded = load_base(json.loads(base), task)
-    pipeline = build_pipeline(loaded, dreambooth.load_unet(key) if key else None)
-    return pipeline.to("cuda" if torch.cuda.is_available() else "cpu", dreambooth.DTYPES[dtype])
+    number = {"fp32": "float32", "bf16": "bfloat16"}[dtype]
+    loaded = load_base(json.loads(base), task, number)
+    pipeline = build_pipeline(loaded, dreambooth.load_unet(key, getattr(torch, number)) if key else None)
+    return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _sample(task: dict, rows: Sequence[dict], start: np.ndarray, seeds_: Sequence[int]) -> np.ndarray:
+def sample(task: dict, rows: Sequence[dict], start: np.ndarray, seeds_: Sequence[int]) -> np.ndarray:
     """One batch: float (n, s, s, 3) in [0, 1] or NaN. Each image has a CPU generator of its own, on any device."""
     pipeline = _pipeline(task["key"], json.dumps(task["base"], sort_keys=True), METHODS[task["method"]], task["dtype"])
     given = {
@@ -215,6 +210,27 @@ def _sample(task: dict, rows: Sequence[dict], start: np.ndarray, seeds_: Sequenc
         given["mask_image"] = torch.from_numpy(mask).float().expand(len(rows), 1, size, size).clone()
         given["strength"] = task["strength_outpaint" if outside else "strength_inpaint"]
     return pipeline(**given).images
+
+
+def preview(
+    tasks: Sequence[dict], keys: Sequence[str], settings: dict, threads: int
+) -> tuple[list[dict], np.ndarray, np.ndarray]:
+    """One text-to-image sample of each fine-tuned model and of its untouched base, from the same seed. Nothing is kept.
+
+    tasks, keys: of `dreambooth.fine_tune`. settings: SETTINGS. Returns the rows (first image of each task's own), then
+    before and after, each uint8 (n, s, s, 3).
+    """
+    compute.set_threads(threads)
+    rows, pictures = [], []
+    for task, key in zip(tasks, keys, strict=True):
+        row = task["images"][0]
+        about = {**settings, **{name: task[name] for name in TAUGHT}, "method": "text-to-image", "base": task["base"]}
+        seed = seeds.seed_of(settings["seed"], "preview", row["image_id"])
+        drawn = [sample({**about, "key": k}, [row], np.zeros(0), [seed])[0] for k in ("", key)]
+        rows.append(row)
+        pictures.append(np.nan_to_num(np.stack(drawn) * 255).round().astype(np.uint8))
+    before, after = np.stack(pictures, axis=1)
+    return rows, before, after
 
 
 def prompts(task: dict, rows: Sequence[dict]) -> list[str]:
@@ -261,10 +277,14 @@ def table(keys: Sequence[str]) -> pd.DataFrame:
 
 
 def generators(frame: pd.DataFrame) -> dict[tuple[str, str, str], dict]:
-    """What `plan` wants of the table `generators`: (generator, task, condition) → {key, base}."""
+    """What `plan` wants of the table `generators`: (generator, task, condition) → what `plan` needs of it."""
     found = {}
     names = frame.loc[frame["condition"] != "all", "condition"].unique()
     for row in frame.to_dict("records"):
         for condition in ["all", *names] if row["generator"] == "base" else [row["condition"]]:
-            found[row["generator"], row["task"], condition] = {"key": row["key"], "base": json.loads(row["reference"])}
+            found[row["generator"], row["task"], condition] = {
+                "key": row["key"],
+                "base": json.loads(row["reference"]),
+                **{name: row[name] for name in TAUGHT},
+            }
     return found

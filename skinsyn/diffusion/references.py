@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import transformers
 
 from skinsyn import images
 from skinsyn.run import compute, files, paths, seeds, store
@@ -80,10 +81,11 @@ def _digest(base: base_model.Base) -> str:
     return seeds.digest(base.digest)[:24]
 
 
-def load_base(reference: dict, task: str) -> base_model.Base:
+def load_base(reference: dict, task: str, dtype: str = "float32") -> base_model.Base:
     """The base model of a reference. Raises ValueError where its weights are no longer those that the reference names."""
     where = str(store.unit_dir("base_model", reference["unit"]) / "model") if reference["unit"] else reference["name"]
-    base = base_model.load(where, task, reference["revision"], reference["autoencoder"], reference["offline"])
+    transformers.utils.logging.disable_progress_bar()  # a bar for each small model would drown the log
+    base = base_model.load(where, task, reference["revision"], reference["autoencoder"], reference["offline"], dtype)
     if reference["digest"] and _digest(base) != reference["digest"]:
         raise ValueError(
             f"base {reference['name']!r}: its weights are not those that this was planned for; run 02_dreambooth again"

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from scipy.spatial.distance import cdist
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -16,10 +17,14 @@ __all__ = ["Paired", "Share", "by_image", "paired_against_permuted", "recognised
 
 
 class Paired(NamedTuple):
-    """Mean cosine distances to the own source and under permuted sources, a one-sided p, and what they rest on."""
+    """Mean cosine distances to the own source and under permuted sources, their difference with a 95 % interval (sources as
+    the sample, Student's t; NaN for one source), a one-sided p, and what they rest on."""
 
     paired: float
     permuted: float
+    difference: float
+    low: float
+    high: float
     p: float
     images: int
     sources: int
@@ -41,7 +46,8 @@ def by_image(
     """Each synthetic image's cosine distance to its source ('paired') and to another source of its condition ('permuted').
 
     rows: synthetic images (image_id, parent, condition), synthetic: float (n, d); sources: real images (image_id,
-    condition), real: float (m, d). Returns image_id, kind, distance. A condition's only source has no other, and gives 'paired' alone.
+    condition), real: float (m, d). Returns image_id, kind, distance.
+    A condition's only source has no other, and gives 'paired' alone.
     """
     own = _places(rows["parent"], sources)
     rng = seeds.generator("another source", seed)
@@ -87,10 +93,14 @@ def paired_against_permuted(
     for group in groups:
         order = rng.permuted(np.tile(group, (draws, 1)), axis=1)
         drawn += means[group[None, :], order].sum(axis=1)
-    paired = float(np.trace(means))
-    near = int((drawn <= paired * (1 + 1e-12)).sum())
-    permuted = sum(float(means[np.ix_(g, g)].mean()) * len(g) for g in groups)
-    return Paired(paired / len(parents), permuted / len(parents), (1 + near) / (draws + 1), len(rows), len(parents), draws)
+    own_distance, any_distance = np.diag(means), np.zeros(len(parents))
+    for group in groups:
+        any_distance[group] = means[np.ix_(group, group)].mean(axis=1)
+    near = int((drawn <= own_distance.sum() * (1 + 1e-12)).sum())
+    difference = own_distance - any_distance
+    low, high = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
+    found = map(float, (own_distance.mean(), any_distance.mean(), difference.mean(), low, high, (1 + near) / (draws + 1)))
+    return Paired(*found, len(rows), len(parents), draws)
 
 
 def recognised(real: np.ndarray, labels: pd.Series, synthetic: np.ndarray) -> np.ndarray:

@@ -13,11 +13,12 @@ from skinsyn.diffusion import base_model, dreambooth, generation, references
 from skinsyn.run import compute, store
 
 SETTINGS = {
-    "image_size": 64, "sampling_steps": 2, "guidance": 3.0, "mask_fraction": 0.25, "strength_inpaint": 0.97,
+    "sampling_steps": 2, "guidance": 3.0, "mask_fraction": 0.25, "strength_inpaint": 0.97,
     "strength_outpaint": 0.95, "outpaint_border": 1 / 32, "batch_size": 2, "near_copy_distance": 0,
-    "prompt": "An image of {condition}, a skin disease", "add_skin_type": False, "dtype": "fp32", "seed": 0,
+    "dtype": "fp32", "seed": 0,
 }  # fmt: skip
 OUT = {"method": "in-then-outpaint", "generator": "base", "scope": "condition", "replicates": 1}
+TAUGHT = {"image_size": 64, "prompt": "An image of {condition}, a skin disease", "add_skin_type": False}
 TEXT = {**OUT, "method": "text-to-image"}
 
 
@@ -42,7 +43,7 @@ def built(tmp_path_factory):
     models = {}
     for task in dreambooth.TASKS:
         base = references.prepare_base(str(root / "base"), task, frame, settings, 0, 1)
-        models |= {("base", task, c): {"key": "", "base": base} for c in ("all", *names)}
+        models |= {("base", task, c): {"key": "", "base": base, **TAUGHT} for c in ("all", *names)}
     patch.undo()
     return root / "runs", frame.assign(unit=unit, row=range(len(frame)), fst_group="unknown"), models
 
@@ -55,9 +56,10 @@ def house(built, own_runs, monkeypatch):
 
 
 def make(house, entries, spec="serial", **changed):
-    """Keys of all shards that the entries ask for, wave by wave."""
-    waves = generation.plan(*house, entries, {**SETTINGS, **changed}, 1)
-    return [key for wave in waves for key in compute.fan_out(spec, generation.generate, [(task,) for task in wave], "test")]
+    """Keys of all shards that the entries ask for."""
+    tasks = generation.plan(*house, entries, {**SETTINGS, **changed}, 1)
+    compute.fan_out(spec, generation.generate, [(task,) for task in tasks], "test")
+    return generation.keys_of(tasks)
 
 
 def digest(key):
@@ -105,8 +107,8 @@ def test_more_replicates_extend_and_make_nothing_twice(house, monkeypatch):
     two = make(house, [{**OUT, "replicates": 2}])
     kept = {key: digest(key) for key in two}
     made = []
-    sample = generation._sample
-    monkeypatch.setattr(generation, "_sample", lambda *a: made.append(a[0]["replicate"]) or sample(*a))
+    sample = generation.sample
+    monkeypatch.setattr(generation, "sample", lambda *a: made.append(a[0]["replicate"]) or sample(*a))
     three = make(house, [{**OUT, "replicates": 3}])
     assert set(two) < set(three) and set(made) == {2}
     assert {key: digest(key) for key in two} == kept
@@ -125,14 +127,13 @@ def test_each_image_has_its_own_seed_whatever_its_batch(house):
 def test_inpainting_starts_from_the_parent_and_outpainting_from_the_inpainted(house):
     frame, models = house
     changed = frame.assign(row=frame["row"].to_numpy()[::-1])  # other pixels under the same ids
-    tasks, others = (generation.plan(f, models, [OUT], SETTINGS, 1) for f in (frame, changed))
-    assert tasks[1][0]["first"] == generation.key_of(tasks[0][0]) and others[1][0]["first"] != tasks[1][0]["first"]
-    first = [generation.generate(wave[0]) for wave in tasks]
-    second = [generation.generate(wave[0]) for wave in others]
-    for one, other in zip(first, second, strict=True):
-        assert (images.read_shard(one)[1] != images.read_shard(other)[1]).any()
-    with pytest.raises(FileNotFoundError):
-        generation.generate({**tasks[1][0], "first": "0" * 24})
+    task, other = (generation.plan(f, models, [OUT], SETTINGS, 1)[0] for f in (frame, changed))
+    for one, another in ((task, other), (task["first"], other["first"])):
+        assert (images.read_shard(generation.generate(one))[1] != images.read_shard(generation.generate(another))[1]).any()
+    made = images.read_shard(generation.key_of(task["first"]))[1]
+    assert len(made) == len(task["parents"]) and generation.key_of(task) != generation.key_of(
+        {**task, "first": other["first"]}
+    )
 
 
 def test_a_damaged_shard_is_found_and_made_again(house, capsys):
@@ -147,7 +148,7 @@ def test_a_damaged_shard_is_found_and_made_again(house, capsys):
 
 
 def test_flagged_images_are_made_once_more_and_reported(house, monkeypatch):
-    sample, calls = generation._sample, []
+    sample, calls = generation.sample, []
 
     def broken(task, rows, start, seeds):
         out = sample(task, rows, start, seeds)
@@ -157,8 +158,8 @@ def test_flagged_images_are_made_once_more_and_reported(house, monkeypatch):
             out[0] = 0.5
         return out
 
-    monkeypatch.setattr(generation, "_sample", broken)
-    task = generation.plan(*house, [TEXT], {**SETTINGS, "guidance": 2.5}, 1)[0][0]
+    monkeypatch.setattr(generation, "sample", broken)
+    task = generation.plan(*house, [TEXT], {**SETTINGS, "guidance": 2.5}, 1)[0]
     rows, pictures = images.read_shard(generation.generate(task))
     assert calls == [2, 1, 2]  # a and e of the first condition fail; both are made once more
     flagged = rows.set_index("parent")["flags"]
@@ -194,8 +195,13 @@ def test_a_generator_that_was_not_made_is_named(house):
         generation.plan(*house, [{**TEXT, "generator": "fine-tuned"}], SETTINGS, 1)
 
 
+def test_a_first_stage_that_is_asked_for_by_itself_is_made_once(house):
+    plans = [generation.plan(*house, entries, SETTINGS, 1) for entries in ([OUT], [{**OUT, "method": "inpaint"}, OUT])]
+    assert generation.keys_of(plans[0]) == generation.keys_of(plans[1])
+
+
 def test_sources_may_be_limited(house):
-    tasks = generation.plan(*house, [{**TEXT, "sources": 1}], SETTINGS, 1)[0]
+    tasks = generation.plan(*house, [{**TEXT, "sources": 1}], SETTINGS, 1)
     assert [[p["image_id"] for p in task["parents"]] for task in tasks] == [["c"], ["a"]]
     assert json.loads(json.dumps(tasks)) == tasks
 

@@ -34,6 +34,8 @@ def test_known_answer():
 def test_near_children_are_found_and_the_floor_of_p_is_honest():
     found = distances.paired_against_permuted(*planted(copies=2.0), draws=999)
     assert found.paired < found.permuted and found.p == 0.001 and (found.images, found.sources) == (36, 12)
+    assert found.difference == pytest.approx(found.paired - found.permuted)
+    assert found.low < found.difference < found.high < 0
 
 
 def test_size_under_the_null():
