@@ -36,6 +36,7 @@ def own_numbers(profile: str, ledger: pd.DataFrame) -> dict[str, dict]:
     read = {name: paper_tables.optional(profile, name) for name in ("images", "generators", "synthetic", "cells")}
     count: dict[str, tuple[int, str]] = {}
     if (images := read["images"]) is not None:
+        images = images[images["split"].isin(paper_tables.SPLITS)]  # others were left over
         count |= {
             "images": len(images),
             "conditions": images["condition"].nunique(),

@@ -10,7 +10,7 @@ from ..run import files, params, paths, tables
 from .ledger import CLAIMS, rule_in_words
 from .numbers import NOT_ESTIMABLE, NOT_RUN, number, show, show_p
 
-__all__ = ["MADE_BY", "maker", "optional", "parameters_on_record"]
+__all__ = ["MADE_BY", "SPLITS", "maker", "optional", "parameters_on_record"]
 
 MADE_BY = {
     "images": "01_data_prep",
@@ -22,6 +22,7 @@ MADE_BY = {
     "cells": "04_training_grid",
     "tests": "05_fairness_stats",
 }
+SPLITS = ("train", "validation", "test")
 # Parameters that say how images are made; the appendix shows all.
 SETTINGS = ("02_dreambooth", "03_generation")
 APART = ("profile", "seed", "executor", "threads")
@@ -144,7 +145,7 @@ def _attrition(frame: pd.DataFrame) -> dict:
 
 
 def _counts(frame: pd.DataFrame) -> dict:
-    splits = [s for s in ("train", "validation", "test") if (frame["split"] == s).any()]
+    splits = [s for s in (*SPLITS, "unused") if (frame["split"] == s).any()]
     groups = [g for g in ("I-II", "III-IV", "V-VI", "unknown") if (frame["fst_group"] == g).any()]
     test = frame[frame["split"] == "test"]
     rows = []
@@ -160,9 +161,10 @@ def _counts(frame: pd.DataFrame) -> dict:
 
 
 def _generators(frame: pd.DataFrame) -> dict:
+    digits = {"images": 0, "steps": 0, "loss_first": 3, "loss_last": 3}  # the untouched base has none of these
     rows = [
-        [r["condition"], r["task"], r["generator"], r["base"], *(_value(r[k]) for k in ("images", "steps"))]
-        + [_value(r[k], 3) for k in ("loss_first", "loss_last")]
+        [r["condition"], r["task"], r["generator"], r["base"]]
+        + ["" if pd.isna(r[key]) else _value(r[key], places) for key, places in digits.items()]
         for r in frame.to_dict("records")
     ]
     head = ["condition", "task", "generator", "base", "images", "steps", "first loss", "last loss"]

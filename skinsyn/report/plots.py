@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 GROUPS = {"I-II": "#9ecae1", "III-IV": "#4292c6", "V-VI": "#08306b", "unknown": "#c9c9c9"}
-SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test", "unused")
 
 
 @styled

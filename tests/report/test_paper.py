@@ -39,7 +39,8 @@ def fabricate(profile: str, source: str = "phantom") -> None:
         ],
         columns=["image_id", "condition", "malignant", "fst_group", "source", "split"],
     )
-    tables.save(profile, "images", images, "01_data_prep")
+    left_over = images.head(1).assign(image_id="left over", split="unused")  # not an image of the study
+    tables.save(profile, "images", pd.concat([images, left_over]), "01_data_prep")
     lost = pd.DataFrame({"image_id": ["x", "y"], "stage": "decode", "reason": ["truncated", HOSTILE]})
     tables.save(profile, "attrition", lost, "01_data_prep")
     made = [(c, t, "fine-tuned", "tiny", 16, 40, 1.25, np.nan) for c in conditions for t in ("text-to-image", "inpainting")]
