@@ -154,7 +154,9 @@ def keep_shard(rows: pd.DataFrame, root: Path, size: int, max_pixels: int = MAX_
     key = store.key_of("shard", RECIPE, parameters, inputs, threads=0)
 
     def make(folder: Path) -> None:
-        images = np.stack([prepare(decode(path, root, max_pixels), size) for path in rows["path"]])
+        images = np.empty((len(rows), size, size, 3), np.uint8)
+        for image, path in zip(images, rows["path"], strict=True):
+            image[:] = prepare(decode(path, root, max_pixels), size)
         write_shard(folder, images, rows[["image_id"]].reset_index(drop=True))
 
     store.keep("shard", key, make, {"of": "photographs", "size": size})
