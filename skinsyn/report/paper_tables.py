@@ -18,7 +18,7 @@ MADE_BY = {
     "generators": "02_dreambooth",
     "synthetic": "03_generation",
     "distances": "03_generation",
-    "predictions": "04_training_grid",
+    "learning_curves": "04_training_grid",
     "cells": "04_training_grid",
     "tests": "05_fairness_stats",
 }
@@ -65,7 +65,7 @@ def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numb
         "generators": ("generators", _generators),
         "synthetic": ("synthetic", _synthetic),
         "distances": ("distances", _distances),
-        "cells": ("predictions", _cells),
+        "arms": ("learning_curves", _arms),
         "tests": ("tests", _tests),
     }
 
@@ -128,8 +128,8 @@ def _parameters(record: Mapping[str, Mapping], apart: tuple = APART) -> dict:
 
 
 def _numbers(numbers: Mapping[str, Mapping]) -> dict:
-    # Numbers of hypotheses (F0. to F4.) stand in the table of tests.
-    listed = sorted((name, given) for name, given in numbers.items() if not re.match(r"F\d\.", name))
+    # Those of single hypotheses (F0. to F4.) and of single arms have tables of their own.
+    listed = sorted((name, given) for name, given in numbers.items() if not re.match(r"(F\d|accuracy)\.", name))
     rows = [[name, show(given, 4, interval=True), given["unit"], given["made_by"]] for name, given in listed]
     return (
         _table(["number", "value (interval)", "unit", "made by"], rows, [2.2, 2.2, 1.2, 1.4])
@@ -191,25 +191,15 @@ def _distances(frame: pd.DataFrame) -> dict:
     )
 
 
-def _cells(frame: pd.DataFrame) -> dict:
-    keys = ["task", "n", "ratio", "method", "generator", "transforms"]
-    # A mean over images within each run, then over runs, as every run counts the same.
-    by_run = frame.groupby([*keys, "run"], dropna=False, observed=True)["correct"].mean().reset_index()
-    found = by_run.groupby(keys, dropna=False, observed=True)["correct"].agg(["mean", "size"]).reset_index()
-    rows = [
-        [
-            r["task"],
-            _value(r["n"], 0),
-            _value(r["ratio"], 0),
-            r["method"],
-            r["generator"],
-            "yes" if r["transforms"] else "no",
-        ]
-        + [_value(int(r["size"])), _value(100 * r["mean"], 1)]
-        for r in found.to_dict("records")
-    ]
-    head = ["task", "real / class", "synthetic / real", "method", "generator", "transforms", "runs", "accuracy, %"]
-    return _table(head, rows, [1.1, 0.8, 1, 1.5, 1.1, 1.1, 0.6, 1])
+def _arms(frame: pd.DataFrame) -> dict:
+    rows, task = [], None
+    for row in frame.to_dict("records"):
+        if row["task"] != task:
+            task = row["task"]
+            rows.append([f"§{task}", "", "", ""])
+        shares = {"estimate": 100 * row["accuracy"], "low": 100 * row["low"], "high": 100 * row["high"]}
+        rows.append([row["label"], _value(row["n"], 0), _value(int(row["runs"])), _interval(shares, 1, sign=False)])
+    return _table(["trained on", "real images / class", "runs", "accuracy, % (interval)"], rows, [3.2, 1.1, 0.6, 1.8])
 
 
 def _tests(frame: pd.DataFrame) -> dict:
