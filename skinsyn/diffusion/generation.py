@@ -105,17 +105,13 @@ def key_of(task: dict) -> str:
 
 
 def seed_of(task: dict, parent: str, again: bool = False) -> int:
-    """The seed of one image, from what it is: never from weights, batch, shard or worker."""
+    """The seed of one image, from what it is: never from weights, batch, shard or worker.
+
+    An untouched base counts by the last part of its name, so that a folder's place or a mirror of the hub changes nothing.
+    """
+    model = task["key"] or task["base"]["name"].rstrip("/").rpartition("/")[2]
     stage = "out" if task["method"] == "in-then-outpaint" else "in"
-    parts = [
-        task["seed"],
-        task["key"] or task["base"]["name"],
-        task["method"],
-        stage,
-        task["condition"],
-        parent,
-        task["replicate"],
-    ]
+    parts = [task["seed"], model, task["method"], stage, task["condition"], parent, task["replicate"]]
     return seeds.seed_of(*parts, *(["again"] if again else []))
 
 
@@ -221,15 +217,16 @@ def preview(
     before and after, each uint8 (n, s, s, 3).
     """
     compute.set_threads(threads)
-    rows, pictures = [], []
-    for task, key in zip(tasks, keys, strict=True):
-        row = task["images"][0]
-        about = {**settings, **{name: task[name] for name in TAUGHT}, "method": "text-to-image", "base": task["base"]}
-        seed = seeds.seed_of(settings["seed"], "preview", row["image_id"])
-        drawn = [sample({**about, "key": k}, [row], np.zeros(0), [seed])[0] for k in ("", key)]
-        rows.append(row)
-        pictures.append(np.nan_to_num(np.stack(drawn) * 255).round().astype(np.uint8))
-    before, after = np.stack(pictures, axis=1)
+    rows = [task["images"][0] for task in tasks]
+    columns = []
+    for models in ([""] * len(tasks), keys):  # the base first, so that it is loaded once
+        for task, row, key in zip(tasks, rows, models, strict=True):
+            taught = {name: task[name] for name in TAUGHT}
+            about = {**settings, **taught, "method": "text-to-image", "base": task["base"], "key": key}
+            columns.append(
+                sample(about, [row], np.zeros(0), [seeds.seed_of(settings["seed"], "preview", row["image_id"])])[0]
+            )
+    before, after = np.split((np.nan_to_num(np.stack(columns)) * 255).round().astype(np.uint8), 2)
     return rows, before, after
 
 

@@ -34,8 +34,8 @@ def prepare_base(name: str, task: str, frame: pd.DataFrame, settings: dict, seed
     """A reference to a base model: {name, revision, autoencoder, offline, unit, digest}. Logs what was read.
 
     name: 'tiny' (shipped), 'pretrain' (pretrained here on `frame`, the training split; kept as unit 'base_model'), a folder,
-    or a hub id. settings: revision, autoencoder ('' for the base's own), offline, and pretrain (steps and the like, as
-    keywords of base_model.pretrain).
+    or a hub id. settings: revision, autoencoder ('' for the base's own), offline, and pretrain (steps, threads and the
+    like, as keywords of base_model.pretrain).
     """
     unit = _pretrained(frame, settings["autoencoder"], settings["pretrain"], seed, threads) if name == "pretrain" else ""
     about = {
@@ -52,6 +52,7 @@ def prepare_base(name: str, task: str, frame: pd.DataFrame, settings: dict, seed
 
 def _pretrained(frame: pd.DataFrame, autoencoder: str, settings: dict, seed: int, threads: int) -> str:
     """Key of the kept base model pretrained on the images of `frame`, without their conditions' names."""
+    threads = settings.get("threads", threads)
     folder = paths.model_dir(autoencoder) if autoencoder else None
     if autoencoder and folder is None:
         raise FileNotFoundError(
@@ -68,7 +69,7 @@ def _pretrained(frame: pd.DataFrame, autoencoder: str, settings: dict, seed: int
 
     def make(output: Path) -> dict:
         compute.set_threads(threads)
-        kept = {**settings, "autoencoder": autoencoder, "seed": seed, "threads": threads}
+        kept = {"threads": threads, **settings, "autoencoder": autoencoder, "seed": seed}
         return base_model.pretrain(
             pixels(rows), prompts, output / "model", about="pretrained on this run's training split", **kept
         )
