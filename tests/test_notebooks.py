@@ -63,7 +63,7 @@ def test_published_settings_stand_in_the_published_profiles():
     for profile in ("fitzpatrick17k", "ddi"):
         every = params.of_profile(profile)
         generation = every["03_generation"]
-        assert (generation["steps"], generation["guidance_scale"], generation["mask_fraction"]) == (50, 3.0, 0.25)
+        assert (generation["sampling_steps"], generation["guidance_scale"], generation["mask_fraction"]) == (50, 3.0, 0.25)
         assert every["01_data_prep"]["image_size"] == 512
         training = every["04_training_grid"]
         assert training["body"] == "tf_efficientnetv2_m.in1k" and training["image_size"] == 224
