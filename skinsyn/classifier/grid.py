@@ -203,7 +203,7 @@ def run_cell(cell: Mapping, how: Mapping, given: Tables) -> str:
         compute.set_threads(how["threads"])
         ends = np.cumsum([0, *(len(part) for part in one[:3])])
         parts = [
-            training.Part(np.arange(start, end), part["label"].to_numpy())
+            training.Part(np.arange(start, end), part["label"].to_numpy(copy=True))
             for start, end, part in zip(ends, ends[1:], one[:3], strict=False)
         ]
         source = _source(how, pd.concat(one[:3])["image_id"].tolist())

@@ -36,7 +36,7 @@ def accuracy(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
 
 
 def by_group(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """Accuracy of each arm in each skin-type group: task, arm (label), n, ratio, group, images, runs, accuracy, low, high."""
+    """Accuracy of each arm by skin type: task, arm (label), n, ratio, group, images, runs, accuracy, low, high."""
     keys = ["arm", *SETTINGS, "fst_group"]
     runs = predictions.groupby([*keys, "run"], sort=False)["correct"].agg(accuracy="mean", images="size")
     made = _over_runs(runs, keys, level).sort_values([*SETTINGS, "arm", "fst_group"], ignore_index=True)
