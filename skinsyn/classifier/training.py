@@ -247,10 +247,9 @@ def _norms(model: nn.Module) -> list[nn.Module]:
 def _set_mode(model: nn.Module, trainable: str) -> None:
     """Training mode, but a frozen body stays as it is: only its batch normalisation moves, and only where it is trained."""
     model.train()
-    body = model[0] if hasattr(model[0], "num_features") and not isinstance(model[0], nn.BatchNorm1d) else None
-    if body is not None and trainable != "all":
-        body.eval()
-        for layer in _norms(body) if trainable == "head+bn" else []:
+    if len(model) == 2 and trainable != "all":  # (body, head); a head alone has three layers or more
+        model[0].eval()
+        for layer in _norms(model[0]) if trainable == "head+bn" else []:
             layer.train()
 
 

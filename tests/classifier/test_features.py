@@ -1,0 +1,149 @@
+"""Bodies load strictly and see the same in any batch; draws of transforms belong to the image."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from small_grid import shard
+
+from skinsyn.classifier import augment, features
+from skinsyn.run import paths, store
+
+PINNED = ("1.0.31", "2.14.1", "AVX512")  # timm, torch and CPU of the digests below
+KNOWN_SUM = 82.082
+PINNED_FEATURES = "5699dbfcecd3f25a"
+
+
+@pytest.fixture(scope="module")
+def body():
+    return features.load_body()
+
+
+def noise(n: int, size: int = 48) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+
+
+def test_the_weights_are_imagenets_and_the_answer_is_known(body):
+    ramp = np.tile(np.linspace(0, 255, 128).astype(np.uint8)[None, :, None], (128, 1, 3))
+    found = features.embed(ramp[None], body, 128, threads=1)
+    assert found.shape == (1, 1280) and found.dtype == np.float32
+    assert found.sum() == pytest.approx(KNOWN_SUM, abs=0.01)
+
+
+def test_every_tensor_of_the_package_finds_its_place(body):
+    fresh = features.load_body(pretrained=False)
+    changed = [not torch.equal(a, b) for a, b in zip(body.state_dict().values(), fresh.state_dict().values(), strict=True)]
+    names = list(body.state_dict())
+    same = [name for name, c in zip(names, changed, strict=True) if not c]
+    assert not [name for name in same if name.endswith(("weight", "running_mean", "running_var"))], same
+
+
+def test_another_file_is_refused(monkeypatch):
+    monkeypatch.setattr(features, "LITE0_SHA256", "0" * 64)
+    with pytest.raises(ValueError, match="not the pinned file.*reinstall"):
+        features.load_body()
+
+
+def test_an_unknown_model_is_refused_and_a_missing_network_told(monkeypatch):
+    with pytest.raises(ValueError, match="no model 'tf_efficientnet_lite00'"):
+        features.load_body("tf_efficientnet_lite00")
+    monkeypatch.setattr(features.timm, "create_model", lambda *a, **k: (_ for _ in ()).throw(ConnectionError("offline")))
+    with pytest.raises(OSError, match="tf_efficientnetv2_m.*offline.*hub"):
+        features.load_body("tf_efficientnetv2_m.in1k")
+
+
+def test_features_do_not_depend_on_the_batch(body):
+    images = noise(11)
+    alone = np.concatenate([features.embed(images[i : i + 1], body, 64, threads=1) for i in range(11)])
+    np.testing.assert_allclose(features.embed(images, body, 64, threads=1), alone, atol=2e-4)
+    assert features.embed(images[:0], body).shape == (0, 1280)
+
+
+def test_what_is_no_picture_is_refused(body):
+    with pytest.raises(ValueError, match="expected uint8 images"):
+        features.embed(noise(2).astype(np.float32), body)
+
+
+def test_a_draw_belongs_to_the_image_and_view():
+    first = augment.draw(0, "a", 1)
+    assert np.array_equal(first.warp, augment.draw(0, "a", 1).warp)
+    assert not np.array_equal(first.warp, augment.draw(0, "a", 2).warp)
+    assert not np.array_equal(first.warp, augment.draw(0, "b", 1).warp)
+
+
+def test_identity_flip_and_lighting():
+    pixels = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.05
+    same = augment.Draw(np.eye(3), 0.0, 1.0)
+    flip = augment.Draw(np.diag([-1.0, 1, 1]), 0.0, 1.0)
+    torch.testing.assert_close(augment.apply(pixels, [same, flip])[0], pixels[0])
+    torch.testing.assert_close(augment.apply(pixels, [same, flip])[1], pixels[1].flip(-1), atol=1e-5, rtol=0)
+    assert (augment.apply(pixels, [augment.Draw(np.eye(3), 0.3, 1.0)] * 2) > pixels).all()
+    with pytest.raises(ValueError, match="one each"):
+        augment.apply(pixels, [same])
+
+
+def test_transforms_are_as_often_and_as_strong_as_fastais():
+    draws = [augment.draw(0, str(i), 1) for i in range(2000)]
+    assert np.mean([d.brightness == 0 for d in draws]) == pytest.approx(0.25, abs=0.04)
+    contrast = np.array([d.contrast for d in draws])
+    assert 0.8 <= contrast.min() < 0.82 and 1.22 < contrast.max() <= 1.25
+    flipped = np.mean([np.linalg.det(d.warp) < 0 for d in draws])
+    assert flipped == pytest.approx(0.5, abs=0.04)
+
+
+def test_extract_keeps_views_and_picks_rows(body):
+    rows = shard(pd.DataFrame({"image_id": list("abcd")}), noise(4))
+    task = {
+        "shard": rows["unit"].iloc[0],
+        "body": features.LITE0,
+        "image_size": 32,
+        "views": [0, 1],
+        "seed": 0,
+        "threads": 1,
+    }
+    ids, whole = features.load_features(features.extract({**task, "image_ids": None}))
+    assert ids == list("abcd") and whole.shape == (2, 4, 1280)
+    ids, some = features.load_features(features.extract({**task, "image_ids": ["d", "b"]}))
+    assert ids == ["b", "d"]  # the shard's order
+    np.testing.assert_allclose(some, whole[:, [1, 3]], atol=2e-4)
+    assert not np.allclose(whole[0], whole[1])
+    with pytest.raises(ValueError, match="not in it, first 'z'"):
+        features.extract({**task, "image_ids": ["z"]})
+
+
+def test_recipe_pins_the_bytes():
+    pins = store.pins()
+    here = (pins["timm"], pins["torch"], torch.backends.cpu.get_cpu_capability())
+    if here != PINNED:
+        pytest.skip(f"the digest belongs to {PINNED}, this is {here}")
+    rows = shard(pd.DataFrame({"image_id": ["a", "b"]}), noise(2))
+    task = {"shard": rows["unit"].iloc[0], "body": features.LITE0, "image_size": 32, "views": [0, 1], "seed": 0}
+    key = features.extract({**task, "image_ids": None, "threads": 1})
+    digest = store.manifest("features", key)["files"]["features.npy"]["sha256"]
+    assert (features.RECIPE, digest[:16]) == (1, PINNED_FEATURES), "raise RECIPE when the bytes of features change"
+
+
+def test_sixty_real_photographs_are_told_apart_better_than_by_guessing(body):
+    try:
+        folder = paths.data_dir("pad_ufes_20")
+    except FileNotFoundError as error:
+        pytest.skip(str(error).splitlines()[0])
+    from skinsyn.classifier import training
+
+    rows = pd.read_csv(folder / "metadata.csv").drop_duplicates("patient_id")
+    rows = pd.concat([rows[rows["diagnostic"] == name].head(20) for name in ("BCC", "NEV", "SEK")])
+    names = [folder / "images" / name.replace(".png", ".jpg") for name in rows["img_id"]]
+    images = np.stack([np.asarray(Image.open(name).convert("RGB").resize((128, 128))) for name in names])
+    source = training.Features(features.embed(images, body, 128, threads=1)[None])
+    labels = pd.factorize(rows["diagnostic"])[0].astype(np.int64)
+    place = np.arange(60) % 20
+    parts = [
+        training.Part(at, labels[at])
+        for at in (np.flatnonzero(m) for m in (place < 8, (place >= 8) & (place < 12), place >= 12))
+    ]
+    settings = training.Settings(learning_rate=3e-3)
+    right = [
+        (training.train(source, *parts, 3, s, settings).probabilities.argmax(1) == parts[2].labels).mean() for s in range(3)
+    ]
+    assert np.mean(right) > 0.45, right
