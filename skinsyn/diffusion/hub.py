@@ -1,4 +1,4 @@
-"""Where a model lies: shipped, in a folder, or on the hub (or its mirror), with an error that helps where it does not."""
+"""Where a model lies: shipped, in a folder, or on the hub (or its mirror), with an error that helps."""
 
 import json
 from pathlib import Path

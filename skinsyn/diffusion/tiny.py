@@ -72,7 +72,7 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 def widen(unet: UNet2DConditionModel) -> UNet2DConditionModel:
     """A 9-channel inpainting UNet that starts as `unet`: the new input channels (mask, masked image) begin at zero."""
-    wide = UNet2DConditionModel.from_config({**unet.config, "in_channels": 9})
+    wide = UNet2DConditionModel.from_config(unet.config, in_channels=9)
     state = unet.state_dict()
     kernel = state["conv_in.weight"]
     state["conv_in.weight"] = torch.cat([kernel, kernel.new_zeros(kernel.shape[0], 5, *kernel.shape[2:])], dim=1)
