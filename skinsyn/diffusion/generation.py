@@ -30,8 +30,8 @@ METHODS = {"text-to-image": "text-to-image", "inpaint": "inpainting", "in-then-o
 CONSTANT = 2  # grey levels: an image that spans no more in any channel shows nothing
 # What decides a shard besides its generator, parents and threads; the notebook's parameters of the same names.
 SETTINGS = (
-    "sampling_steps", "guidance", "mask_fraction", "strength_inpaint", "strength_outpaint", "outpaint_border", "batch_size",
-    "near_copy_distance", "dtype", "seed",
+    "sampling_steps", "guidance_scale", "mask_fraction", "strength_inpaint", "strength_outpaint", "outpaint_border",
+    "batch_size", "near_copy_distance", "dtype", "seed",
 )  # fmt: skip
 TAUGHT = ("image_size", "prompt", "add_skin_type")  # a generator is asked as it was taught
 ROW = ["image_id", "condition", "fst", "fst_group", "unit", "row"]
@@ -48,15 +48,17 @@ def plan(
 
     frame: source images (ROW's columns). generators: as `generators` gives them; condition 'all' is the one model of all
     conditions. entries: what to make, each {method, generator, scope, replicates} and optionally sources (at most so many
-    a condition, first by image_id). One task is one condition's sources (at most 1,000) in one replicate, so that more
-    replicates extend what exists. Raises ValueError for a missing setting, unknown words, or a generator that was not made.
+    a condition, first by image_id) and rank (those alone whose `rank` in `frame` lies below it). One task is one
+    condition's sources (at most 1,000) in one replicate, so that more replicates extend what exists. Raises ValueError for
+    a missing setting, unknown words, or a generator that was not made.
     """
     if lacking := sorted(set(SETTINGS) - set(settings)):
         raise ValueError(f"generation: settings missing: {lacking}")
     tasks: dict[str, dict] = {}
     for entry in entries:
         _check(entry)
-        for condition, mine in frame.groupby("condition", sort=True):
+        able = frame[frame["rank"] < entry["rank"]] if "rank" in entry else frame
+        for condition, mine in able.groupby("condition", sort=True):
             chosen = mine.sort_values("image_id").head(entry.get("sources", len(mine)))
             sources = json.loads(chosen[ROW].to_json(orient="records"))
             wanted = (entry["generator"], METHODS[entry["method"]], condition if entry["scope"] == "condition" else "all")
@@ -86,7 +88,7 @@ def _check(entry: dict) -> None:
         for name, words in known.items()
         if entry.get(name) not in words
     ]
-    strange = sorted(set(entry) - {*known, "replicates", "sources"})
+    strange = sorted(set(entry) - {*known, "replicates", "sources", "rank"})
     if wrong or strange or not isinstance(entry.get("replicates"), int):
         raise ValueError(f"plan entry {entry}: {'; '.join(wrong) or f'unknown {strange} or replicates missing'}")
 
@@ -190,7 +192,7 @@ def sample(task: dict, rows: Sequence[dict], start: np.ndarray, seeds_: Sequence
     given = {
         "prompt": prompts(task, rows),
         "num_inference_steps": task["sampling_steps"],
-        "guidance_scale": task["guidance"],
+        "guidance_scale": task["guidance_scale"],
         "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds_],
         "height": task["image_size"],
         "width": task["image_size"],

@@ -14,7 +14,7 @@ from skinsyn.diffusion import dreambooth, generation, references
 from skinsyn.run import compute, seeds, store
 
 SETTINGS = {
-    "sampling_steps": 2, "guidance": 3.0, "mask_fraction": 0.25, "strength_inpaint": 0.97,
+    "sampling_steps": 2, "guidance_scale": 3.0, "mask_fraction": 0.25, "strength_inpaint": 0.97,
     "strength_outpaint": 0.95, "outpaint_border": 1 / 32, "batch_size": 2, "near_copy_distance": 0,
     "dtype": "fp32", "seed": 0,
 }  # fmt: skip
@@ -159,7 +159,7 @@ def test_flagged_images_are_made_once_more_and_reported(house, monkeypatch):
         return out
 
     monkeypatch.setattr(generation, "sample", broken)
-    task = generation.plan(*house, [TEXT], {**SETTINGS, "guidance": 2.5}, 1)[0]
+    task = generation.plan(*house, [TEXT], {**SETTINGS, "guidance_scale": 2.5}, 1)[0]
     rows, pictures = images.read_shard(generation.generate(task))
     assert calls == [2, 1, 2]  # a and e of the first condition fail; both are made once more
     flagged = rows.set_index("parent")["flags"]
@@ -204,6 +204,9 @@ def test_sources_may_be_limited(house):
     tasks = generation.plan(*house, [{**TEXT, "sources": 1}], SETTINGS, 1)
     assert [[p["image_id"] for p in task["parents"]] for task in tasks] == [["c"], ["a"]]
     assert json.loads(json.dumps(tasks)) == tasks
+    ranked = house[0].assign(rank=[0, 1, 2, 3, 4]), house[1]
+    tasks = generation.plan(*ranked, [{**TEXT, "rank": 4}], SETTINGS, 1)
+    assert [[p["image_id"] for p in task["parents"]] for task in tasks] == [["c", "d"], ["a", "b"]]
 
 
 @pytest.mark.slow
