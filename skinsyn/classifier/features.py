@@ -18,7 +18,7 @@ from skinsyn.run import compute, files, seeds, store
 
 from . import augment
 
-__all__ = ["body_digest", "embed", "extract", "load_body", "load_features", "to_tensor"]
+__all__ = ["body_digest", "embed", "extract", "key_of", "load_body", "load_features", "to_tensor"]
 
 RECIPE = 1
 # Images at once. Fixed, since another number may change the last bits; eight on a CPU keep the activations in its cache.
@@ -147,6 +147,15 @@ def embed(
     return np.concatenate(found) if found else np.zeros((0, body.num_features), np.float32)
 
 
+def key_of(task: dict) -> str:
+    """Key of the unit that `extract` makes of the same task."""
+    digest = shared_body(task["body"], task.get("pretrained", True))[1]
+    parameters = {k: task.get(k) for k in ("image_size", "views", "image_ids")} | {"body": task["body"]}
+    if any(task["views"]):
+        parameters["seed"] = task["seed"]  # the untransformed view does not depend on it
+    return store.key_of("features", RECIPE, parameters, {"shard": task["shard"], "body": digest}, task["threads"])
+
+
 def extract(task: dict) -> str:
     """Key of the kept unit 'features': what a body sees in the images of one shard, in some views.
 
@@ -156,10 +165,7 @@ def extract(task: dict) -> str:
     features.npy, float32 (views, n, d), and rows.parquet with image_id.
     """
     body, digest = shared_body(task["body"], task.get("pretrained", True))
-    parameters = {k: task.get(k) for k in ("image_size", "views", "image_ids")} | {"body": task["body"]}
-    if any(task["views"]):
-        parameters["seed"] = task["seed"]  # the untransformed view does not depend on it
-    key = store.key_of("features", RECIPE, parameters, {"shard": task["shard"], "body": digest}, task["threads"])
+    key = key_of(task)
 
     def make(folder: Path) -> dict:
         from skinsyn import images as rooms  # here, so that `embed` needs nothing of the images' room

@@ -12,7 +12,7 @@ from skinsyn import images as rooms
 from skinsyn.run import compute, paths, seeds, store, tables
 
 from . import features, training
-from .arms import SETTINGS, cells
+from .arms import SETTINGS, TASKS, cells
 
 __all__ = ["Tables", "cells", "collect", "members", "prepare", "read_tables", "run", "run_cell", "run_cells"]
 
@@ -22,11 +22,16 @@ ABOUT_IMAGE = ["cluster_id", "condition", "fst", "fst_group", "source"]
 
 
 class Tables(NamedTuple):
-    """What the cells are made of: `images` and `subsets` of 01, `synthetic` of 03 (None where no arm needs it)."""
+    """What the cells are made of, looked up once for all of them.
+
+    images: the table of 01. tasks: task → its images (image_id, condition, unit, row, label, split) and classes. subsets:
+    run → rows of 01's table. synthetic: (method, generator, scope) → rows of 03's table; empty where no arm needs it.
+    """
 
     images: pd.DataFrame
-    subsets: pd.DataFrame
-    synthetic: pd.DataFrame | None
+    tasks: dict[str, tuple[pd.DataFrame, list[str]]]
+    subsets: dict[int, pd.DataFrame]
+    synthetic: dict[tuple, pd.DataFrame]
 
 
 class Members(NamedTuple):
@@ -42,9 +47,25 @@ class Members(NamedTuple):
 
 def read_tables(profile: str, wanted: Sequence[Mapping]) -> Tables:
     """The tables that the cells need. Raises FileNotFoundError naming the notebook that makes the missing one."""
-    needs = any(cell["ratio"] for cell in wanted)
-    synthetic = tables.read(profile, "synthetic", made_by="03_generation") if needs else None
-    return Tables(tables.read(profile, "images", "01_data_prep"), tables.read(profile, "subsets", "01_data_prep"), synthetic)
+    images = tables.read(profile, "images", made_by="01_data_prep")
+    subsets = dict(iter(tables.read(profile, "subsets", made_by="01_data_prep").groupby("run")))
+    synthetic = {}
+    if any(cell["ratio"] for cell in wanted):
+        made = tables.read(profile, "synthetic", made_by="03_generation")
+        synthetic = dict(iter(made.groupby(["method", "generator", "scope"])))
+    return Tables(images, {task: _labelled(images, task) for task in TASKS}, subsets, synthetic)
+
+
+def _labelled(images: pd.DataFrame, task: str) -> tuple[pd.DataFrame, list[str]]:
+    """A task's images with their label, sorted by name, and its classes in the order of labels."""
+    if task == "condition":
+        images = images[~images["malignancy_only"]]
+        classes = sorted(images["condition"].unique())
+        labels = images["condition"].map({name: i for i, name in enumerate(classes)})
+    else:
+        classes, labels = ["benign", "malignant"], images["malignant"]
+    images = images.assign(label=labels.astype(np.int64)).sort_values("image_id")
+    return images[["image_id", "condition", "unit", "row", "label", "split"]], classes
 
 
 def members(cell: Mapping, given: Tables, use_flags: Sequence[str] = ("",)) -> Members:
@@ -53,14 +74,7 @@ def members(cell: Mapping, given: Tables, use_flags: Sequence[str] = ("",)) -> M
     use_flags: flags of synthetic images that may be used, '' for none; the others are counted as left out.
     Raises ValueError naming the arm where real images are fewer than asked for or synthetic ones have not been made.
     """
-    table = given.images
-    if cell["task"] == "condition":
-        table = table[~table["malignancy_only"]]
-        classes = sorted(table["condition"].unique())
-        labels = table["condition"].map({name: i for i, name in enumerate(classes)})
-    else:
-        classes, labels = ["benign", "malignant"], table["malignant"].astype(int)
-    table = table.assign(label=labels.astype(np.int64))[["image_id", "condition", "unit", "row", "label", "split"]]
+    table, classes = given.tasks[cell["task"]]
     real = _real(cell, table, given)
     parts = [real] if cell["n"] else []
     left_out = 0
@@ -69,7 +83,7 @@ def members(cell: Mapping, given: Tables, use_flags: Sequence[str] = ("",)) -> M
         usable = made["flags"].isin(list(use_flags))
         parts, left_out = [*parts, made[usable]], int((~usable).sum())
     columns = ["image_id", "unit", "row", "label"]
-    held = [table.loc[table["split"] == split, columns].sort_values("image_id") for split in ("validation", "test")]
+    held = [table.loc[table["split"] == split, columns] for split in ("validation", "test")]
     for split, part in zip(("validation", "test"), held, strict=True):
         absent = set(range(len(classes))) - set(part["label"])
         if absent:
@@ -79,13 +93,13 @@ def members(cell: Mapping, given: Tables, use_flags: Sequence[str] = ("",)) -> M
 
 def _real(cell: Mapping, table: pd.DataFrame, given: Tables) -> pd.DataFrame:
     """The run's first real images of each condition. Only conditions of malignancy alone may have fewer."""
-    ranked = given.subsets[(given.subsets["run"] == cell["run"]) & (given.subsets["rank"] < cell["sources"])]
-    if ranked.empty:
-        runs = sorted(given.subsets["run"].unique())
+    if cell["run"] not in given.subsets:
+        runs = sorted(given.subsets)
         raise ValueError(
             f"{cell['arm']}: run {cell['run']} is not in the table subsets, which holds {runs}; raise runs of 01"
         )
-    ranked = ranked[ranked["image_id"].isin(table["image_id"])]
+    ranked = given.subsets[cell["run"]]
+    ranked = ranked[ranked["rank"] < cell["sources"]]
     real = ranked[["image_id", "rank"]].merge(table, on="image_id").sort_values(["condition", "rank"], kind="stable")
     few = real.groupby("condition").size()
     few = few[few < cell["sources"]].drop(given.images.loc[given.images["malignancy_only"], "condition"], errors="ignore")
@@ -99,10 +113,9 @@ def _real(cell: Mapping, table: pd.DataFrame, given: Tables) -> pd.DataFrame:
 
 def _synthetic(cell: Mapping, real: pd.DataFrame, given: Tables) -> pd.DataFrame:
     """The cell's synthetic images, flagged ones among them, with label; children in the order of their parents."""
-    made = given.synthetic
     asked = {key: cell[key] for key in ("method", "generator", "scope")}
-    for key, value in asked.items():
-        made = made[made[key] == value]
+    # Where none was made at all, an empty table of the same columns leads to the same message as too few.
+    made = given.synthetic.get(tuple(asked.values()), next(iter(given.synthetic.values())).head(0))
     if cell["parents"] == "subset":
         made = made[made["replicate"] < cell["ratio"]]
         found = real[["image_id", "label"]].merge(made, left_on="image_id", right_on="parent", suffixes=("_parent", ""))
@@ -154,7 +167,10 @@ def prepare(wanted: Sequence[Mapping], given: Tables, how: Mapping, executor: st
         for unit in sorted(units[True])
         for ids in [train.loc[train["unit"] == unit, "image_id"].tolist()]
     ]
-    keys = compute.fan_out(executor, features.extract, [(task,) for task in plain + views], "features")
+    keys = [features.key_of(task) for task in plain + views]
+    new = [(task,) for key, task in zip(keys, plain + views, strict=True) if store.missing("features", key)]
+    if new:  # workers take seconds to start
+        compute.fan_out(executor, features.extract, new, "features")
     return done | {"plain": keys[: len(plain)], "transformed": keys[len(plain) :]}
 
 

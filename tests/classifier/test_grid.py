@@ -49,7 +49,7 @@ def test_matched_steps_show_the_control_as_much_as_the_largest_ratio():
 
 
 def test_arms_of_one_run_share_real_images_and_synthetic_ones_are_their_children():
-    make_run(conditions=FEW, train=4, replicates=3)
+    *_, synthetic = make_run(conditions=FEW, train=4, replicates=3)
     wanted = grid.cells(
         [{"n": [1, 3]}, {"n": 3, "ratios": [2], **IN_OUT}, {"n": 3, "ratios": 2, **IN_OUT, "real": False}], 2
     )
@@ -60,9 +60,9 @@ def test_arms_of_one_run_share_real_images_and_synthetic_ones_are_their_children
         both = set(seen["condition/n3/x2/in-then-outpaint/fine-tuned", run].training["image_id"])
         alone = set(seen["condition/synthetic alone of n3/x2/in-then-outpaint/fine-tuned", run].training["image_id"])
         assert one < real < both and both - real == alone and len(alone) == 2 * len(real) == 18
-        parents = given.synthetic.set_index("image_id")["parent"]
+        parents = synthetic.set_index("image_id")["parent"]
         assert set(parents[list(alone)]) == real
-        assert set(given.synthetic.set_index("image_id").loc[list(alone), "replicate"]) == {0, 1}
+        assert set(synthetic.set_index("image_id").loc[list(alone), "replicate"]) == {0, 1}
     assert set(seen["condition/n1", 0].training["image_id"]) != set(seen["condition/n1", 1].training["image_id"])
 
 
@@ -84,8 +84,10 @@ def test_missing_images_are_told_with_the_arm_and_the_notebook():
 
 
 def test_a_missing_table_names_its_notebook():
+    make_run(conditions=FEW, train=1)
+    tables.path("tiny", "synthetic").unlink()
     with pytest.raises(FileNotFoundError, match="03_generation"):
-        grid.read_tables("nothing", grid.cells([{"n": 1, "ratios": 1, **IN_OUT}], 1))
+        grid.read_tables("tiny", grid.cells([{"n": 1, "ratios": 1, **IN_OUT}], 1))
 
 
 def test_flagged_images_are_left_out_and_counted():
