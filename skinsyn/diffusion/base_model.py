@@ -77,7 +77,8 @@ def load(
     unet = UNet2DConditionModel.from_pretrained(folder / part, **kept).eval()
     channels = {"text-to-image": 4, "inpainting": 9}[task]
     if unet.config.in_channels != channels:
-        raise ValueError(f"{base!r} cannot do {task}: its UNet has {unet.config.in_channels} input channels, not {channels}")
+        found = unet.config.in_channels
+        raise ValueError(f"{base!r} cannot do {task}: its UNet has {found} input channels, not {channels}")
     vae_folder = folder / "vae"
     if autoencoder:
         vae_folder = folder_of(
