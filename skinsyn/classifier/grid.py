@@ -209,7 +209,7 @@ def run_cell(cell: Mapping, how: Mapping, given: Tables) -> str:
     shown = one.n_real * (1 + cell["shown_ratio"]) if cell["steps"] == "matched" else None
     parameters = {**settings._asdict(), "seed": seed, "transforms": cell["transforms"], "shown": shown}
     parameters |= {"body": how["body"], "image_size": how["image_size"], "classes": one.classes}
-    parameters |= {"device": training.pick_device(how["device"]).type}
+    parameters |= {"features": features.RECIPE, "device": training.pick_device(how["device"]).type}
     if cell["transforms"]:
         parameters |= {"root": how["seed"], "views": how["views"]}
     inputs = {name: seeds.digest(part.to_numpy().tolist()) for name, part in zip(Members._fields, one[:3], strict=False)}

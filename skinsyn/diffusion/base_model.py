@@ -3,7 +3,6 @@
 import copy
 import json
 import logging
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,8 +30,8 @@ __all__ = ["PROMPT_TOKENS", "SHIPPED", "TASKS", "Base", "build_pipeline", "load"
 
 LOG = logging.getLogger(__name__)
 TASKS = ("text-to-image", "inpainting")
-# Images and steps of the shipped weights; about 20 minutes on 2 cores.
-RECIPE = {"images": 4032, "autoencoder": 1200, "text-to-image": 1600, "inpainting": 500}
+# Images, batch and steps of the shipped weights; about 17 minutes on 2 cores.
+RECIPE = {"images": 4032, "batch": 16, "autoencoder": 1200, "text-to-image": 3600, "inpainting": 900}
 
 
 class Base(NamedTuple):
@@ -152,10 +151,10 @@ def pretrain(
     *,
     autoencoder: str = "",
     start: str = "",
-    steps: int = 1600,
-    inpainting_steps: int = 500,
-    autoencoder_steps: int = 1200,
-    batch: int = 32,
+    steps: int = RECIPE["text-to-image"],
+    inpainting_steps: int = RECIPE["inpainting"],
+    autoencoder_steps: int = RECIPE["autoencoder"],
+    batch: int = RECIPE["batch"],
     lr: float = 1e-3,
     seed: int = 0,
     threads: int = 2,
@@ -193,7 +192,7 @@ def pretrain(
             torch.manual_seed(seed)
             tokenizer = parent.tokenizer if parent else make_tokenizer()
             text_encoder = parent.text_encoder if parent else new_text_encoder(tokenizer)
-            unet = new_unet()
+            unet = new_unet().to(memory_format=torch.channels_last)  # a tenth faster on CPUs
             unet.register_to_config(sample_size=latents.clean.shape[-1])
             if parent:
                 copied = pretraining.copy_matching(parent.unet, unet)
@@ -217,18 +216,27 @@ def pretrain(
         tokenizer.save_pretrained(folder / "tokenizer")
         DDPMScheduler(**pretraining.SCHEDULE).save_pretrained(folder / "scheduler")
         files.write_json(folder / "card.json", card)
-        shutil.rmtree(output, ignore_errors=True)
+        _set_aside(output)
         folder.rename(output)
     return card
+
+
+def _set_aside(folder: Path) -> None:
+    """Rename what already lies there: an earlier base is somebody's work."""
+    number = 0
+    while folder.exists() and (aside := folder.with_name(f"{folder.name}.before-{number}")).exists():
+        number += 1
+    if folder.exists():
+        folder.rename(aside)
 
 
 def make(output: Path, minutes: float | None = None, seed: int = 0) -> dict[str, Any]:
     """Make the shipped base again from phantoms of `PRETRAINING_PATTERNS`, never of the nine conditions.
 
-    minutes: None is the shipped recipe (about 20 minutes on 2 cores); else its steps are cut in proportion. Returns the
+    minutes: None is the shipped recipe (about 17 minutes on 2 cores); else its steps are cut in proportion. Returns the
     card with `shipped`, the shipped card's measures beside this one's, and `same_bytes`. Run by `make base-model`.
     """
-    share = 1.0 if minutes is None else min(1.0, minutes / 20.0)
+    share = 1.0 if minutes is None else min(1.0, minutes / 17.0)
     old = json.loads((SHIPPED / "card.json").read_text()) if (SHIPPED / "card.json").is_file() else {}
     patterns, images, prompts = phantom.PRETRAINING_PATTERNS, [], []
     for i in range(RECIPE["images"]):
