@@ -19,6 +19,9 @@ from . import files, params, paths, sources
 
 __all__ = ["NotebookFailed", "choose", "figures", "run", "stale", "status"]
 
+# Remarks of libraries that would drown the log of a long run; errors are still shown.
+QUIET = {"DIFFUSERS_VERBOSITY": "error", "TRANSFORMERS_VERBOSITY": "error", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+
 
 class NotebookFailed(RuntimeError):
     """A notebook stopped with an error; the message shows the cell, the error and where the executed copy lies."""
@@ -133,7 +136,7 @@ def _execute(profile: str, notebook: Path, values: dict[str, Any]) -> None:
     try:
         papermill.execute_notebook(
             str(notebook), str(copy), values, kernel_name="python3", cwd=str(paths.project_root()), progress_bar=False,
-            stdout_file=sys.stdout, stderr_file=sys.stderr,
+            stdout_file=sys.stdout, stderr_file=sys.stderr, extra_arguments=["--log-level=40"],
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         where = "\n".join("    " + line for line in error.source.splitlines())
@@ -145,7 +148,7 @@ def _execute(profile: str, notebook: Path, values: dict[str, Any]) -> None:
 def _headless(log: Path) -> Iterator[None]:
     """The kernel's environment: where to note what it reads and writes, and that nobody watches a progress bar."""
     kept = dict(os.environ)
-    os.environ.update(SKINSYN_ACCESS_LOG=str(log), SKINSYN_HEADLESS="1", PYDEVD_DISABLE_FILE_VALIDATION="1")
+    os.environ.update(SKINSYN_ACCESS_LOG=str(log), SKINSYN_HEADLESS="1", **QUIET)
     try:
         yield
     finally:
