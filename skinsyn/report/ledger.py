@@ -11,8 +11,8 @@ above     reproduced where the estimate is above 0 and its adjusted p at most al
           with such a p, or where the interval ends below `margin` (points: no gain worth having); else not identified.
 bounded   the claim is that a gain has stopped, tested as non-superiority: reproduced where its adjusted p is at most
           alpha; not reproduced where the interval of the gain lies above 0; else not identified.
-nearer    reproduced where the paired distance is below the permuted one with p at most alpha; not reproduced where it is
-          not below; else not identified.
+nearer    reproduced where the paired distance is below the permuted one with p at most alpha and an interval (where there
+          is one) below 0; not reproduced where neither it nor its interval is below; else not identified.
 at least  reproduced where the run made `count` synthetic images or more; else not reproduced.
 
 `tests` are the beginnings of the hypotheses' ids, `family` the beginning of their family's name. A claim with several
@@ -161,8 +161,9 @@ def _nearer(numbers: Mapping[str, Mapping], rule: Mapping) -> dict:
     difference = interval.get("value")
     difference = paired - permuted if difference is None else difference
     if difference >= 0:
-        return _result(FAILED, difference, *ends)
-    return _result(REPRODUCED if p is not None and p <= rule.get("alpha", 0.05) else OPEN, difference, *ends)
+        return _result(OPEN if ends[0] < 0 else FAILED, difference, *ends)
+    held = p is not None and p <= rule.get("alpha", 0.05) and not ends[1] >= 0  # the printed interval must agree
+    return _result(REPRODUCED if held else OPEN, difference, *ends)
 
 
 def _at_least(synthetic: int | None, rule: Mapping) -> dict:

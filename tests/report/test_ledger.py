@@ -126,3 +126,19 @@ def test_the_rules_of_a_profile_name_hypotheses_that_it_declares(profile):
         for start in rule.get("tests", [""] if "family" in rule else []):
             fits = [i for family, i in declared if family.startswith(rule.get("family", "")) and i.startswith(start)]
             assert fits, f"{claim}: no hypothesis of {profile} begins with {start!r}"
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "p", "expected"),
+    [
+        (-0.1, -0.2, -0.05, 0.001, "reproduced"),
+        (-0.1, -0.3, 0.1, 0.001, "not identified"),
+        (-0.1, -0.2, -0.05, 0.2, "not identified"),
+        (0.1, -0.1, 0.3, 0.9, "not identified"),
+        (0.1, 0.05, 0.2, 0.9, "not reproduced"),
+    ],
+)
+def test_nearness_needs_p_and_interval_to_agree(difference, low, high, p, expected):
+    found = {"c6.paired": {"value": 0.5 + difference}, "c6.permuted": {"value": 0.5}, "c6.p": {"value": p}}
+    found["c6.difference"] = {"value": difference, "low": low, "high": high}
+    assert verdict("C6", numbers=found) == expected
