@@ -7,6 +7,9 @@ PY := $(VENV)/bin/python
 # Set-up is fresh while the files that decide it have the same content, whatever their dates.
 READY := $(VENV)/.ready-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
 FREE_GB ?= 8
+# glibc keeps freed memory: PyTorch asks for it again in the next layer (skinsyn/run/compute.py).
+export MALLOC_TRIM_THRESHOLD_ := 1073741824
+export MALLOC_MMAP_THRESHOLD_ := 33554432
 
 .PHONY: help setup paper figures status params test test-slow lab bench plan lint base-model clean
 help: ## Print this list

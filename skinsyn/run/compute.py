@@ -11,6 +11,10 @@ from tqdm.auto import tqdm
 
 __all__ = ["TaskError", "fan_out", "get_executor", "progress", "set_threads"]
 
+# For a process that is to start: let glibc keep freed memory. PyTorch asks for it again in the next layer, and Dask's own
+# setting, to hand it back at once, nearly doubled the time of a training step. glibc ignores an MMAP of over 32 MiB.
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
+
 
 class TaskError(RuntimeError):
     """A task failed; the message names its parameters."""
@@ -59,11 +63,8 @@ def get_executor(spec: str = "serial") -> Iterator[Executor]:
             import dask
 
             workers = int(rest) if rest else os.cpu_count()
-            # By default Dask's workers hand freed memory back at once and PyTorch's next layer asks for it again: a third
-            # of the time of generation went into that.
-            keep = {"TRIM": 1 << 30, "MMAP": 1 << 25}  # bytes; glibc ignores a larger MMAP
-            workplace = {f"distributed.nanny.pre-spawn-environ.MALLOC_{k}_THRESHOLD_": v for k, v in keep.items()}
-            stack.enter_context(dask.config.set(workplace))
+            keep = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in KEEP_MEMORY.items()}
+            stack.enter_context(dask.config.set(keep))
             # memory_limit 0: a training step may hold more than its share for a moment; Dask would kill the worker.
             cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0)
             client = stack.enter_context(Client(stack.enter_context(cluster)))

@@ -15,12 +15,13 @@ from typing import Any
 import filelock
 import papermill
 
-from . import files, params, paths, sources
+from . import compute, files, params, paths, sources
 
 __all__ = ["NotebookFailed", "choose", "figures", "run", "stale", "status"]
 
 # Remarks of libraries that would drown the log of a long run; errors are still shown.
 QUIET = {"DIFFUSERS_VERBOSITY": "error", "TRANSFORMERS_VERBOSITY": "error", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+UNWATCHED = {"SKINSYN_HEADLESS": "1", **QUIET, **compute.KEEP_MEMORY}
 
 
 class NotebookFailed(RuntimeError):
@@ -148,7 +149,7 @@ def _execute(profile: str, notebook: Path, values: dict[str, Any]) -> None:
 def _headless(log: Path) -> Iterator[None]:
     """The kernel's environment: where to note what it reads and writes, and that nobody watches a progress bar."""
     kept = dict(os.environ)
-    os.environ.update(SKINSYN_ACCESS_LOG=str(log), SKINSYN_HEADLESS="1", **QUIET)
+    os.environ.update(SKINSYN_ACCESS_LOG=str(log), **UNWATCHED)
     try:
         yield
     finally:
