@@ -30,7 +30,7 @@ __all__ = ["PROMPT_TOKENS", "SHIPPED", "TASKS", "Base", "build_pipeline", "load"
 
 LOG = logging.getLogger(__name__)
 TASKS = ("text-to-image", "inpainting")
-# Images, batch and steps of the shipped weights; about 17 minutes on 2 cores.
+# Images, batch and steps of the shipped weights; by its parts about 17 minutes on 2 cores.
 RECIPE = {"images": 4032, "batch": 16, "autoencoder": 1200, "text-to-image": 3600, "inpainting": 900}
 
 
