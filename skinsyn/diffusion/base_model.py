@@ -21,6 +21,7 @@ from diffusers import (
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from skinsyn.datasets import phantom
+from skinsyn.diffusion import autoencoder as autoencoders
 from skinsyn.diffusion import pretraining
 from skinsyn.diffusion.hub import NEEDED, SHIPPED, demand, folder_of, load_autoencoder
 from skinsyn.diffusion.tiny import PROMPT_TOKENS, make_tokenizer, new_text_encoder, new_unet, widen
@@ -138,9 +139,9 @@ def _pretrained_autoencoder(
     if autoencoder:
         vae = load_autoencoder(folder_of(autoencoder, "", True, "autoencoder", []), torch.float32)
     else:
-        vae, card["autoencoder_loss"] = pretraining.train_autoencoder(images, steps, 16, 2e-3, seed)
+        vae, card["autoencoder_loss"] = autoencoders.train_autoencoder(images, steps, 16, 2e-3, seed)
     card["autoencoder"] = autoencoder or f"trained here, {steps} steps"
-    card["autoencoder_psnr_db"] = pretraining.psnr(vae, images[:128])
+    card["autoencoder_psnr_db"] = autoencoders.psnr(vae, images[:128])
     return vae
 
 
@@ -192,8 +193,7 @@ def pretrain(
             torch.manual_seed(seed)
             tokenizer = parent.tokenizer if parent else make_tokenizer()
             text_encoder = parent.text_encoder if parent else new_text_encoder(tokenizer)
-            unet = new_unet().to(memory_format=torch.channels_last)  # a tenth faster on CPUs
-            unet.register_to_config(sample_size=latents.clean.shape[-1])
+            unet = new_unet(latents.clean.shape[-1]).to(memory_format=torch.channels_last)  # a tenth faster on CPUs
             if parent:
                 copied = pretraining.copy_matching(parent.unet, unet)
                 card["start"] = f"{start}: {copied} of {len(unet.state_dict())} tensors copied"

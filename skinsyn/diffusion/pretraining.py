@@ -1,28 +1,23 @@
-"""Pretraining a tiny Stable Diffusion from images and prompts: autoencoder, then text-to-image, then inpainting.
+"""Pretraining a tiny Stable Diffusion's UNets on latents and prompts: text-to-image, then inpainting.
 
 Counted in steps, never by the clock, so that the same images, seed and threads give the same weights on one machine.
 """
 
 import copy
-import logging
-import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, UNet2DConditionModel
+from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import nn
 from torch.nn.functional import interpolate, mse_loss
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from skinsyn.diffusion.tiny import new_autoencoder
+from skinsyn.diffusion.autoencoder import Vae, encode, to_tensor
+from skinsyn.diffusion.optimiser import minimise
 
-LOG = logging.getLogger(__name__)
 DROP_PROMPT = 0.10  # share of empty prompts, for classifier-free guidance (Ho & Salimans 2022)
 DROP_TYPE = 0.40  # share of prompts that lose their ", Fitzpatrick skin type n"
-CROP = 32  # pixels a side that the autoencoder trains on: a quarter of the work
-HUE = 10.0  # weight of hue in the autoencoder's loss: redness is a small part of the squared error, but the point
 SCHEDULE = {  # Stable Diffusion's own noise
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -32,7 +27,6 @@ SCHEDULE = {  # Stable Diffusion's own noise
     "clip_sample": False,
     "steps_offset": 1,
 }
-Vae = AutoencoderKL | AutoencoderTiny
 
 
 class Latents(NamedTuple):
@@ -41,35 +35,6 @@ class Latents(NamedTuple):
     clean: torch.Tensor
     masked: torch.Tensor
     masks: torch.Tensor
-
-
-def to_tensor(images: np.ndarray) -> torch.Tensor:
-    """uint8 (n, s, s, 3) to float32 (n, 3, s, s) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-
-
-def scaling(vae: Vae) -> float:
-    """What latents are multiplied by before the UNet sees them."""
-    return float(vae.config.scaling_factor or 1.0)
-
-
-@torch.no_grad()
-def encode(vae: Vae, pixels: torch.Tensor, batch: int = 32) -> torch.Tensor:
-    """Scaled latents (n, 4, s/8, s/8) of pixels (n, 3, s, s) in [-1, 1]: the posterior's mean."""
-    parts = []
-    for some in pixels.split(batch):
-        out = vae.encode(some)
-        parts.append(out.latent_dist.mean if hasattr(out, "latent_dist") else out.latents)
-    return torch.cat(parts) * scaling(vae)
-
-
-@torch.no_grad()
-def psnr(vae: Vae, images: np.ndarray) -> float:
-    """Mean peak signal-to-noise ratio in dB of images uint8 (n, s, s, 3) after the autoencoder."""
-    pixels = to_tensor(images)
-    back = torch.cat([vae.decode(z / scaling(vae)).sample for z in encode(vae, pixels).split(32)]).clamp(-1, 1)
-    error = ((back - pixels) ** 2).flatten(1).mean(1) / 4.0
-    return float((-10 * torch.log10(error)).mean())
 
 
 def draw_mask(rng: np.random.Generator, size: int, kind: int) -> np.ndarray:
@@ -99,67 +64,6 @@ def make_latents(vae: Vae, images: np.ndarray, seed: int, masks_per_image: int =
         masked.append(encode(vae, pixels * (shapes < 0.5)))
         masks.append(interpolate(shapes, size=(small, small)))
     return Latents(clean, torch.stack(masked, dim=1), torch.stack(masks, dim=1))
-
-
-def _loop(
-    models: list[nn.Module],
-    loss_of: Callable[[int], torch.Tensor],
-    steps: int,
-    lr: float,
-    what: str,
-    decay: float = 0.995,
-) -> float:
-    """Adam with warm-up and cosine decay; leaves the weights' moving average (EMA) behind; the last tenth's loss."""
-    weights = [p for model in models for p in model.parameters()]
-    average = [p.detach().clone() for p in weights]
-    optimiser = torch.optim.AdamW(weights, lr=lr, betas=(0.9, 0.99), weight_decay=1e-3)
-    warm = max(1, min(100, steps // 10))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda i: min((i + 1) / warm, 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * i / steps)))
-    )
-    losses = []
-    for step in range(steps):
-        loss = loss_of(step)
-        loss.backward()
-        nn.utils.clip_grad_norm_(weights, 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
-        schedule.step()
-        torch._foreach_lerp_(average, [p.detach() for p in weights], 1 - min(decay, (step + 1) / (step + 10)))
-        losses.append(float(loss.detach()))
-        if (step + 1) % 100 == 0:
-            LOG.info("%s: step %d of %d, loss %.5f", what, step + 1, steps, np.mean(losses[-100:]))
-    for weight, mean in zip(weights, average, strict=True):
-        weight.data.copy_(mean)
-    return float(np.mean(losses[-max(1, steps // 10) :]))
-
-
-def train_autoencoder(images: np.ndarray, steps: int, batch: int, lr: float, seed: int) -> tuple[AutoencoderTiny, float]:
-    """Train a new autoencoder on crops of images uint8 (n, s, s, 3). → it, its last loss
-
-    It has no normalisation, so what is learned on crops holds for whole images. A little noise on the latents keeps
-    their space smooth, and they are held near zero mean and unit spread; the scaling factor does the rest.
-    """
-    torch.manual_seed(seed)
-    rng = np.random.default_rng([seed, 1])
-    vae, pixels = new_autoencoder(), to_tensor(images)
-
-    def loss_of(step: int) -> torch.Tensor:
-        some = pixels[torch.from_numpy(rng.integers(0, len(pixels), batch))]
-        row, column = rng.integers(0, max(1, some.shape[-1] - CROP + 1), 2)
-        some = some[..., row : row + CROP, column : column + CROP]
-        some = some.flip(-1) if rng.random() < 0.5 else some
-        z = vae.encode(some).latents
-        back = vae.decode(z + 0.05 * torch.randn_like(z)).sample
-        spread = (z.mean((0, 2, 3)) ** 2 + (z.std((0, 2, 3)) - 1) ** 2).mean()
-        error = back - some
-        hue = error - error.mean(1, keepdim=True)
-        return (error**2).mean() + 0.05 * error.abs().mean() + HUE * (hue**2).mean() + 0.003 * spread
-
-    loss = _loop([vae], loss_of, steps, lr, "autoencoder")
-    vae.eval()
-    vae.register_to_config(scaling_factor=round(1.0 / float(encode(vae, pixels[:512]).std() / scaling(vae)), 5))
-    return vae, loss
 
 
 def tokenize(tokenizer: CLIPTokenizer, prompts: list[str]) -> torch.Tensor:
@@ -211,7 +115,7 @@ def train_unet(
         return mse_loss(unet(given, when, context).sample, noise.get_velocity(clean, grain, when))
 
     trained = [unet, text_encoder] if train_text else [unet]
-    loss = _loop(trained, loss_of, steps, lr, "inpainting" if unet.config.in_channels == 9 else "text-to-image")
+    loss = minimise(trained, loss_of, steps, lr, "inpainting" if unet.config.in_channels == 9 else "text-to-image")
     unet.eval()
     text_encoder.requires_grad_(True).eval()
     return loss

@@ -1,11 +1,11 @@
-"""The tiny Stable Diffusion's parts before training: autoencoder, UNet, text encoder, and a tokenizer of its own."""
+"""The tiny Stable Diffusion's parts before training: UNet, text encoder, and a tokenizer of its own."""
 
 import torch
-from diffusers import AutoencoderTiny, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-__all__ = ["PROMPT_TOKENS", "make_tokenizer", "new_autoencoder", "new_text_encoder", "new_unet", "widen"]
+__all__ = ["PROMPT_TOKENS", "make_tokenizer", "new_text_encoder", "new_unet", "widen"]
 
 WORDS = ("an", "image", "of", "skin", "disease", "fitzpatrick", "type", "unknown")  # whole tokens; all else is spelt
 PROMPT_TOKENS = 48  # the longest of the study's prompts takes 41
@@ -28,21 +28,11 @@ def make_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=list(dict.fromkeys(merges)), model_max_length=PROMPT_TOKENS)
 
 
-def new_autoencoder() -> AutoencoderTiny:
-    """An untrained autoencoder of 0.26 M weights, 4 pixels to a latent: 64 px become 4 x 16 x 16."""
-    return AutoencoderTiny(
-        encoder_block_out_channels=(32, 32, 32),
-        decoder_block_out_channels=(32, 32, 32),
-        num_encoder_blocks=(1, 1, 2),
-        num_decoder_blocks=(2, 1, 1),
-    )
-
-
-def new_unet() -> UNet2DConditionModel:
-    """An untrained text-to-image UNet of 2.73 M weights for latents of 4 x 16 x 16 (sides a multiple of 4)."""
+def new_unet(side: int = 16) -> UNet2DConditionModel:
+    """An untrained text-to-image UNet of 2.3 M weights for latents of 4 x side x side, side a multiple of 4."""
     return UNet2DConditionModel(
-        sample_size=16,
-        block_out_channels=(32, 64, 96),
+        sample_size=side,
+        block_out_channels=(48, 64, 80),
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),

@@ -1,6 +1,6 @@
 """Embeddings: images as the classifier's frozen body sees them, kept per shard and shared with the training grid."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,25 +8,43 @@ import pandas as pd
 from skinsyn.classifier import features
 from skinsyn.run import compute
 
-__all__ = ["of_images", "of_shards"]
+__all__ = ["of_images", "of_shards", "with_transforms"]
 
 
 def of_shards(
-    keys: Sequence[str], body: str = features.LITE0, image_size: int = 128, threads: int = 2, executor: str = "serial"
+    keys: Sequence[str],
+    body: str = features.LITE0,
+    image_size: int = 128,
+    threads: int = 2,
+    executor: str = "serial",
+    view: int = 0,
+    seed: int = 0,
+    only: Mapping[str, list[str]] | None = None,
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """All images of the shards: a frame (image_id, unit), and float32 (n, d) in its order, made once and kept."""
-    asked = {"body": body, "image_size": image_size, "views": [0], "image_ids": None, "seed": 0, "threads": threads}
-    made = compute.fan_out(executor, features.extract, [({**asked, "shard": key},) for key in keys], "embeddings")
-    loaded = [features.load_features(key) for key in made]
+    """Images of the shards: a frame (image_id, unit), and float32 (n, d) in its order, made once and kept.
+
+    view: 0 is the image itself, v ≥ 1 its v-th random transform, drawn from `seed`. only: the image ids wanted of each shard
+    (key → ids); None for all.
+    """
+    asked = {"body": body, "image_size": image_size, "views": [view], "seed": seed, "threads": threads}
+    tasks = [({**asked, "shard": key, "image_ids": only and only[key]},) for key in keys]
+    loaded = [features.load_features(key) for key in compute.fan_out(executor, features.extract, tasks, "embeddings")]
     frame = pd.concat([pd.DataFrame({"image_id": ids, "unit": unit}) for unit, (ids, _) in zip(keys, loaded, strict=True)])
     return frame.reset_index(drop=True), np.concatenate([found[0] for _, found in loaded])
 
 
-def of_images(frame: pd.DataFrame, **asked: object) -> np.ndarray:
-    """The images of a table (image_id, unit) in its order, float32 (n, d). asked: as `of_shards`.
+def of_images(frame: pd.DataFrame, view: int = 0, **asked: object) -> np.ndarray:
+    """The images of a table (image_id, unit) in its order, float32 (n, d). view, asked: as `of_shards`.
 
+    Untransformed shards are embedded whole, since 04 wants them, too; of random transforms only the table's images.
     Raises KeyError where an image is not in the shard that the table names.
     """
-    held, found = of_shards(sorted(frame["unit"].unique()), **asked)
+    only = {unit: sorted(part) for unit, part in frame.groupby("unit")["image_id"]} if view else None
+    held, found = of_shards(sorted(frame["unit"].unique()), view=view, only=only, **asked)
     place = pd.Series(np.arange(len(held)), index=pd.MultiIndex.from_frame(held[["unit", "image_id"]]))
     return found[place.loc[list(zip(frame["unit"], frame["image_id"], strict=True))].to_numpy()]
+
+
+def with_transforms(frame: pd.DataFrame, views: int, seed: int, **asked: object) -> np.ndarray:
+    """The images of a table and `views` random transforms of each, float32 (1 + views, n, d)."""
+    return np.stack([of_images(frame, view, seed=seed if view else 0, **asked) for view in range(views + 1)])
