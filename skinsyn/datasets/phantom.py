@@ -99,12 +99,15 @@ def _check(condition: str, fst: int, size: int) -> None:
         raise ValueError(f"size is {size}: a phantom needs at least 16 pixels")
 
 
-def draw(condition: str, fst: int, seed: int, size: int = 64, shift: float = 0.0, view: int = 0) -> Phantom:
+def draw(
+    condition: str, fst: int, seed: int, size: int = 64, shift: float = 0.0, view: int = 0, hair: bool = True
+) -> Phantom:
     """Draw one phantom; the same arguments give the same bytes.
 
     condition: one of `CONDITIONS` or `PRETRAINING_PATTERNS`. fst: 1-6. size: pixels a side.
     shift: 0 is the demo's camera; 1 another one (warmer, flatter, softer), for training on one source and testing on
     another; the planted ita then describes the skin, not the picture. view: another photograph of the same lesion.
+    hair: False shaves it, and changes nothing else.
     Raises ValueError for an unknown condition (with the nearest name), skin type or a size below 16.
     """
     _check(condition, fst, size)
@@ -129,7 +132,7 @@ def draw(condition: str, fst: int, seed: int, size: int = 64, shift: float = 0.0
     light -= light[~mask].mean() if not mask.all() else 0.0  # so that the planted ITA is the picture's, too
     lab = skin + contrast * delta
     lab[..., 0] += light + photo_rng.normal(0, 0.8, (size, size))
-    lab = lab + _hair(photo_rng, x, y, size)[..., None] * (np.array([0.35, 0.3, 0.3]) * skin - skin) * 0.8
+    lab = lab + hair * _hair(photo_rng, x, y, size)[..., None] * (np.array([0.35, 0.3, 0.3]) * skin - skin) * 0.8
     lab = (1 - 0.15 * shift) * lab + shift * np.array([8.0, 2.0, 4.0])
     image = Image.fromarray((lab_to_srgb(lab) * 255 + 0.5).astype(np.uint8))
     softness = photo_rng.uniform(0.0, 0.9) + 0.8 * shift

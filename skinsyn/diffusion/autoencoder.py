@@ -14,7 +14,7 @@ Vae = AutoencoderKL | AutoencoderTiny
 CROP = 32  # pixels a side that it trains on: a quarter of the work
 SHIFT = 10  # pixels that a crop may lie off the middle, where the lesion is
 GAIN = 0.6  # spread of the latents at the start: inside the decoder's soft clip at 3
-NOISE = 0.03  # added to latents in training, which keeps their space smooth
+NOISE = 0.2  # added to latents in training: the decoder must bear the errors of a small UNet, and grain is not worth a code
 WHITE, PLAIN, LOOK, SPREAD = 0.1, 0.3, 0.5, 0.02  # weights of the loss: whitened colour, plain error, features, spread
 
 
@@ -91,11 +91,11 @@ def new_autoencoder(images: np.ndarray) -> AutoencoderTiny:
 
 
 def _pass(layer: nn.Conv2d, mix: torch.Tensor, others: bool = False) -> None:
-    """Let the first three channels of a 3 x 3 convolution be mix (3, 3) of the first three below; others: and what it had."""
-    if others:
-        layer.weight[:3, :3] = 0
-    else:
-        layer.weight[:3] = 0
+    """Let the first three channels of a 3 x 3 convolution be mix (3, 3) of the first three below.
+
+    others: keep what they take from the channels beyond.
+    """
+    layer.weight[:3, : 3 if others else None] = 0
     layer.weight[:3, :3, 1, 1] = mix
 
 
@@ -118,7 +118,7 @@ def _look(body: nn.Module, pixels: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _perceptual(body: nn.Module, back: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-    """Squared differences of features, each channel by its own size. Source: Johnson et al. 2016 (arXiv 1603.08155), eq. 2."""
+    """Squared differences of features, each channel by its own size. Source: Johnson et al. 2016, arXiv 1603.08155, eq. 2."""
     with torch.no_grad():
         wanted = _look(body, given)
     pairs = zip(_look(body, back), wanted, strict=True)

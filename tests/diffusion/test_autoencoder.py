@@ -24,7 +24,9 @@ def test_it_starts_as_an_average_with_the_colours_right():
     torch.manual_seed(0)
     vae = autoencoder.new_autoencoder(images).eval()
     error = back(vae, images).astype(float) - images
-    assert autoencoder.psnr(vae, images) > 30 and np.abs(error.mean((1, 2))).max() < 4  # grey levels of an image's mean colour
+    assert (
+        autoencoder.psnr(vae, images) > 30 and np.abs(error.mean((1, 2))).max() < 4
+    )  # grey levels of an image's mean colour
     assert autoencoder.encode(vae, autoencoder.to_tensor(images)).shape == (18, 4, 16, 16)
 
 
