@@ -118,7 +118,7 @@ def _look(body: nn.Module, pixels: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _perceptual(body: nn.Module, back: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-    """Squared differences of features, each channel by its own size. Source: Johnson et al. 2016, arXiv 1603.08155, eq. 2."""
+    """Squared differences of features, each channel by its size. Source: Johnson et al. 2016, arXiv 1603.08155, eq. 2."""
     with torch.no_grad():
         wanted = _look(body, given)
     pairs = zip(_look(body, back), wanted, strict=True)
