@@ -32,7 +32,7 @@ def influence(
     if not len(values) == len(cluster_ids) == len(weights):
         raise ValueError(f"{len(values)} groups, {len(cluster_ids)} lists of clusters, {len(weights)} weights")
     cells = [
-        _cluster_means(np.asarray(v, float), c, count, g) for g, (v, c) in enumerate(zip(values, cluster_ids, strict=True))
+        cluster_means(np.asarray(v, float), c, count, g) for g, (v, c) in enumerate(zip(values, cluster_ids, strict=True))
     ]
     if len({cell[1].shape[:-1] for cell in cells}) > 1:
         raise ValueError(f"groups differ in their runs: {[cell[1].shape[-2] for cell in cells]}")
@@ -49,7 +49,7 @@ def influence(
     return tables, shares
 
 
-def _cluster_means(values: np.ndarray, clusters: Sequence[Hashable], count: str, group: int) -> tuple:
+def cluster_means(values: np.ndarray, clusters: Sequence[Hashable], count: str, group: int) -> tuple:
     """(names, (..., runs, clusters) means, share of each cluster in the group's mean)."""
     if values.ndim < 2 or values.shape[-1] == 0:
         raise ValueError(f"group {group} is empty: shape {values.shape}; expected (runs, images) with at least one image")

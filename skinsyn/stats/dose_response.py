@@ -8,6 +8,8 @@ import pandas as pd
 from scipy import optimize, stats
 from sklearn.isotonic import IsotonicRegression
 
+from .bootstrap import stratum_shares, two_way_means
+
 FAILURES = 0.10  # more resamples than this without a sound fit: not identified
 
 
@@ -153,26 +155,6 @@ def summary(result: Dose) -> pd.DataFrame:
     kept = ("verdict", "reason", "ed50", "ed90", "ed90_low", "ed90_high", "emax", "failed", "page_p")
     row = {name: getattr(result, name) for name in kept}
     return pd.DataFrame([row | dict(zip(("last_step", "last_step_low", "last_step_high"), result.last_step, strict=True))])
-
-
-def two_way_means(correct: np.ndarray, strata: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """(draws, doses) mean accuracies with runs and clusters resampled together, clusters within their strata."""
-    runs, clusters, doses = correct.shape
-    by_run = rng.multinomial(runs, np.full(runs, 1 / runs), size=draws) / runs
-    share = np.empty((draws, clusters))
-    kinds = np.unique(strata)
-    for kind in kinds:
-        members = np.flatnonzero(strata == kind)
-        picks = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=draws)
-        share[:, members] = picks / (len(members) * len(kinds))
-    mixed = (by_run @ correct.reshape(runs, -1)).reshape(draws, clusters, doses)
-    return np.einsum("bkd,bk->bd", mixed, share)
-
-
-def stratum_shares(strata: np.ndarray) -> np.ndarray:
-    """Share of each cluster in the mean over strata of the mean over clusters."""
-    _, index, sizes = np.unique(strata, return_inverse=True, return_counts=True)
-    return 1 / (sizes[index] * len(sizes))
 
 
 def profile_emax(x: np.ndarray, y: np.ndarray, size: int = 241) -> np.ndarray:

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.metrics import brier_score_loss, roc_auc_score
 from statsmodels.stats.contingency_tables import StratifiedTable
 
-from .dose_response import stratum_shares, two_way_means
+from .bootstrap import stratum_shares, two_way_means
 
 
 def by_group(
