@@ -118,7 +118,7 @@ def paired_gain(differences: Sequence[np.ndarray], weights: Sequence[float] | No
     Source: Hillis 2007: F = MS(T)/(MS(TR) + max(MS(TC) - MS(TRC), 0)), its denominator squared over MS(TR)^2/((t-1)(r-1))
     as degrees of freedom; with two arms these are S^2 + E and df below.
     """
-    tables, weights = _check_tables(differences, weights)
+    tables, weights = check_tables(differences, weights)
     runs, clusters = tables[0].shape[0], sum(table.shape[1] for table in tables)
     estimate = float(sum(weight * table.mean() for weight, table in zip(weights, tables, strict=True)))
     reasons = _reasons(tables, runs)
@@ -195,7 +195,7 @@ def obuchowski_rockette(y_true: Sequence[int], scores: np.ndarray, level: float 
     return _tested(float(gain), spread, max(2 * readers * (same - cross), 0.0), readers, cases, level)
 
 
-def _check_tables(differences, weights) -> tuple[list[np.ndarray], np.ndarray]:
+def check_tables(differences, weights) -> tuple[list[np.ndarray], np.ndarray]:
     if isinstance(differences, np.ndarray) and differences.ndim == 2:
         differences = [differences]
     tables = [np.asarray(table, float) for table in differences]
