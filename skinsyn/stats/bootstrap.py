@@ -1,6 +1,6 @@
 """Resampling runs and clusters together: one draw of both is shared by all that is estimated from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,16 +19,22 @@ def picks(size: int, draws: int, rng: np.random.Generator) -> np.ndarray:
     return np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size)
 
 
-def cluster_shares(strata: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """(draws, clusters) shares of resampled clusters in the mean over strata; clusters are drawn within their stratum."""
+def cluster_shares(strata: np.ndarray, draws: int, rng: np.random.Generator, weights: Mapping | None = None) -> np.ndarray:
+    """(draws, clusters) shares of resampled clusters in the weighted sum over strata; clusters are drawn within theirs.
+
+    weights: stratum → weight, e.g. a contrast or a mix of patients; None gives the mean over strata.
+    """
     share, kinds = np.empty((draws, len(strata))), np.unique(strata)
     for kind in kinds:
         members = np.flatnonzero(strata == kind)
-        share[:, members] = picks(len(members), draws, rng) / (len(members) * len(kinds))
+        weight = 1 / len(kinds) if weights is None else weights[kind]
+        share[:, members] = picks(len(members), draws, rng) * (weight / len(members))
     return share
 
 
-def two_way_means(values: np.ndarray, strata: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+def two_way_means(
+    values: np.ndarray, strata: np.ndarray, draws: int, rng: np.random.Generator, weights: Mapping | None = None
+) -> np.ndarray:
     """(draws, k) means of values (runs, clusters, k), runs and clusters resampled together, clusters within strata.
 
     The pigeonhole bootstrap of Owen 2007 (Annals of Applied Statistics 1:386-411): a cell counts as often as its run and
@@ -39,9 +45,25 @@ def two_way_means(values: np.ndarray, strata: np.ndarray, draws: int, rng: np.ra
     means, block = np.empty((draws, k)), max(1, BLOCK // max(runs * k, clusters))
     for start in range(0, draws, block):
         some = min(block, draws - start)
-        mixed = (cluster_shares(strata, some, rng) @ by_cluster).reshape(some, runs, k)
+        mixed = (cluster_shares(strata, some, rng, weights) @ by_cluster).reshape(some, runs, k)
         means[start : start + some] = np.einsum("br,brk->bk", picks(runs, some, rng) / runs, mixed)
     return means
+
+
+def contrast_interval(
+    tables: Sequence[np.ndarray], weights: Sequence[float], draws: int = 2000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile interval of the weighted sum of group means that `mrmc.paired_gain` tests; runs are drawn once for all.
+
+    tables: (runs, clusters) a group. (NaN, NaN) with one run or one cluster.
+    """
+    if tables[0].shape[0] < 2 or min(table.shape[1] for table in tables) < 2:
+        return float("nan"), float("nan")
+    strata = np.repeat(np.arange(len(tables)), [table.shape[1] for table in tables])
+    values = np.concatenate(tables, axis=1)[:, :, None]
+    drawn = two_way_means(values, strata, draws, np.random.default_rng(seed), dict(enumerate(weights)))[:, 0]
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def two_way_intervals(

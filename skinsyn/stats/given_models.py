@@ -23,8 +23,9 @@ def by_run(
 ) -> pd.DataFrame:
     """Each run's own paired table: run, images, clusters, both, gained, lost, neither, and what is tested on them.
 
-    estimate, low, high: gain in points over images, with Newcombe's interval; exact and mid_p: McNemar's tests of gained against
-    lost. Images of one cluster count as if they were independent, and the flag says so. KeyError where an arm was not run.
+    estimate, low, high: gain in points over images, with Newcombe's interval; exact and mid_p: McNemar's tests of
+    gained against lost. Images of one cluster count as if they were independent, and the flag says so. KeyError where an
+    arm was not run.
     """
     prepared = estimands.as_blocks(predictions)
     block = estimands.block_of(prepared, treatment)

@@ -50,7 +50,9 @@ def components(differences: Sequence[np.ndarray], weights: Sequence[float] | Non
     by_run = sum(weight * table.mean(-1) for weight, table in zip(weights, tables, strict=True))
     spread = float(np.mean(by_run.var(-1, ddof=1)))
     run = spread - float((weights**2 * residual / sizes).sum())
-    flags = [f"no variance between {name} found" for name, value in (("runs", run), ("clusters", cluster.min())) if value < 0]
+    flags = [
+        f"no variance between {name} found" for name, value in (("runs", run), ("clusters", cluster.min())) if value < 0
+    ]
     return Components(max(run, 0.0), np.maximum(cluster, 0.0), residual, sizes, weights, runs, tuple(flags))
 
 

@@ -19,6 +19,7 @@ IMAGE = ("cluster_id", "condition", "fst_group", "y_true")
 # What else may be known of an image, to select by: a mark on its label, its skin type by other annotators.
 FACTS = ("label_flag", "fst_group_scale", "fst_group_centaur", "fst_group_agreed")
 ROW = ("run", "correct", "threshold", "fst", "source", *FACTS)  # vary within an arm: no filter of arms may name them
+GROUP_OF = {1: "I-II", 2: "I-II", 3: "III-IV", 4: "III-IV", 5: "V-VI", 6: "V-VI"}
 POSITIVE = "malignant"
 
 
@@ -102,6 +103,27 @@ def blocks(frame: pd.DataFrame) -> dict[str, Block]:
         threshold = _thresholds(part).reshape(shape)[:, :, 0]
         made[str(task)] = Block(str(task), arms, runs, images, correct, classes, p, threshold)
     return made
+
+
+def add_facts(frame: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """The predictions with FACTS of their images, as far as `images` (one row an image_id) knows them.
+
+    fst_scale, fst_centaur (1-6, -1 unknown) become skin-type groups, and fst_group_agreed is the group where both
+    annotators give the same, else unknown. Raises ValueError where an image of the predictions is not in `images`.
+    """
+    known = images.set_index("image_id")
+    absent = sorted(set(frame["image_id"].unique()) - set(known.index), key=str)
+    if absent:
+        raise ValueError(f"{len(absent)} images of the predictions are not in the table of images, first {absent[0]!r}")
+    found = known[[name for name in ("label_flag",) if name in known]].astype(str)
+    for who in ("scale", "centaur"):
+        if f"fst_{who}" in known:
+            found[f"fst_group_{who}"] = known[f"fst_{who}"].map(GROUP_OF).fillna("unknown")
+    if {"fst_group_scale", "fst_group_centaur"} <= set(found):
+        same = found["fst_group_scale"] == found["fst_group_centaur"]
+        found["fst_group_agreed"] = found["fst_group_scale"].where(same, "unknown")
+    new = found[[name for name in found if name not in frame]]
+    return frame.merge(new, left_on="image_id", right_index=True, how="left", validate="many_to_one")
 
 
 def sizes(made: Mapping[str, Block]) -> pd.DataFrame:

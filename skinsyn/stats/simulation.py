@@ -88,7 +88,7 @@ def tables_of(study: Study, difference: np.ndarray) -> list[tuple[list[np.ndarra
 
 
 def run(study: Study, sets: int, seed: int, level: float = 0.95) -> tuple[list[mrmc.Gains], power.Components | None]:
-    """(`Gains` of all data sets for each hypothesis, variance components of the first pooled over them where it has a gain)."""
+    """(`Gains` of all data sets for each hypothesis; where there is a gain, pooled variance components of the first)."""
     rng, parts, pooled = np.random.default_rng(seed), [], []
     block = max(1, CELLS // (study.runs * study.images))
     for start in range(0, sets, block):
@@ -114,8 +114,9 @@ def row(study: Study, sets: int, seed: int, level: float = 0.95) -> dict:
     gains, pooled = run(study, sets, seed, level)
     p = np.column_stack([gain.p for gain in gains])
     several = p.shape[1] > 1
-    adjusted = np.array([families.adjust(one, "holm") for one in p]) if several else p
-    rejected = float((np.nan_to_num(adjusted, nan=1.0) <= 1 - level).any(1).mean())
+    candidates = p[(p <= 1 - level).any(1)]  # no correction rejects where no raw p would
+    adjusted = [families.adjust(one, "holm") for one in candidates] if several else candidates
+    rejected = sum(bool((np.asarray(one) <= 1 - level).any()) for one in adjusted) / sets
     tested, truth = np.isfinite(p), [0.0 if sum(w) == 0 else study.gain for w in study.contrasts or ((1.0,),)]
     inside = [(gain.low <= true) & (true <= gain.high) for gain, true in zip(gains, truth, strict=True)]
     covered = float(np.column_stack(inside)[tested].mean())
