@@ -14,6 +14,7 @@ __all__ = ["MADE_BY", "SPLITS", "maker", "optional", "parameters_on_record"]
 
 MADE_BY = {
     "images": "01_data_prep",
+    "flow": "01_data_prep",
     "attrition": "01_data_prep",
     "generators": "02_dreambooth",
     "synthetic": "03_generation",
@@ -21,6 +22,7 @@ MADE_BY = {
     "learning_curves": "04_training_grid",
     "cells": "04_training_grid",
     "tests": "05_fairness_stats",
+    "plain_words": "05_fairness_stats",
 }
 SPLITS = ("train", "validation", "test")
 # Parameters that say how images are made; the appendix shows all.
@@ -67,6 +69,10 @@ def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numb
         "distances": ("distances", _distances),
         "arms": ("learning_curves", _arms),
         "tests": ("tests", _tests),
+        "plain_words": (
+            "plain_words",
+            lambda frame: _table(["result", "in plain words"], frame.to_numpy().tolist(), [1, 4.6]),
+        ),
     }
 
     def make(name: str) -> dict:
