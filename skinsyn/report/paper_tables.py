@@ -10,7 +10,7 @@ from ..run import files, params, paths, tables
 from .ledger import CLAIMS, rule_in_words
 from .numbers import NOT_ESTIMABLE, NOT_RUN, number, show, show_p
 
-__all__ = ["MADE_BY", "SPLITS", "maker", "optional", "parameters_on_record"]
+__all__ = ["MADE_BY", "SPLITS", "exists", "maker", "optional", "parameters_on_record"]
 
 MADE_BY = {
     "images": "01_data_prep",
@@ -32,11 +32,15 @@ APART = ("profile", "seed", "executor", "threads")
 
 def optional(profile: str, name: str) -> pd.DataFrame | None:
     """A saved table, or None where this run does not have it. Raises ValueError where it is damaged."""
+    return tables.read(profile, name, MADE_BY[name]) if exists(profile, name) else None
+
+
+def exists(profile: str, name: str) -> bool:
+    """Whether a run has this table. Its absence is an input as well: once it is there, what was made without it is stale."""
     file = tables.path(profile, name)
     if not file.exists():
-        files.log_access("read", file)  # its absence is an input as well: once it is there, the paper is stale
-        return None
-    return tables.read(profile, name, MADE_BY[name])
+        files.log_access("read", file)
+    return file.exists()
 
 
 def parameters_on_record(profile: str) -> dict[str, dict]:
