@@ -23,6 +23,9 @@ MADE_BY = {
     "cells": "04_training_grid",
     "tests": "05_fairness_stats",
     "plain_words": "05_fairness_stats",
+    "table_one": "05_fairness_stats",
+    "accuracy_by_group": "05_fairness_stats",
+    "rates_by_group": "05_fairness_stats",
 }
 SPLITS = ("train", "validation", "test")
 # Parameters that say how images are made; the appendix shows all.
