@@ -1,4 +1,4 @@
-"""The verbs of `python -m skinsyn`: run, status, params, figures, base-model."""
+"""The verbs of `python -m skinsyn`: run, status, params, figures, stats, base-model."""
 
 import argparse
 import sys
@@ -27,6 +27,11 @@ def _parser() -> argparse.ArgumentParser:
     shown = verb("params", "Print every parameter of a profile, with its type and meaning.")
     shown.add_argument("--only", nargs="+", default=[], metavar="NN", help="only these notebooks, by number")
     verb("figures", "Draw every figure again from kept units, and list which notebook makes which file.")
+    own = verbs.add_parser("stats", help="Analyse somebody's predictions (Parquet or CSV) as 05_fairness_stats does.")
+    own.add_argument("predictions", type=Path, help="the table, by the contract of skinsyn/stats/predictions.py")
+    own.add_argument("--params", nargs="+", type=Path, default=[], metavar="FILE", help="parameters of 05 in YAML")
+    own.add_argument("-p", dest="changed", action="append", default=[], metavar="key=value", help="change a parameter")
+    own.add_argument("--name", default="", help="of the run that is written (default: the file's name)")
     base = verbs.add_parser("base-model", help="Make the tiny base model's weights again (≤ 30 minutes on 2 cores).")
     base.add_argument("--output", type=Path, default=None, help="where to (default: runs/base_model)")
     return parser
@@ -67,6 +72,23 @@ def _figures(arguments: argparse.Namespace) -> int:
     return 1 if orphans else 0
 
 
+def _stats(arguments: argparse.Namespace) -> int:
+    from .run import reanalysis
+    from .stats.predictions import check_predictions
+
+    name = arguments.name or arguments.predictions.stem
+    values, lacking = reanalysis.parameters(name, arguments.params, params.overrides(arguments.changed))
+    frame = reanalysis.read(arguments.predictions)
+    try:
+        check_predictions(frame)
+    except ValueError as error:
+        raise ValueError(f"{arguments.predictions}: {error}") from error
+    if lacking:
+        print(f"left to the notebook's own values (those of the demo): {', '.join(lacking)}")
+    print(f"Tables, figures and numbers: {reanalysis.analyse(frame, values)}")
+    return 0
+
+
 def _base_model(arguments: argparse.Namespace) -> int:
     from .diffusion import base_model
 
@@ -79,7 +101,8 @@ def _base_model(arguments: argparse.Namespace) -> int:
 def main(words: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 a notebook or check failed, 2 the call was wrong."""
     arguments = _parser().parse_args(words)
-    verbs = {"run": _run, "status": _status, "params": _params, "figures": _figures, "base-model": _base_model}
+    verbs = {"run": _run, "status": _status, "params": _params, "figures": _figures, "stats": _stats}
+    verbs["base-model"] = _base_model
     try:
         return verbs[arguments.verb](arguments)
     except params.ParameterError as error:

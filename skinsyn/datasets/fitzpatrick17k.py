@@ -40,7 +40,8 @@ def metadata(folder: Path) -> pd.DataFrame:
 
 
 def rows(folder: Path, fst_annotator: str = "scale") -> pd.DataFrame:
-    """Every row: image_id, file, condition, malignant, fst (-1 unknown), patient_id (''), lesion_id (''), label_flag, url.
+    """Every row: image_id, file, condition, malignant, fst (-1 unknown), patient_id (''), lesion_id (''), label_flag, url,
+    and fst_scale, fst_centaur, what each annotator said.
 
     fst_annotator: 'scale' or 'centaur', whose skin type is taken. Raises ValueError for another one.
     """
@@ -54,6 +55,8 @@ def rows(folder: Path, fst_annotator: str = "scale") -> pd.DataFrame:
             "condition": frame["label"].astype("str"),
             "malignant": frame["three_partition_label"] == "malignant",
             "fst": frame[f"fitzpatrick_{fst_annotator}"].fillna(-1).astype("int64"),
+            "fst_scale": frame["fitzpatrick_scale"].fillna(-1).astype("int64"),
+            "fst_centaur": frame["fitzpatrick_centaur"].fillna(-1).astype("int64"),
             "patient_id": "",
             "lesion_id": "",
             "label_flag": frame["qc"].fillna("").astype("str"),

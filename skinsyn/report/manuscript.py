@@ -106,6 +106,10 @@ CAPTIONS = {
     "before_after": "The same seeds before and after fine-tuning.",
     "learning_curves": "Accuracy on the test images by number of real training images.",
     "accuracy_by_group": "Accuracy by skin-type group, with intervals.",
+    "rates_by_group": "Malignant against benign by skin-type group: error rates, predictive value, AUROC, calibration.",
+    "calibration": "Of the images that were given a probability of malignancy, the share that is malignant.",
+    "power": "The least gain that studies with other numbers of runs and patients would find.",
+    "sensitivity": "The primary gain under other choices; the first line is the declared one.",
     "dose_response": "Accuracy by synthetic images per real one, with the fitted curve where one is identified.",
 }
 

@@ -10,10 +10,11 @@ from ..run import files, params, paths, tables
 from .ledger import CLAIMS, rule_in_words
 from .numbers import NOT_ESTIMABLE, NOT_RUN, number, show, show_p
 
-__all__ = ["MADE_BY", "SPLITS", "maker", "optional", "parameters_on_record"]
+__all__ = ["MADE_BY", "SPLITS", "exists", "maker", "optional", "parameters_on_record"]
 
 MADE_BY = {
     "images": "01_data_prep",
+    "flow": "01_data_prep",
     "attrition": "01_data_prep",
     "generators": "02_dreambooth",
     "synthetic": "03_generation",
@@ -21,6 +22,10 @@ MADE_BY = {
     "learning_curves": "04_training_grid",
     "cells": "04_training_grid",
     "tests": "05_fairness_stats",
+    "plain_words": "05_fairness_stats",
+    "table_one": "05_fairness_stats",
+    "accuracy_by_group": "05_fairness_stats",
+    "rates_by_group": "05_fairness_stats",
 }
 SPLITS = ("train", "validation", "test")
 # Parameters that say how images are made; the appendix shows all.
@@ -30,11 +35,15 @@ APART = ("profile", "seed", "executor", "threads")
 
 def optional(profile: str, name: str) -> pd.DataFrame | None:
     """A saved table, or None where this run does not have it. Raises ValueError where it is damaged."""
+    return tables.read(profile, name, MADE_BY[name]) if exists(profile, name) else None
+
+
+def exists(profile: str, name: str) -> bool:
+    """Whether a run has this table. Its absence is an input as well: once it is there, what was made without it is stale."""
     file = tables.path(profile, name)
     if not file.exists():
-        files.log_access("read", file)  # its absence is an input as well: once it is there, the paper is stale
-        return None
-    return tables.read(profile, name, MADE_BY[name])
+        files.log_access("read", file)
+    return file.exists()
 
 
 def parameters_on_record(profile: str) -> dict[str, dict]:
@@ -67,6 +76,10 @@ def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numb
         "distances": ("distances", _distances),
         "arms": ("learning_curves", _arms),
         "tests": ("tests", _tests),
+        "plain_words": (
+            "plain_words",
+            lambda frame: _table(["result", "in plain words"], frame.to_numpy().tolist(), [1, 4.6]),
+        ),
     }
 
     def make(name: str) -> dict:

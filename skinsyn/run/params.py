@@ -9,7 +9,7 @@ from papermill import inspect_notebook
 
 from . import paths
 
-__all__ = ["ParameterError", "declared", "for_notebook", "notebooks", "of_profile", "overrides", "profiles"]
+__all__ = ["ParameterError", "declared", "for_notebook", "notebooks", "of_files", "of_profile", "overrides", "profiles"]
 
 
 class ParameterError(ValueError):
@@ -123,3 +123,16 @@ def overrides(pairs: list[str]) -> dict[str, Any]:
             raise ParameterError(f"-p {pair}: expected key=value")
         found[name.strip()] = yaml.safe_load(text)
     return found
+
+
+def of_files(notebook: Path, given: list[Path], changed: dict[str, Any] | None = None) -> tuple[dict[str, Any], list[str]]:
+    """(values, names left to the notebook's own defaults) of one notebook outside any profile; later files win.
+
+    Raises ParameterError for a missing file, an unknown or a mistyped key.
+    """
+    known, values = declared(notebook), {}
+    for where, content in [(str(file), _read(file)) for file in given] + [("-p", changed or {})]:
+        for name, value in content.items():
+            _check(name, value, known, where)
+            values[name] = float(value) if known[name]["type"] == "float" else value
+    return values, sorted(set(known) - set(values))

@@ -17,10 +17,11 @@ import papermill
 
 from . import compute, files, params, paths, sources
 
-__all__ = ["NotebookFailed", "choose", "figures", "run", "stale", "status"]
+__all__ = ["NotebookFailed", "choose", "figures", "run", "run_one", "stale", "status"]
 
 # Remarks of libraries that would drown the log of a long run; errors are still shown.
 QUIET = {"DIFFUSERS_VERBOSITY": "error", "TRANSFORMERS_VERBOSITY": "error", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+BENCHMARKS = "09"  # timed, so never the same bytes twice: run by `make bench` only
 UNWATCHED = {"SKINSYN_HEADLESS": "1", **QUIET, **compute.KEEP_MEMORY}
 
 
@@ -102,7 +103,7 @@ def stale(profile: str, notebook: Path, values: dict[str, Any]) -> str:
 def status(profile: str, changed: dict[str, Any] | None = None) -> list[tuple[str, str]]:
     """(notebook, why it is stale or '') for each notebook, in order. Raises params.ParameterError."""
     every = params.of_profile(profile, changed)
-    return [(stem, stale(profile, _notebook(stem), values)) for stem, values in every.items()]
+    return [(stem, stale(profile, _notebook(stem), every[stem])) for stem in choose(list(every), [])]
 
 
 def _notebook(stem: str) -> Path:
@@ -110,11 +111,15 @@ def _notebook(stem: str) -> Path:
 
 
 def choose(stems: list[str], only: list[str]) -> list[str]:
-    """The notebooks that `only` names by number or stem; all where it names none. Raises params.ParameterError."""
+    """The notebooks that `only` names by number or stem; where it names none, all but the benchmarks.
+
+    Raises params.ParameterError.
+    """
     for name in only:
         if not any(stem.startswith(name) for stem in stems):
             raise params.ParameterError(f"--only {name}: no such notebook; there are {', '.join(stems)}")
-    return [stem for stem in stems if not only or any(stem.startswith(name) for name in only)]
+    wanted = only or [stem for stem in stems if not stem.startswith(BENCHMARKS)]
+    return [stem for stem in stems if any(stem.startswith(name) for name in wanted)]
 
 
 @contextlib.contextmanager
@@ -177,6 +182,12 @@ def _run_one(profile: str, notebook: Path, values: dict[str, Any]) -> None:
     reads, writes = _accessed(log)
     log.unlink(missing_ok=True)
     files.write_json(file, {**needs, "reads": reads, "writes": writes})
+
+
+def run_one(profile: str, stem: str, values: dict[str, Any]) -> None:
+    """Run one notebook of a run with these parameters, fresh or not. Raises NotebookFailed."""
+    with _alone(profile):
+        _run_one(profile, _notebook(stem), values)
 
 
 def run(

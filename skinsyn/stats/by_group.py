@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from . import contrasts, fairness
-from .predictions import Block, blocks
+from . import contrasts, estimands, fairness, mrmc
+from .auc import delong
+from .predictions import POSITIVE, Block, blocks
 
 GROUPS = ("I-II", "III-IV", "V-VI", "unknown")
 
@@ -37,6 +38,41 @@ def gains_by_group(
             rows.append(row.rename(columns={"family": "task", "id": "group"}))
     kept = "task group average estimate low high se df p images clusters runs verdict flags"
     return pd.concat(rows, ignore_index=True)[kept.split()]
+
+
+def auroc_gains(
+    predictions: pd.DataFrame | Mapping[str, Block], treatment: Mapping, control: Mapping, level: float = 0.95
+) -> pd.DataFrame:
+    """Gain in AUROC of malignant against benign, in all images and by skin type (Obuchowski and Rockette over runs).
+
+    Columns: group, with_synthetic, without (proportions), estimate, low, high (points), se, df, p, images, malignant, runs,
+    flags. Images are the cases; where patients have several, the flag says so. Not estimable: a class with fewer than two
+    images, one run, an arm that was not run.
+    """
+    prepared = estimands.as_blocks(predictions)
+    empty = dict.fromkeys("with_synthetic without estimate low high se df p".split(), float("nan"))
+    try:
+        block = estimands.block_of(prepared, {**treatment, "task": "malignancy"})
+        at = [estimands.arm_of(block, {**arm, "task": "malignancy"}) for arm in (treatment, control)]
+    except KeyError as missing:
+        return pd.DataFrame([{"group": "all", **empty, "flags": f"not run: {missing.args[0]}"}])
+    scores, rows = block.p[at, :, :, block.classes.index(POSITIVE)].astype(float), []
+    for group in ["all", *(g for g in GROUPS if (block.images["fst_group"] == g).any())]:
+        images = block.images if group == "all" else block.images[block.images["fst_group"] == group]
+        truth = images["y_true"].eq(POSITIVE).to_numpy(int)
+        row = {"group": group, **empty, "images": len(images), "malignant": int(truth.sum()), "runs": len(block.runs)}
+        if min(truth.sum(), len(truth) - truth.sum()) < 2:
+            rows.append(row | {"flags": "not estimable: fewer than two images of a class"})
+            continue
+        some = scores[:, :, images.index]
+        gain = mrmc.obuchowski_rockette(truth, some, level)
+        areas = delong(truth, some.reshape(-1, len(truth)))[0].reshape(2, -1).mean(1)
+        points = {key: 100 * getattr(gain, key) for key in ("estimate", "low", "high", "se")}
+        several = images["cluster_id"].nunique() < len(images)
+        flags = [*gain.flags, *(["images of one patient count as independent"] if several else [])]
+        row |= points | {"df": gain.df, "p": gain.p, "with_synthetic": areas[0], "without": areas[1]}
+        rows.append(row | {"flags": "; ".join(flags)})
+    return pd.DataFrame(rows)
 
 
 def accuracy_by_group(

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from . import declared
+from . import declared, estimands
 from . import families as _families
 from .mrmc import NOT_ESTIMABLE, Gain, gain_from_groups
-from .predictions import Block, blocks, check_predictions, find_arm, select
+from .predictions import Block, check_predictions, select
 
 __all__ = [
     "answers",
@@ -41,7 +41,7 @@ def gain(
     Raises KeyError where an arm was not run, ValueError where a filter names several arms or no image.
     """
     hypothesis = {"treatment": treatment, "control": control, "where": where or {}, "average": average, "count": count}
-    return _estimate(_as_blocks(predictions), [(1.0, hypothesis)], level)[0]
+    return _estimate(estimands.as_blocks(predictions), [(1.0, hypothesis)], level)[0]
 
 
 def difference_of_gains(
@@ -57,7 +57,7 @@ def difference_of_gains(
     A macro average is taken over the classes that both sides hold, so that like is compared with like.
     """
     sides = [{"where": {}, "average": average, "count": count, **side} for side in (first, second)]
-    return _estimate(_as_blocks(predictions), [(1.0, sides[0]), (-1.0, sides[1])], level)[0]
+    return _estimate(estimands.as_blocks(predictions), [(1.0, sides[0]), (-1.0, sides[1])], level)[0]
 
 
 def test_families(
@@ -75,7 +75,7 @@ def test_families(
     non-superiority is one-sided, upper_bound its one-sided bound. A hypothesis without a p has the verdict "not run" or
     "not estimable", and its reason in `flags`; nothing is dropped. ValueError where the declaration is wrong.
     """
-    prepared, tables = _as_blocks(predictions), []
+    prepared, tables = estimands.as_blocks(predictions), []
     for name, family in families.items():
         members = declared.hypotheses(name, family, prepared, arms, margin)
         table = pd.DataFrame([_row(prepared, name, hypothesis, level) for hypothesis in members])
@@ -95,9 +95,9 @@ def answers(
     predictions: pd.DataFrame | Mapping[str, Block], arm: Mapping, where: Mapping | None = None
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """What one arm got right: (correct (runs, images), the images' table). KeyError where the arm was not run."""
-    block = _block(_as_blocks(predictions), arm)
+    block = estimands.block_of(estimands.as_blocks(predictions), arm)
     images = select(block.images, **(where or {}))
-    return block.correct[_arm(block, arm)][:, images.index], images.reset_index(drop=True)
+    return block.correct[estimands.arm_of(block, arm)][:, images.index], images.reset_index(drop=True)
 
 
 def by_dose(
@@ -112,10 +112,10 @@ def by_dose(
     series: settings of the arms but for their ratio; control: the arm of ratio 0. A cell is one cluster within a class
     (macro) or one cluster (micro). Raises KeyError where the control or all arms above 0 were not run.
     """
-    block = _block(_as_blocks(predictions), control)
-    arms = {0.0: _arm(block, control)}
+    block = estimands.block_of(estimands.as_blocks(predictions), control)
+    arms = {0.0: estimands.arm_of(block, control)}
     for ratio in sorted(float(r) for r in select(block.arms, **series)["ratio"].unique() if float(r) > 0):
-        arms[ratio] = _arm(block, {**series, "ratio": ratio})
+        arms[ratio] = estimands.arm_of(block, {**series, "ratio": ratio})
     if len(arms) == 1:
         raise KeyError(f"no arm with a ratio above 0 and {dict(series)} was run")
     images = select(block.images, **(where or {}))
@@ -130,62 +130,11 @@ def by_dose(
     return np.array(list(arms)), means.transpose(1, 0, 2), np.asarray(names.get_level_values(0))
 
 
-def _as_blocks(predictions) -> Mapping[str, Block]:
-    return blocks(predictions) if isinstance(predictions, pd.DataFrame) else predictions
-
-
-def _block(prepared: Mapping[str, Block], where: Mapping) -> Block:
-    if "task" not in where and len(prepared) > 1:
-        raise ValueError(f"{dict(where)} names no task; the predictions hold {sorted(prepared)}")
-    task = where.get("task", next(iter(prepared)))
-    if task not in prepared:
-        raise KeyError(f"task {task!r} was not run; the predictions hold {sorted(prepared)}")
-    return prepared[task]
-
-
-def _arm(block: Block, where: Mapping) -> int:
-    found = find_arm(block, where)
-    if found is None:
-        raise KeyError(f"no arm with {dict(where)}")
-    return found
-
-
 def _estimate(prepared, terms: list[tuple[float, Mapping]], level: float) -> tuple[Gain, int, list[str]]:
     """(Gain, distinct images, remarks) of a signed sum of gains."""
-    parts = []
-    for sign, term in terms:
-        block = _block(prepared, term["treatment"])
-        if _block(prepared, term["control"]) is not block:
-            raise ValueError(f"treatment and control differ in their task: {term['treatment']} and {term['control']}")
-        values = block.correct[_arm(block, term["treatment"])] - block.correct[_arm(block, term["control"])]
-        images = select(block.images, **term["where"])
-        if images.empty:
-            raise ValueError(f"no test image with {dict(term['where'])}")
-        parts.append((sign, block, values, images))
-    average = terms[0][1]["average"]
-    if average not in ("macro", "micro"):
-        raise ValueError(f"average must be 'macro' or 'micro', not {average!r}")
-    remarks, groups = [], [None]
-    if average == "macro":
-        groups = sorted(set.intersection(*(set(images["y_true"]) for *_, images in parts)), key=str)
-        absent = sorted(set().union(*(block.classes for _, block, *_ in parts)) - set(groups))
-        if not groups:
-            raise ValueError("no class has images on both sides of the difference")
-        if absent and not any({"y_true", "condition"} & set(term["where"]) for _, term in terms):
-            remarks.append(f"macro average without {', '.join(absent)}: no test image")
-    values, clusters, weights, used, lonely = [], [], [], set(), set()
-    for sign, _, difference, images in parts:
-        for name in groups:
-            members = images if name is None else images[images["y_true"] == name]
-            values.append(difference[:, members.index])
-            clusters.append(members["cluster_id"].to_numpy())
-            weights.append(sign / len(groups))
-            used |= set(members["image_id"])
-            if members["cluster_id"].nunique() == 1 and name is not None:
-                lonely.add(str(name))
-    if lonely and len(groups) > 1:
-        remarks.append(f"one cluster only in {', '.join(sorted(lonely))}")
-    return gain_from_groups(values, clusters, weights, level, terms[0][1]["count"]), len(used), remarks
+    parts = estimands.parts(prepared, terms)
+    gain = gain_from_groups(parts.values, parts.clusters, parts.weights, level, parts.count)
+    return gain, parts.images, parts.remarks
 
 
 def _row(prepared: Mapping[str, Block], family: str, hypothesis: dict, level: float) -> dict:
@@ -194,15 +143,12 @@ def _row(prepared: Mapping[str, Block], family: str, hypothesis: dict, level: fl
     row |= {"margin": 100 * float(margin), "upper_bound": np.nan, "verdict": "", "flags": ""}
     row |= dict.fromkeys(("estimate", "low", "high", "se", "df", "statistic", "p"), np.nan)
     row |= dict.fromkeys(("images", "clusters", "runs"), 0)
-    terms = [(1.0, hypothesis)]
-    if hypothesis.get("minus"):
-        terms.append((-1.0, hypothesis | hypothesis["minus"]))
     try:
-        result, images, remarks = _estimate(prepared, terms, level)
+        result, images, remarks = _estimate(prepared, estimands.terms(hypothesis), level)
     except KeyError as missing:
         return row | {"verdict": "not run", "flags": missing.args[0]}
     except ValueError as empty:
-        if not str(empty).startswith(("no test image", "no class has")):
+        if not str(empty).startswith(estimands.EMPTY):
             raise
         return row | {"verdict": NOT_ESTIMABLE, "flags": f"{NOT_ESTIMABLE}: {empty}"}
     flags = [*result.flags, *remarks]

@@ -49,6 +49,8 @@ def hypotheses(
     for key in ("correction", "hypotheses"):
         if not family.get(key):
             raise ValueError(f"family {name!r} lacks {key!r}")
+    if family["correction"] == "max_t":
+        raise ValueError(f"family {name!r}: max_t ignores training runs; take another correction, see given_models")
     made = []
     for declared in family["hypotheses"]:
         made += _expand(prepared, _whole(name, family, declared, arms or {}, margin))

@@ -1,12 +1,14 @@
 """How accuracy grows with synthetic images per real one, and where it stops: two saturating curves and their checks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 from sklearn.isotonic import IsotonicRegression
+
+from .bootstrap import stratum_shares, two_way_means
 
 FAILURES = 0.10  # more resamples than this without a sound fit: not identified
 
@@ -35,6 +37,7 @@ class Dose(NamedTuple):
     curve: dict[str, list[float]]  # x, y, low, high; empty where the curve is not identified
     page_p: float  # Page's test of an upward trend over runs; NaN with fewer than 3 doses or 2 runs
     last_step: tuple[float, float, float]  # gain from the last dose but one to the last: estimate, low, high
+    exponential: tuple[float, float, float, float] = (np.nan,) * 4  # its ED90, low, high, and the share without a sound fit
 
 
 def emax_curve(x: np.ndarray, emax: float, ed50: float, e0: float = 0.0) -> np.ndarray:
@@ -113,6 +116,7 @@ def analyse(
     empty = Dose(rising, "", *[float("nan")] * 6, points, {}, page, last)
     if len(x) < 4:
         return empty._replace(reason=f"{len(x)} doses cannot identify a curve of three parameters")
+    empty = empty._replace(exponential=_exponential(x, y, resampled, tails))
     fits = profile_emax(x, np.vstack([y, resampled]))
     sound = (fits[:, 1] > 0) & (fits[:, 2] >= x[1]) & (fits[:, 2] <= x[-1])
     failed = float(1 - sound[1:].mean())
@@ -132,7 +136,7 @@ def analyse(
     band = np.quantile(lines, tails, axis=0)
     curve = {"x": grid, "y": emax_curve(grid, emax, ed50, e0), "low": band[0], "high": band[1]}
     curve = {name: values.tolist() for name, values in curve.items()}
-    return Dose(verdict, reason, ed50, 9 * ed50, *ends, failed, emax, points, curve, page, last)
+    return Dose(verdict, reason, ed50, 9 * ed50, *ends, failed, emax, points, curve, page, last, empty.exponential)
 
 
 def not_run(reason: str) -> Dose:
@@ -152,37 +156,29 @@ def summary(result: Dose) -> pd.DataFrame:
     """One row: the verdict, its reason, and what it rests on."""
     kept = ("verdict", "reason", "ed50", "ed90", "ed90_low", "ed90_high", "emax", "failed", "page_p")
     row = {name: getattr(result, name) for name in kept}
-    return pd.DataFrame([row | dict(zip(("last_step", "last_step_low", "last_step_high"), result.last_step, strict=True))])
-
-
-def two_way_means(correct: np.ndarray, strata: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """(draws, doses) mean accuracies with runs and clusters resampled together, clusters within their strata."""
-    runs, clusters, doses = correct.shape
-    by_run = rng.multinomial(runs, np.full(runs, 1 / runs), size=draws) / runs
-    share = np.empty((draws, clusters))
-    kinds = np.unique(strata)
-    for kind in kinds:
-        members = np.flatnonzero(strata == kind)
-        picks = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=draws)
-        share[:, members] = picks / (len(members) * len(kinds))
-    mixed = (by_run @ correct.reshape(runs, -1)).reshape(draws, clusters, doses)
-    return np.einsum("bkd,bk->bd", mixed, share)
-
-
-def stratum_shares(strata: np.ndarray) -> np.ndarray:
-    """Share of each cluster in the mean over strata of the mean over clusters."""
-    _, index, sizes = np.unique(strata, return_inverse=True, return_counts=True)
-    return 1 / (sizes[index] * len(sizes))
+    row |= dict(zip(("last_step", "last_step_low", "last_step_high"), result.last_step, strict=True))
+    names = ("exponential_ed90", "exponential_low", "exponential_high", "exponential_failed")
+    return pd.DataFrame([row | dict(zip(names, result.exponential, strict=True))])
 
 
 def profile_emax(x: np.ndarray, y: np.ndarray, size: int = 241) -> np.ndarray:
-    """(curves, 3) least-squares e0, emax, ed50 of many curves y (curves, doses) at once, by profiling ED50.
+    """(curves, 3) least-squares e0, emax, ed50 of many curves y (curves, doses) at once; see `_profile`."""
+    return _profile(x, y, lambda ed50, x: x / (ed50 + x), size)
 
-    For a given ED50 the curve is linear, so the residual over a logarithmic grid of ED50 costs one product; the best
-    grid point is refined by a parabola. A curve whose best ED50 is an end of the grid has run away: the end stands.
+
+def profile_exponential(x: np.ndarray, y: np.ndarray, size: int = 241) -> np.ndarray:
+    """(curves, 3) least-squares e0, a, 1/k of many curves e0 + a (1 - exp(-k x)) at once; see `_profile`."""
+    return _profile(x, y, lambda slow, x: -np.expm1(-x / slow), size)
+
+
+def _profile(x: np.ndarray, y: np.ndarray, curve: Callable, size: int) -> np.ndarray:
+    """(curves, 3) e0, height, scale (a dose) by profiling the scale.
+
+    For a given scale the curve is linear, so the residual over a logarithmic grid of scales costs one product; the best
+    grid point is refined by a parabola. A curve whose best scale is an end of the grid has run away: the end stands.
     """
     grid = np.geomspace(x[x > 0].min() / 100, x.max() * 100, size)
-    shape = x / (grid[:, None] + x)
+    shape = curve(grid[:, None], x)
     centred = shape - shape.mean(1, keepdims=True)
     unit = centred / np.sqrt((centred**2).sum(1, keepdims=True))
     explained = ((y - y.mean(1, keepdims=True)) @ unit.T) ** 2
@@ -192,11 +188,26 @@ def profile_emax(x: np.ndarray, y: np.ndarray, size: int = 241) -> np.ndarray:
     left, mid, right = (explained[rows, inner + step] for step in (-1, 0, 1))
     bend = left - 2 * mid + right
     shift = np.where((best == inner) & (bend < 0), 0.5 * (left - right) / np.where(bend < 0, bend, -1), 0.0)
-    ed50 = np.exp(np.log(grid[best]) + np.clip(shift, -1, 1) * np.log(grid[1] / grid[0]))
-    basis = x / (ed50[:, None] + x)
+    scale = np.exp(np.log(grid[best]) + np.clip(shift, -1, 1) * np.log(grid[1] / grid[0]))
+    basis = curve(scale[:, None], x)
     centre = basis - basis.mean(1, keepdims=True)
-    emax = (centre * y).sum(1) / (centre**2).sum(1)
-    return np.column_stack([y.mean(1) - emax * basis.mean(1), emax, ed50])
+    height = (centre * y).sum(1) / (centre**2).sum(1)
+    return np.column_stack([y.mean(1) - height * basis.mean(1), height, scale])
+
+
+def _exponential(x: np.ndarray, y: np.ndarray, resampled: np.ndarray, tails: list) -> tuple[float, float, float, float]:
+    """ED90 = ln(10)/k of the exponential curve with its interval, and the share of resamples without a sound fit.
+
+    Sound as for Emax: rising, with its half dose ln(2)/k within the tested doses; NaN where too many are not.
+    """
+    fits = profile_exponential(x, np.vstack([y, resampled]))
+    half = np.log(2) * fits[:, 2]
+    sound = (fits[:, 1] > 0) & (half >= x[1]) & (half <= x[-1])
+    failed = float(1 - sound[1:].mean())
+    if failed > FAILURES or not sound[0]:
+        return (float("nan"),) * 3 + (failed,)
+    low, high = np.quantile(np.log(10) * fits[1:, 2][sound[1:]], tails)
+    return float(np.log(10) * fits[0, 2]), float(low), float(high), failed
 
 
 def _check_xy(x, y, parameters: int) -> tuple[np.ndarray, np.ndarray]:

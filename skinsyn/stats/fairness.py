@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from sklearn.metrics import brier_score_loss, roc_auc_score
-from statsmodels.stats.contingency_tables import StratifiedTable
 
-from .dose_response import stratum_shares, two_way_means
+from .bootstrap import stratum_shares, two_way_means
 
 
 def by_group(
@@ -62,20 +61,14 @@ def gap_null(
     groups, index = np.unique(np.asarray(group_ids).astype(str), return_inverse=True)
     if len(groups) < 2:
         raise ValueError(f"a gap needs two groups, got {groups.tolist()}")
-    rng, sizes = np.random.default_rng(seed), np.bincount(index)
-
-    def gap(labels: np.ndarray) -> float:
-        means = np.bincount(labels, right, minlength=len(groups)) / sizes
-        return float(np.ptp(means))
-
-    strata = [np.flatnonzero(np.asarray(within) == name) for name in pd.unique(np.asarray(within))]
-    null = np.empty(draws)
-    for draw in range(draws):
-        labels = index.copy()
-        for members in strata:
-            labels[members] = rng.permutation(index[members])
-        null[draw] = gap(labels)
-    observed = gap(index)
+    rng, sizes, within = np.random.default_rng(seed), np.bincount(index), np.asarray(within).astype(str)
+    sums = np.zeros((draws, len(groups)))
+    for name in np.unique(within):
+        members = np.flatnonzero(within == name)
+        labels = rng.permuted(np.tile(index[members], (draws, 1)), axis=1)
+        sums += np.stack([(labels == g) @ right[members] for g in range(len(groups))], axis=1)
+    null = np.ptp(sums / sizes, axis=1)
+    observed = float(np.ptp(np.bincount(index, right) / sizes))
     p = (1 + int((null >= observed - 1e-12).sum())) / (draws + 1)
     return {"gap": observed, "null_mean": float(null.mean()), "null_high": float(np.quantile(null, 0.95)), "p": p}
 
@@ -113,24 +106,6 @@ def equalised_odds_difference(metrics: pd.DataFrame) -> float:
     """Largest difference between groups in TPR or in FPR; groups without a rate are left out, NaN where < 2 remain."""
     spans = [np.ptp(rates) for rates in (metrics["tpr"].dropna(), metrics["fpr"].dropna()) if len(rates) > 1]
     return float(max(spans)) if spans else float("nan")
-
-
-def cmh(tables: Sequence[np.ndarray]) -> dict[str, float]:
-    """Cochran-Mantel-Haenszel test of 2 x 2 tables, one a stratum, with continuity correction, by statsmodels.
-
-    Returns odds_ratio (pooled), statistic, p, and Breslow-Day's p of equal odds ratios (Tarone's correction).
-    """
-    stack = np.asarray(tables, float)
-    if stack.ndim != 3 or stack.shape[1:] != (2, 2) or (stack < 0).any():
-        raise ValueError(f"expected (strata, 2, 2) counts >= 0, got shape {stack.shape}")
-    fitted = StratifiedTable(stack.transpose(1, 2, 0))
-    test, equal = fitted.test_null_odds(correction=True), fitted.test_equal_odds(adjust=True)
-    return {
-        "odds_ratio": float(fitted.oddsratio_pooled),
-        "statistic": float(test.statistic),
-        "p": float(test.pvalue),
-        "breslow_day_p": float(equal.pvalue),
-    }
 
 
 def _check_correct(correct: np.ndarray) -> np.ndarray:

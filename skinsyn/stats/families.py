@@ -14,14 +14,22 @@ from .mrmc import Gain, interval
 METHODS = ("holm", "bonferroni", "fdr_bh", "fdr_by")
 
 
-def adjust(p_values: Sequence[float], method: str) -> np.ndarray:
-    """Adjusted p values in the order given, by statsmodels' multipletests.
+def adjust(
+    p_values: Sequence[float],
+    method: str,
+    contributions: np.ndarray | None = None,
+    draws: int = 9999,
+    seed: int = 0,
+) -> np.ndarray:
+    """Adjusted p values in the order given, by statsmodels' multipletests, or by `max_t`.
 
-    method: "holm" | "bonferroni" | "fdr_bh" | "fdr_by". NaN marks a hypothesis that could not be tested: it stays NaN
-    and does not count in the family's size. Raises ValueError on p outside 0..1 or an unknown method.
+    method: "holm" | "bonferroni" | "fdr_bh" | "fdr_by" | "max_t". NaN marks a hypothesis that could not be tested: it
+    stays NaN and does not count in the family's size. max_t takes its p from `contributions` (clusters, hypotheses), of
+    the p values only which are NaN; it holds "given these trained models" and never for F0 to F3.
+    Raises ValueError on p outside 0..1, an unknown method, or max_t without contributions.
     """
-    if method not in METHODS:
-        raise ValueError(f"unknown correction {method!r}; known: {', '.join(METHODS)}")
+    if method not in (*METHODS, "max_t"):
+        raise ValueError(f"unknown correction {method!r}; known: {', '.join(METHODS)}, max_t")
     p = np.asarray(p_values, float)
     if p.ndim != 1:
         raise ValueError(f"expected a list of p values, got shape {p.shape}")
@@ -30,8 +38,41 @@ def adjust(p_values: Sequence[float], method: str) -> np.ndarray:
     if len(outside):
         raise ValueError(f"p value number {outside[0]} (from 0) is {p[outside[0]]}, outside 0..1")
     adjusted = np.full(len(p), np.nan)
-    if tested.any():
+    if method == "max_t":
+        if contributions is None or np.ndim(contributions) != 2 or np.shape(contributions)[1] != len(p):
+            shape = "nothing" if contributions is None else f"shape {np.shape(contributions)}"
+            raise ValueError(f"max_t flips clusters, so it needs contributions (clusters, {len(p)} hypotheses); got {shape}")
+        adjusted[tested] = max_t(np.asarray(contributions)[:, tested], draws, seed)
+    elif tested.any():
         adjusted[tested] = multipletests(p[tested], method=method)[1]
+    return adjusted
+
+
+def max_t(contributions: np.ndarray, draws: int = 9999, seed: int = 0) -> np.ndarray:
+    """Adjusted p of many hypotheses by flipping the arms of whole clusters, jointly; given these trained models.
+
+    contributions: (clusters, hypotheses), what each cluster adds to each estimate, 0 where it has no part in it. The
+    statistic is |sum| / root of the sum of squares, whose denominator no flip changes. p = (1 + b)/(draws + 1); a
+    hypothesis of nothing but zeros is NaN. It ignores runs: a new training run may say something else.
+    Source: Westfall and Young 1993, step-down max-T (their Algorithm 4.1); p as Phipson and Smyth 2010.
+    """
+    table = np.asarray(contributions, float)
+    if table.ndim != 2 or not np.isfinite(table).all() or draws < 1:
+        raise ValueError(f"contributions must be (clusters, hypotheses) without NaN, got shape {table.shape}, {draws} draws")
+    norms = np.sqrt((table**2).sum(0))
+    used = np.flatnonzero(norms > 0)
+    observed = np.abs(table[:, used].sum(0)) / norms[used]
+    order = np.argsort(-observed, kind="stable")
+    observed, scaled = observed[order], (table[:, used] / norms[used])[:, order]
+    rng, above = np.random.default_rng(seed), np.zeros(len(used), int)
+    block = max(1, 2**22 // max(len(table), 1))
+    for start in range(0, draws, block):
+        signs = rng.integers(0, 2, (min(block, draws - start), len(table))) * 2.0 - 1
+        null = np.abs(signs @ scaled)
+        # Step down: the largest of those that are not yet decided.
+        above += (np.maximum.accumulate(null[:, ::-1], axis=1)[:, ::-1] >= observed - 1e-12).sum(0)
+    adjusted = np.full(table.shape[1], np.nan)
+    adjusted[used[order]] = np.maximum.accumulate((1 + above) / (draws + 1))
     return adjusted
 
 

@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from .auc import delong, jackknife
+from .clusters import influence
 
 NOT_ESTIMABLE = "not estimable"
 _ZERO = 1e-24  # a variance of proportions this small is rounding, not variance
@@ -39,16 +38,64 @@ class Gain(NamedTuple):
         return bool(np.isfinite(self.p))
 
 
-def mean_squares(table: np.ndarray) -> tuple[float, float, float]:
-    """Mean squares (rows, columns, residual) of a (runs, clusters) table with one value a cell; both sides >= 2."""
-    runs, clusters = table.shape
-    rows, columns, grand = table.mean(1), table.mean(0), table.mean()
-    residual = table - rows[:, None] - columns[None, :] + grand
+class Gains(NamedTuple):
+    """`Gain` of many data sets at once, one value each; NaN where a data set is not estimable."""
+
+    estimate: np.ndarray
+    se: np.ndarray
+    df: np.ndarray
+    statistic: np.ndarray
+    p: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def mean_squares(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean squares (rows, columns, residual) of (..., runs, clusters) tables with one value a cell; both sides >= 2."""
+    runs, clusters = table.shape[-2:]
+    rows, columns, grand = table.mean(-1), table.mean(-2), table.mean((-2, -1))
+    residual = table - rows[..., :, None] - columns[..., None, :] + grand[..., None, None]
     return (
-        float(clusters * ((rows - grand) ** 2).sum() / (runs - 1)),
-        float(runs * ((columns - grand) ** 2).sum() / (clusters - 1)),
-        float((residual**2).sum() / ((runs - 1) * (clusters - 1))),
+        clusters * ((rows - grand[..., None]) ** 2).sum(-1) / (runs - 1),
+        runs * ((columns - grand[..., None]) ** 2).sum(-1) / (clusters - 1),
+        np.einsum("...rk,...rk->...", residual, residual) / ((runs - 1) * (clusters - 1)),
     )
+
+
+def variances(tables: Sequence[np.ndarray], weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(estimate, S^2, E) of (..., runs, clusters) tables: S^2 between runs, E between clusters beyond the residual."""
+    by_run = sum(weight * table.mean(-1) for weight, table in zip(weights, tables, strict=True))
+    error = 0.0
+    for weight, table in zip(weights, tables, strict=True):
+        _, between, residual = mean_squares(table)
+        error = error + weight**2 * np.maximum(between - residual, 0.0) / table.shape[-1]
+    return by_run.mean(-1), by_run.var(-1, ddof=1), error
+
+
+def student(
+    estimate: np.ndarray, spread: np.ndarray, error: np.ndarray, runs: int, level: float = 0.95
+) -> tuple[np.ndarray, ...]:
+    """(se, df, statistic, p, low, high): SE^2 = (S^2 + E)/R, df = (S^2 + E)^2 / (S^4/(R - 1)); NaN without variance.
+
+    Where every run gives the same estimate (S^2 = 0), df is infinite: the normal limit.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    total = np.where(spread + error < _ZERO, np.nan, spread + error)
+    df = np.where(spread < _ZERO, np.inf, total**2 * (runs - 1) / np.where(spread < _ZERO, 1.0, spread) ** 2)
+    df = np.where(np.isnan(total), np.nan, df)
+    se = np.sqrt(total / runs)
+    statistic, half = estimate / se, stats.t.ppf(0.5 + level / 2, df) * se
+    return se, df, statistic, 2 * stats.t.sf(np.abs(statistic), df), estimate - half, estimate + half
+
+
+def paired_gains(tables: Sequence[np.ndarray], weights: Sequence[float], level: float = 0.95) -> Gains:
+    """`paired_gain` of many data sets of one design at once, for simulations. tables: (sets, runs, clusters), one a group.
+
+    At least two runs and two clusters; nothing is checked. A data set of nothing but zeros has no variance: NaN.
+    """
+    estimate, spread, error = variances(tables, weights)
+    return Gains(estimate, *student(estimate, spread, error, tables[0].shape[-2], level))
 
 
 def interval(estimate: float, se: float, df: float, level: float = 0.95) -> tuple[float, float]:
@@ -71,19 +118,13 @@ def paired_gain(differences: Sequence[np.ndarray], weights: Sequence[float] | No
     Source: Hillis 2007: F = MS(T)/(MS(TR) + max(MS(TC) - MS(TRC), 0)), its denominator squared over MS(TR)^2/((t-1)(r-1))
     as degrees of freedom; with two arms these are S^2 + E and df below.
     """
-    tables, weights = _check_tables(differences, weights)
+    tables, weights = check_tables(differences, weights)
     runs, clusters = tables[0].shape[0], sum(table.shape[1] for table in tables)
-    by_run = sum(weight * table.mean(1) for weight, table in zip(weights, tables, strict=True))
-    estimate = float(by_run.mean())
+    estimate = float(sum(weight * table.mean() for weight, table in zip(weights, tables, strict=True)))
     reasons = _reasons(tables, runs)
     if reasons:
         return _untested(estimate, runs, clusters, reasons)
-    spread = float(by_run.var(ddof=1))  # S^2: between runs
-    error = 0.0  # E: between clusters, beyond what the residual explains
-    for weight, table in zip(weights, tables, strict=True):
-        _, between, residual = mean_squares(table)
-        error += weight**2 * max(between - residual, 0.0) / table.shape[1]
-    return _student(estimate, spread, error, runs, clusters, level)
+    return _tested(*variances(tables, weights), runs, clusters, level)
 
 
 def gain_from_images(
@@ -131,44 +172,6 @@ def gain_from_groups(
     return paired_gain(tables, shares, level)
 
 
-def influence(
-    values: Sequence[np.ndarray],
-    cluster_ids: Sequence[Sequence[Hashable]],
-    weights: Sequence[float],
-    count: str = "clusters",
-) -> tuple[list[np.ndarray], list[float]]:
-    """Cluster influence values that `paired_gain` can test: (tables, weights).
-
-    values: one (runs, images) array per group; cluster_ids: one id per image of each group; weights: one per group.
-    Groups that share no cluster keep a table of their own. Groups joined by shared clusters become one table of weight
-    1, whose cell is the sum over groups of K · weight · share · (the cluster's mean - the group's mean), to which the
-    run's estimate is added, so that row means are the estimates. Each group is scaled to its own degrees of freedom: a
-    table joined from groups that share nothing would give the same mean squares as separate ones.
-    A group of a single cluster has no spread to estimate and is returned as a table of one column.
-    Raises ValueError on NaN, empty groups, unequal runs or an unknown `count`.
-    """
-    if count not in ("clusters", "images"):
-        raise ValueError(f"count must be 'clusters' or 'images', not {count!r}")
-    if not len(values) == len(cluster_ids) == len(weights):
-        raise ValueError(f"{len(values)} groups, {len(cluster_ids)} lists of clusters, {len(weights)} weights")
-    cells = [
-        _cluster_means(np.asarray(v, float), c, count, g) for g, (v, c) in enumerate(zip(values, cluster_ids, strict=True))
-    ]
-    if len({cell[1].shape[0] for cell in cells}) > 1:
-        raise ValueError(f"groups differ in their runs: {[cell[1].shape[0] for cell in cells]}")
-    lonely = [g for g, cell in enumerate(cells) if len(cell[0]) == 1]
-    if lonely:  # paired_gain will flag them; their shares of other tables cannot be told
-        return [cell[1] @ cell[2][:, None] if g in lonely else _pseudo([cell], [1.0]) for g, cell in enumerate(cells)], list(
-            weights
-        )
-    tables, shares = [], []
-    for members in _joined([cell[0] for cell in cells]):
-        single = len(members) == 1
-        tables.append(_pseudo([cells[g] for g in members], [1.0] if single else [weights[g] for g in members]))
-        shares.append(float(weights[members[0]]) if single else 1.0)
-    return tables, shares
-
-
 def obuchowski_rockette(y_true: Sequence[int], scores: np.ndarray, level: float = 0.95, covariance: str = "delong") -> Gain:
     """Difference in AUROC, first treatment minus second, readers (runs) and cases (images) both random.
 
@@ -189,50 +192,10 @@ def obuchowski_rockette(y_true: Sequence[int], scores: np.ndarray, level: float 
     same = (blocks[0, :, 0][other].mean() + blocks[1, :, 1][other].mean()) / 2  # Cov2
     cross = blocks[0, :, 1][other].mean()  # Cov3
     spread = float(np.var(auc[:readers] - auc[readers:], ddof=1))  # 2 · MS(treatment × reader)
-    return _student(float(gain), spread, max(2 * readers * (same - cross), 0.0), readers, cases, level)
+    return _tested(float(gain), spread, max(2 * readers * (same - cross), 0.0), readers, cases, level)
 
 
-def _cluster_means(values: np.ndarray, clusters: Sequence[Hashable], count: str, group: int) -> tuple:
-    """(names, (runs, clusters) means, share of each cluster in the group's mean)."""
-    if values.ndim != 2 or values.shape[1] == 0:
-        raise ValueError(f"group {group} is empty: shape {values.shape}; expected (runs, images) with at least one image")
-    if values.shape[1] != len(clusters):
-        raise ValueError(f"group {group}: {values.shape[1]} images but {len(clusters)} cluster ids")
-    if np.isnan(values).any():
-        run, image = np.argwhere(np.isnan(values))[0]
-        raise ValueError(f"group {group} holds NaN, first at run {run}, image {image} (counted from 0)")
-    names, index, sizes = np.unique(np.asarray(clusters).astype(str), return_inverse=True, return_counts=True)
-    sums = np.zeros((values.shape[0], len(names)))
-    np.add.at(sums.T, index, values.T)
-    share = np.full(len(names), 1 / len(names)) if count == "clusters" else sizes / sizes.sum()
-    return names, sums / sizes, share
-
-
-def _joined(names: list[np.ndarray]) -> list[list[int]]:
-    """Groups that are linked by common clusters, in order of first appearance."""
-    every, index = np.unique(np.concatenate(names), return_inverse=True)
-    owner = np.repeat(np.arange(len(names)), [len(n) for n in names])
-    links = coo_array((np.ones(len(owner)), (owner, index)), shape=(len(names), len(every))).tocsr()
-    _, label = connected_components(links @ links.T, directed=False)
-    return [np.flatnonzero(label == k).tolist() for k in dict.fromkeys(label.tolist())]
-
-
-def _pseudo(cells: list[tuple], weights: list[float]) -> np.ndarray:
-    """One (runs, clusters) table of estimate plus centred influence for groups that share clusters."""
-    every = np.unique(np.concatenate([cell[0] for cell in cells]))
-    total = len(every)
-    table = np.zeros((cells[0][1].shape[0], total))
-    for (names, means, share), weight in zip(cells, weights, strict=True):
-        centre = (means @ share)[:, None]
-        n = len(names)
-        scale = np.sqrt(n * (total - 1) / ((n - 1) * total))  # 1 where the group is the whole table
-        table[:, np.searchsorted(every, names)] += total * weight * share * (means - centre) * scale
-    for (_, means, share), weight in zip(cells, weights, strict=True):
-        table += weight * (means @ share)[:, None]
-    return table
-
-
-def _check_tables(differences, weights) -> tuple[list[np.ndarray], np.ndarray]:
+def check_tables(differences, weights) -> tuple[list[np.ndarray], np.ndarray]:
     if isinstance(differences, np.ndarray) and differences.ndim == 2:
         differences = [differences]
     tables = [np.asarray(table, float) for table in differences]
@@ -278,14 +241,10 @@ def _untested(estimate: float, runs: int, clusters: int, reasons: list[str]) -> 
     return Gain(estimate, nan, nan, nan, nan, nan, nan, runs, clusters, tuple(f"{NOT_ESTIMABLE}: {r}" for r in reasons))
 
 
-def _student(estimate: float, spread: float, error: float, runs: int, clusters: int, level: float) -> Gain:
-    """Gain from S^2 and E: SE^2 = (S^2 + E)/R, df = (S^2 + E)^2 / (S^4/(R - 1))."""
-    total = spread + error
-    if total < _ZERO:
-        return _untested(estimate, runs, clusters, ["no variance between runs or clusters"])
+def _tested(estimate: float, spread: float, error: float, runs: int, clusters: int, level: float) -> Gain:
+    """Gain from its estimate, S^2 and E."""
+    values = [float(value) for value in student(estimate, spread, error, runs, level)]
+    if np.isnan(values[0]):
+        return _untested(float(estimate), runs, clusters, ["no variance between runs or clusters"])
     flags = () if spread >= _ZERO else ("every run gives the same estimate: normal limit, df infinite",)
-    df = total**2 / (spread**2 / (runs - 1)) if spread >= _ZERO else float("inf")
-    se = float(np.sqrt(total / runs))
-    statistic = estimate / se
-    p = float(2 * stats.t.sf(abs(statistic), df))
-    return Gain(estimate, se, float(df), float(statistic), p, *interval(estimate, se, df, level), runs, clusters, flags)
+    return Gain(float(estimate), *values, runs, clusters, flags)

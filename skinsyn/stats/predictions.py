@@ -2,7 +2,8 @@
 
 One row an arm × run × image of a task. Columns: `arm, run, image_id, cluster_id, condition, fst_group, task, y_true,
 correct`, a probability `p_<class>` for every class of the task, and the arm's settings (`n, ratio, method, generator,
-transforms`, and whatever else varies between arms).
+transforms`, and whatever else varies between arms). Optional: `threshold` of malignancy, chosen on validation images, one in
+an arm × run (the highest probability decides where there is none); and of the image `fst`, `source` and FACTS.
 """
 
 import difflib
@@ -15,7 +16,11 @@ import pandas as pd
 REQUIRED = ("arm", "run", "image_id", "cluster_id", "condition", "fst_group", "task", "y_true", "correct")
 SETTINGS = ("n", "ratio", "method", "generator", "transforms")
 IMAGE = ("cluster_id", "condition", "fst_group", "y_true")
-ROW = ("run", "correct", "fst", "source")  # vary within an arm, and are no property that a filter of arms may name
+# What else may be known of an image, to select by: a mark on its label, its skin type by other annotators.
+FACTS = ("label_flag", "fst_group_scale", "fst_group_centaur", "fst_group_agreed")
+ROW = ("run", "correct", "threshold", "fst", "source", *FACTS)  # vary within an arm: no filter of arms may name them
+GROUP_OF = {1: "I-II", 2: "I-II", 3: "III-IV", 4: "III-IV", 5: "V-VI", 6: "V-VI"}
+POSITIVE = "malignant"
 
 
 class Block(NamedTuple):
@@ -24,9 +29,11 @@ class Block(NamedTuple):
     task: str
     arms: pd.DataFrame  # one row an arm, its settings
     runs: list
-    images: pd.DataFrame  # one row an image: image_id, cluster_id, condition, fst_group, y_true, fst, source
+    images: pd.DataFrame  # one row an image: image_id, cluster_id, condition, fst_group, y_true, fst, source, FACTS
     correct: np.ndarray
     classes: list[str]
+    p: np.ndarray  # (arms, runs, images, classes), float32
+    threshold: np.ndarray  # (arms, runs), of the positive class; .5 where none was chosen
 
 
 def select(table: pd.DataFrame, **where) -> pd.DataFrame:
@@ -88,11 +95,35 @@ def blocks(frame: pd.DataFrame) -> dict[str, Block]:
         arms = part[settings].drop_duplicates("arm").reset_index(drop=True)
         runs = sorted(part["run"].unique())
         one = part[(part["arm"] == arms["arm"].iloc[0]) & (part["run"] == runs[0])]
-        known = [name for name in ("image_id", *IMAGE, "fst", "source") if name in one.columns]
-        images = one[known].reset_index(drop=True)
-        correct = part["correct"].to_numpy(float).reshape(len(arms), len(runs), len(images))
-        made[str(task)] = Block(str(task), arms, runs, images, correct, _classes(part))
+        known = [name for name in ("image_id", *IMAGE, "fst", "source", *FACTS) if name in one.columns]
+        images, shape = one[known].reset_index(drop=True), (len(arms), len(runs), len(one))
+        correct = part["correct"].to_numpy(float).reshape(shape)
+        classes = _classes(part)
+        p = part[[f"p_{name}" for name in classes]].to_numpy(np.float32).reshape(*shape, -1)
+        threshold = _thresholds(part).reshape(shape)[:, :, 0]
+        made[str(task)] = Block(str(task), arms, runs, images, correct, classes, p, threshold)
     return made
+
+
+def add_facts(frame: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """The predictions with FACTS of their images, as far as `images` (one row an image_id) knows them.
+
+    fst_scale, fst_centaur (1-6, -1 unknown) become skin-type groups, and fst_group_agreed is the group where both
+    annotators give the same, else unknown. Raises ValueError where an image of the predictions is not in `images`.
+    """
+    known = images.set_index("image_id")
+    absent = sorted(set(frame["image_id"].unique()) - set(known.index), key=str)
+    if absent:
+        raise ValueError(f"{len(absent)} images of the predictions are not in the table of images, first {absent[0]!r}")
+    found = known[[name for name in ("label_flag",) if name in known]].astype(str)
+    for who in ("scale", "centaur"):
+        if f"fst_{who}" in known:
+            found[f"fst_group_{who}"] = known[f"fst_{who}"].map(GROUP_OF).fillna("unknown")
+    if {"fst_group_scale", "fst_group_centaur"} <= set(found):
+        same = found["fst_group_scale"] == found["fst_group_centaur"]
+        found["fst_group_agreed"] = found["fst_group_scale"].where(same, "unknown")
+    new = found[[name for name in found if name not in frame]]
+    return frame.merge(new, left_on="image_id", right_index=True, how="left", validate="many_to_one")
 
 
 def sizes(made: Mapping[str, Block]) -> pd.DataFrame:
@@ -118,6 +149,23 @@ def find_arm(block: Block, where: Mapping) -> int | None:
 
 def _classes(part: pd.DataFrame) -> list[str]:
     return [str(c)[2:] for c in part.columns if str(c).startswith("p_") and part[c].notna().any()]
+
+
+def _thresholds(part: pd.DataFrame) -> np.ndarray:
+    """The threshold of each row, .5 where none was chosen."""
+    return part["threshold"].fillna(0.5).to_numpy(float) if "threshold" in part else np.full(len(part), 0.5)
+
+
+def _check_thresholds(task: str, part: pd.DataFrame) -> np.ndarray:
+    several = part.groupby(["arm", "run"])["threshold"].nunique(dropna=False) > 1
+    if several.any():
+        arm, run = several.index[several.to_numpy()][0]
+        raise ValueError(f"task {task!r}: arm {arm!r}, run {_said(run)} has more than one threshold; it is chosen once")
+    cut = _thresholds(part)
+    outside = (cut < 0) | (cut > 1)
+    if outside.any():
+        raise ValueError(f"threshold outside 0..1 in {int(outside.sum())} rows, first {_place(part[outside])}")
+    return cut
 
 
 def _said(value) -> str:
@@ -191,6 +239,9 @@ def _check_probabilities(task: str, part: pd.DataFrame) -> list[str]:
     correct = part["correct"].to_numpy(float)
     own = p[np.arange(len(p)), pd.Categorical(part["y_true"], classes).codes]
     others = np.where(np.arange(len(classes)) == pd.Categorical(part["y_true"], classes).codes[:, None], -np.inf, p).max(1)
+    if len(classes) == 2 and POSITIVE in classes and "threshold" in part and part["threshold"].notna().any():
+        own = np.where(part["y_true"] == POSITIVE, 1, -1) * (p[:, classes.index(POSITIVE)] - _check_thresholds(task, part))
+        others = -own  # right where the score lies on its side of the threshold
     wrong = ~np.isin(correct, (0, 1)) | ((correct == 1) & (own < others - 1e-6)) | ((correct == 0) & (own > others + 1e-6))
     if wrong.any():
         raise ValueError(f"`correct` contradicts the probabilities in {int(wrong.sum())} rows, first {_place(part[wrong])}")

@@ -59,6 +59,37 @@ def test_broken_predictions_are_refused(change, message):
         contrasts.check_predictions(broken(change))
 
 
+def test_a_threshold_decides_what_is_right():
+    """Chosen on validation: .3 calls more images malignant than the highest probability does."""
+    table = TABLE[(TABLE["task"] == "malignancy") & (TABLE["n"] == 8)].reset_index(drop=True)
+    with pytest.raises(ValueError, match="contradicts"):
+        contrasts.check_predictions(table.assign(threshold=0.3))
+    called = np.where(table["p_malignant"] >= 0.3, "malignant", "benign")
+    shifted = table.assign(threshold=0.3, correct=(called == table["y_true"]).astype(int))
+    assert blocks(shifted)["malignancy"].threshold.tolist() == [[0.3] * 5] * 10
+    assert (BLOCKS["malignancy"].threshold == 0.5).all()
+    with pytest.raises(ValueError, match="run 0 has more than one threshold"):
+        contrasts.check_predictions(shifted.assign(threshold=shifted["threshold"].where(shifted.index != 3, 0.4)))
+    with pytest.raises(ValueError, match="threshold outside 0..1"):
+        contrasts.check_predictions(shifted.assign(threshold=1.5))
+
+
+def test_facts_of_an_image_select_images_and_name_no_arm():
+    table = TABLE.assign(label_flag=np.where(TABLE["image_id"].str.endswith("3"), "doubtful", ""))
+    prepared = blocks(table)
+    assert prepared["condition"].arms.columns.tolist() == BLOCKS["condition"].arms.columns.tolist()
+    clean = contrasts.answers(prepared, SYNTHETIC, {"label_flag": ""})[1]
+    assert 0 < len(clean) < 108 and not clean["image_id"].str.endswith("3").any()
+
+
+def test_blocks_keep_probabilities():
+    block = BLOCKS["malignancy"]
+    arm, run, image = 3, 2, 5
+    row = TABLE[(TABLE["arm"] == block.arms["arm"][arm]) & (TABLE["run"] == block.runs[run])]
+    row = row[row["image_id"] == block.images["image_id"][image]].iloc[0]
+    assert block.p[arm, run, image] == pytest.approx([row["p_benign"], row["p_malignant"]])
+
+
 def test_sizes():
     table = sizes(BLOCKS).set_index("task")
     assert table.loc["condition"].tolist() == [20, 5, 108, 54, 0]
@@ -201,6 +232,8 @@ def test_declarations_that_are_wrong_are_refused():
         contrasts.test_families(BLOCKS, family({"id": "x", "averege": "macro"}))
     with pytest.raises(ValueError, match="lacks 'correction'"):
         contrasts.test_families(BLOCKS, {"F": {"hypotheses": [{"id": "x"}]}})
+    with pytest.raises(ValueError, match="max_t ignores training runs"):
+        contrasts.test_families(BLOCKS, family({"id": "x"}, correction="max_t"))
     with pytest.raises(ValueError, match="needs a margin"):
         contrasts.test_families(BLOCKS, family({"id": "x", "kind": "non-superiority"}))
     with pytest.raises(ValueError, match="arms: unknown key 'synthetics'; did you mean 'synthetic'"):

@@ -46,6 +46,22 @@ def test_fast_profile_agrees_with_least_squares():
         assert (e0, emax, ed50) == pytest.approx((fit["e0"], fit["emax"], fit["ed50"]), rel=2e-3)
 
 
+def test_fast_exponential_agrees_with_least_squares():
+    rng = np.random.default_rng(1)
+    y = dr.exponential_curve(DOSES, 0.3, 0.15, 0.4) + 0.005 * rng.standard_normal((5, len(DOSES)))
+    for row, (e0, a, slow) in zip(y, dr.profile_exponential(DOSES, y), strict=True):
+        fit = dr.fit_exponential(DOSES, row).estimates
+        assert (e0, a, 1 / slow) == pytest.approx((fit["e0"], fit["a"], fit["k"]), rel=2e-3)
+
+
+def test_an_exponential_truth_is_found_by_the_exponential_curve():
+    result = dr.analyse(DOSES, answers(dr.exponential_curve(DOSES, 0.35, 0.12, 0.4)), draws=500)
+    ed90, low, high, failed = result.exponential
+    assert low < np.log(10) / 0.12 < high and failed <= dr.FAILURES
+    flat = dr.analyse(DOSES, answers(np.full(6, 0.5)), draws=300)
+    assert np.isnan(flat.exponential[:3]).all() and flat.exponential[3] > dr.FAILURES
+
+
 def test_a_curve_that_bends_saturates():
     result = dr.analyse(DOSES, answers(dr.emax_curve(DOSES, 0.3, 2.0, 0.4)), draws=500)
     assert result.verdict == "saturates" and result.failed <= dr.FAILURES

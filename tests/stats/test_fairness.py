@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinsyn.stats import fairness
+from skinsyn.stats import fairness, standardise
 
 BERKELEY = [  # departments A-F: (men admitted, rejected), (women admitted, rejected); R's UCBAdmissions
     [[512, 313], [89, 19]],
@@ -19,11 +19,11 @@ BERKELEY = [  # departments A-F: (men admitted, rejected), (women admitted, reje
 def test_berkeley():
     total = np.sum(BERKELEY, axis=0)
     assert total[0, 0] * total[1, 1] / (total[0, 1] * total[1, 0]) == pytest.approx(1.841, abs=5e-4)
-    result = fairness.cmh(BERKELEY)
+    result = standardise.cmh(BERKELEY)
     assert result["odds_ratio"] == pytest.approx(0.9047, abs=5e-5)
     assert result["statistic"] == pytest.approx(1.4269, abs=5e-5) and result["p"] == pytest.approx(0.2323, abs=5e-5)
     with pytest.raises(ValueError, match="strata, 2, 2"):
-        fairness.cmh(np.zeros((2, 3)))
+        standardise.cmh(np.zeros((2, 3)))
 
 
 def test_accuracy_by_group():

@@ -86,3 +86,38 @@ def test_run_family_adds_columns():
     assert table["p_by"][:2].tolist() == pytest.approx([0.03, 0.06])
     assert table["low_simultaneous"][0] == pytest.approx(mrmc.interval(1.0, 0.3, 8.0, 0.975)[0])
     assert table.loc[2, ["p_adjusted", "low_simultaneous"]].isna().all() and "p_adjusted" not in rows
+
+
+def test_max_t_of_one_hypothesis_is_the_sign_test_of_clusters():
+    """Six clusters of one sign: only two of 64 sign patterns reach the sum, so p is 2/64."""
+    p = families.max_t(np.ones((6, 1)), draws=50_000)
+    assert p[0] == pytest.approx(2 / 64, abs=0.003)
+    assert families.max_t(np.array([[1.0], [-1.0]]), draws=99)[0] == 1.0
+
+
+def test_max_t_is_step_down_and_sees_what_goes_together():
+    rng = np.random.default_rng(0)
+    strong, weak = rng.standard_normal(40) + 1.2, rng.standard_normal(40) + 0.35
+    alone = families.max_t(weak[:, None], draws=4999)[0]
+    table = np.column_stack([strong, weak, strong, np.zeros(40)])
+    adjusted = families.adjust([0.01, 0.2, 0.01, np.nan], "max_t", table, draws=4999)
+    assert adjusted[0] == adjusted[2] == pytest.approx(1 / 5000)  # the same hypothesis twice costs nothing
+    assert adjusted[1] == pytest.approx(alone, abs=0.02) and np.isnan(adjusted[3])
+    assert np.isnan(families.max_t(table)[3])
+    assert families.max_t(np.column_stack([weak] * 3), draws=4999) == pytest.approx([alone] * 3)
+
+
+def test_max_t_keeps_its_familywise_error_given_the_models():
+    rng, rejected = np.random.default_rng(1), 0
+    for seed in range(400):
+        shared = rng.standard_normal((30, 1))
+        p = families.max_t(0.7 * shared + rng.standard_normal((30, 5)), draws=199, seed=seed)
+        rejected += p.min() <= 0.05
+    assert 0.02 < rejected / 400 < 0.09
+
+
+def test_max_t_refuses():
+    with pytest.raises(ValueError, match="needs contributions .clusters, 1 hypotheses.; got nothing"):
+        families.adjust([0.5], "max_t")
+    with pytest.raises(ValueError, match="without NaN"):
+        families.max_t(np.full((3, 2), np.nan))

@@ -1,0 +1,49 @@
+"""Somebody else's predictions: a table in one file becomes a run of its own, analysed by 05 with other parameters."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from . import params, paths, pipeline, tables
+
+__all__ = ["NOTEBOOK", "analyse", "parameters", "read"]
+
+NOTEBOOK = "05_fairness_stats"
+TEXT = ("arm", "image_id", "cluster_id", "condition", "fst_group", "task", "y_true", "source", "method", "generator")
+
+
+def read(file: Path) -> pd.DataFrame:
+    """The predictions in a Parquet or CSV file. Raises FileNotFoundError, ValueError naming the file and what is wrong."""
+    if not file.exists():
+        raise FileNotFoundError(f"{file}: no such file; give a Parquet or CSV table of predictions")
+    try:
+        if file.suffix.lower() == ".csv":
+            return pd.read_csv(file, dtype={name: "str" for name in TEXT})
+        return pd.read_parquet(file)
+    except (pa.ArrowInvalid, pd.errors.ParserError, UnicodeDecodeError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{file}: cannot be read as {file.suffix or 'a table'} ({error}); give .parquet or .csv") from error
+
+
+def parameters(name: str, files: Sequence[Path], changed: dict | None = None) -> tuple[dict, list[str]]:
+    """(values for 05, the names left to the notebook's own defaults), from parameter files; later files win.
+
+    Raises params.ParameterError for an unknown or mistyped key, and where `name` is a profile, whose run it would overwrite.
+    """
+    if name in params.profiles() or Path(name).name != name or name.startswith("."):
+        raise params.ParameterError(f"--name {name}: a profile of that name exists, or it is no plain name; give another")
+    notebook = paths.project_root() / "notebooks" / f"{NOTEBOOK}.ipynb"
+    values, lacking = params.of_files(notebook, list(files), changed)
+    return values | {"profile": name}, [key for key in lacking if key != "profile"]
+
+
+def analyse(frame: pd.DataFrame, values: dict) -> Path:
+    """Save the predictions as a run and execute 05 on it. Returns the folder of its tables and figures.
+
+    Raises pipeline.NotebookFailed where the notebook stops.
+    """
+    name = values["profile"]
+    tables.save(name, "predictions", frame, made_by="04_training_grid")
+    pipeline.run_one(name, NOTEBOOK, values)
+    return paths.figures_dir(name)

@@ -1,0 +1,78 @@
+"""Tests that hold for the trained models at hand only: one run at a time, and many hypotheses with whole clusters flipped.
+
+They say nothing about training again: under a simulated null they find differences between two runs of the same recipe.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from . import declared, estimands, families
+from .predictions import Block, select
+
+NOTE = "given these trained models"
+
+
+def by_run(
+    predictions: pd.DataFrame | Mapping[str, Block],
+    treatment: Mapping,
+    control: Mapping,
+    where: Mapping | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Each run's own paired table: run, images, clusters, both, gained, lost, neither, and what is tested on them.
+
+    estimate, low, high: gain in points over images, with Newcombe's interval; exact and mid_p: McNemar's tests of
+    gained against lost. Images of one cluster count as if they were independent, and the flag says so. KeyError where an
+    arm was not run.
+    """
+    prepared = estimands.as_blocks(predictions)
+    block = estimands.block_of(prepared, treatment)
+    images = select(block.images, **(where or {}))
+    if images.empty:
+        raise ValueError(f"no test image with {dict(where)}")
+    first, second = (block.correct[estimands.arm_of(block, arm)][:, images.index] for arm in (treatment, control))
+    rows, clusters = [], images["cluster_id"].nunique()
+    for run, a, b in zip(block.runs, first, second, strict=True):
+        cells = [int(((a == x) & (b == y)).sum()) for x, y in ((1, 1), (1, 0), (0, 1), (0, 0))]
+        test, ends = families.mcnemar(*cells[1:3]), families.newcombe_paired(*cells, level)
+        row = {"run": run, "images": len(images), "clusters": clusters}
+        row |= dict(zip(("both", "gained", "lost", "neither"), cells, strict=True))
+        row |= {"estimate": 100 * (cells[1] - cells[2]) / len(images), "low": 100 * ends[0], "high": 100 * ends[1]}
+        flags = [NOTE] + [f"{len(images)} images of {clusters} clusters count as independent"] * (clusters < len(images))
+        rows.append(row | {"exact": test.exact, "mid_p": test.mid_p, "flags": "; ".join(flags)})
+    return pd.DataFrame(rows)
+
+
+def max_t_table(
+    predictions: pd.DataFrame | Mapping[str, Block],
+    chosen: Mapping[str, Mapping],
+    arms: Mapping | None = None,
+    draws: int = 9999,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """All hypotheses of the chosen families tested together by `families.max_t`: family, id, estimate, p_max_t, flags.
+
+    chosen: families as `declared` writes them; their own correction is not used. estimate in points.
+    """
+    prepared, rows, columns = estimands.as_blocks(predictions), [], []
+    for name, family in chosen.items():
+        for hypothesis in declared.hypotheses(name, family, prepared, arms, 1.0):
+            row = {"family": name, "id": hypothesis["id"], "estimate": np.nan, "flags": NOTE}
+            try:
+                parts = estimands.parts(prepared, estimands.terms(hypothesis))
+            except (KeyError, ValueError) as missing:
+                if isinstance(missing, ValueError) and not str(missing).startswith(estimands.EMPTY):
+                    raise
+                rows.append(row | {"flags": f"not estimable: {missing.args[0]}"})
+                columns.append(pd.Series(dtype=float))
+                continue
+            columns.append(estimands.contributions(parts))
+            rows.append(row | {"estimate": 100 * float(columns[-1].sum())})
+    table = pd.concat(columns, axis=1).fillna(0.0).to_numpy()
+    frame = pd.DataFrame(rows)
+    frame["p_max_t"] = families.max_t(table, draws, seed)
+    silent = frame["p_max_t"].isna() & ~frame["flags"].str.startswith("not estimable")
+    frame.loc[silent, "flags"] = "not estimable: all differences are zero"
+    return frame[["family", "id", "estimate", "p_max_t", "flags"]]
