@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     runs = verb("run", "Run the stale notebooks of a profile, in order.")
     runs.add_argument("--only", nargs="+", default=[], metavar="NN", help="only these notebooks, by number")
     runs.add_argument("--force", action="store_true", help="run also what is fresh (kept units are used all the same)")
+    runs.add_argument("--name", default="", help="run the changes as a variant beside the profile: <profile>-<name>")
     verb("status", "Print for each notebook whether it is fresh, or why it is stale.")
     shown = verb("params", "Print every parameter of a profile, with its type and meaning.")
     shown.add_argument("--only", nargs="+", default=[], metavar="NN", help="only these notebooks, by number")
@@ -33,10 +34,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    seconds = pipeline.run(arguments.profile, arguments.only, params.overrides(arguments.changed), arguments.force)
+    profile, changed = arguments.profile, params.overrides(arguments.changed)
+    if arguments.name:
+        profile, changed = params.save_variant(profile, arguments.name, changed), {}
+    seconds = pipeline.run(profile, arguments.only, changed, arguments.force)
     if seconds:
         print(f"{len(seconds)} notebooks ran in {sum(seconds.values()):.0f} s")
-    print(f"Tables: {paths.run_dir(arguments.profile) / 'tables'}\nFigures: {paths.figures_dir(arguments.profile)}")
+    print(f"Tables: {paths.run_dir(profile) / 'tables'}\nFigures: {paths.figures_dir(profile)}")
     return 0
 
 
