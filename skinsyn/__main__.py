@@ -28,6 +28,19 @@ def _parser() -> argparse.ArgumentParser:
     shown = verb("params", "Print every parameter of a profile, with its type and meaning.")
     shown.add_argument("--only", nargs="+", default=[], metavar="NN", help="only these notebooks, by number")
     verb("figures", "Draw every figure again from kept units, and list which notebook makes which file.")
+    fetched = verbs.add_parser(
+        "download", help="Fetch a data set's images from its table of addresses; goes on where it was."
+    )
+    fetched.add_argument("dataset", choices=["fitzpatrick17k"])
+    fetched.add_argument("--folder", type=Path, help="that holds fitzpatrick17k.csv (default: data/fitzpatrick17k)")
+    fetched.add_argument(
+        "--conditions", nargs="+", default=[], metavar="NAME", help="which rows; all: every one (default: the study's nine)"
+    )
+    fetched.add_argument("--first", type=int, metavar="N", help="only the first N rows, to try")
+    fetched.add_argument("--pause", type=float, default=1.0, help="seconds between two requests to one host (default: 1)")
+    fetched.add_argument("--max-megabytes", type=float, default=20.0, help="larger files are refused (default: 20)")
+    fetched.add_argument("--again", action="store_true", help="ask also the addresses that gave no image before")
+    fetched.add_argument("--allow-http", action="store_true", help="without encryption, where a host does not offer it")
     base = verbs.add_parser("base-model", help="Make the tiny base model's weights again (≤ 30 minutes on 2 cores).")
     base.add_argument("--output", type=Path, default=None, help="where to (default: runs/base_model)")
     return parser
@@ -71,6 +84,19 @@ def _figures(arguments: argparse.Namespace) -> int:
     return 1 if orphans else 0
 
 
+def _download(arguments: argparse.Namespace) -> int:
+    from .datasets import download, fitzpatrick17k_images
+
+    folder = (arguments.folder or paths.project_root() / "data" / "fitzpatrick17k").expanduser().resolve()
+    limits = download.Limits(arguments.pause, max_bytes=int(arguments.max_megabytes * 1e6), allow_http=arguments.allow_http)
+    counts, _ = fitzpatrick17k_images.fetch(folder, limits, arguments.conditions, arguments.first, arguments.again)
+    for key in ("condition", "fst"):
+        sums = counts.groupby(key).sum(numeric_only=True).drop(columns="fst", errors="ignore")
+        print(sums.rename(index={-1: "unknown"}).to_string())
+    print(f"By condition and skin type: {folder / 'download_attrition.csv'}; each row without an image: download_lost.csv")
+    return 0
+
+
 def _base_model(arguments: argparse.Namespace) -> int:
     from .diffusion import base_model
 
@@ -84,6 +110,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 a notebook or check failed, 2 the call was wrong."""
     arguments = _parser().parse_args(words)
     verbs = {"run": _run, "status": _status, "params": _params, "figures": _figures, "base-model": _base_model}
+    verbs |= {"download": _download}
     try:
         return verbs[arguments.verb](arguments)
     except params.ParameterError as error:
