@@ -28,6 +28,8 @@ def _parser() -> argparse.ArgumentParser:
     shown = verb("params", "Print every parameter of a profile, with its type and meaning.")
     shown.add_argument("--only", nargs="+", default=[], metavar="NN", help="only these notebooks, by number")
     verb("figures", "Draw every figure again from kept units, and list which notebook makes which file.")
+    both = verbs.add_parser("compare", help="What differs between two runs: parameters, tables and ledger, side by side.")
+    both.add_argument("runs", nargs=2, metavar="run", help="profiles or variants that were run, e.g. demo demo-guidance7")
     fetched = verbs.add_parser(
         "download", help="Fetch a data set's images from its table of addresses; goes on where it was."
     )
@@ -84,6 +86,16 @@ def _figures(arguments: argparse.Namespace) -> int:
     return 1 if orphans else 0
 
 
+def _compare(arguments: argparse.Namespace) -> int:
+    from .report import compare
+
+    found = compare.compare(arguments.runs)
+    name = compare.save(arguments.runs, found)
+    print(compare.in_words(arguments.runs, found))
+    print(f"All of it: {paths.figures_dir(name)}")
+    return 0
+
+
 def _download(arguments: argparse.Namespace) -> int:
     from .datasets import download, fitzpatrick17k_images
 
@@ -110,7 +122,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 a notebook or check failed, 2 the call was wrong."""
     arguments = _parser().parse_args(words)
     verbs = {"run": _run, "status": _status, "params": _params, "figures": _figures, "base-model": _base_model}
-    verbs |= {"download": _download}
+    verbs |= {"compare": _compare, "download": _download}
     try:
         return verbs[arguments.verb](arguments)
     except params.ParameterError as error:
