@@ -7,6 +7,8 @@ from pathlib import Path
 
 from .run import params, paths, pipeline
 
+ROLES = ("image", "condition", "malignant", "fst", "patient", "lesion")  # as datasets.folder explains them
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -28,6 +30,18 @@ def _parser() -> argparse.ArgumentParser:
     shown = verb("params", "Print every parameter of a profile, with its type and meaning.")
     shown.add_argument("--only", nargs="+", default=[], metavar="NN", help="only these notebooks, by number")
     verb("figures", "Draw every figure again from kept units, and list which notebook makes which file.")
+    started = verbs.add_parser("init", help="From a folder of photographs and a table to a profile of your own.")
+    started.add_argument("study", help="its name; the profile will be params/<name>/")
+    started.add_argument("--images", type=Path, required=True, help="folder of the photographs, with its subfolders")
+    started.add_argument("--table", type=Path, required=True, help="CSV, one row a photograph")
+    for role in ROLES:
+        started.add_argument(f"--{role}-column", default="", metavar="COLUMN", help=f"which column holds the {role}")
+    started.add_argument("--rename", action="append", default=[], metavar="CODE=NAME", help="a condition's name in words")
+    started.add_argument("--malignant", nargs="+", default=[], metavar="NAME", help="the malignant conditions")
+    started.add_argument("--conditions", nargs="+", default=[], metavar="NAME", help="the classes (default: the frequent)")
+    started.add_argument("--at-least", type=int, default=20, metavar="N", help="photographs of a class (default: 20)")
+    started.add_argument("--like", default="", metavar="PROFILE", help="its design is followed (default: pad_ufes_20)")
+    started.add_argument("--encoding", default="utf-8-sig", help="of the table (default: utf-8)")
     both = verbs.add_parser("compare", help="What differs between two runs: parameters, tables and ledger, side by side.")
     both.add_argument("runs", nargs=2, metavar="run", help="profiles or variants that were run, e.g. demo demo-guidance7")
     fetched = verbs.add_parser(
@@ -86,6 +100,19 @@ def _figures(arguments: argparse.Namespace) -> int:
     return 1 if orphans else 0
 
 
+def _init(arguments: argparse.Namespace) -> int:
+    from .datasets import new_study
+
+    columns = {role: getattr(arguments, f"{role}_column") for role in ROLES if getattr(arguments, f"{role}_column")}
+    made = new_study.init(
+        arguments.study, arguments.images, arguments.table, columns, params.overrides(arguments.rename),
+        arguments.malignant, arguments.like, arguments.conditions, arguments.at_least, arguments.encoding,
+        input if sys.stdin.isatty() else None,
+    )  # fmt: skip
+    print(f"The profile: {made}\nRead it, change what you like, then: make paper PROFILE={arguments.study}")
+    return 0
+
+
 def _compare(arguments: argparse.Namespace) -> int:
     from .report import compare
 
@@ -122,7 +149,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 a notebook or check failed, 2 the call was wrong."""
     arguments = _parser().parse_args(words)
     verbs = {"run": _run, "status": _status, "params": _params, "figures": _figures, "base-model": _base_model}
-    verbs |= {"compare": _compare, "download": _download}
+    verbs |= {"init": _init, "compare": _compare, "download": _download}
     try:
         return verbs[arguments.verb](arguments)
     except params.ParameterError as error:
