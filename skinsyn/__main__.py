@@ -42,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     started.add_argument("--at-least", type=int, default=20, metavar="N", help="photographs of a class (default: 20)")
     started.add_argument("--like", default="", metavar="PROFILE", help="its design is followed (default: pad_ufes_20)")
     started.add_argument("--encoding", default="utf-8-sig", help="of the table (default: utf-8)")
+    traced = verb("trace", "From a number of the paper down to images and seeds, and the command that makes it again.")
+    traced.add_argument("number", help="its id, as in the paper's last table and in numbers.json, e.g. F0.primary")
+    traced.add_argument("--images", type=Path, metavar="FILE.csv", help="write every image behind it, with its seed")
     both = verbs.add_parser("compare", help="What differs between two runs: parameters, tables and ledger, side by side.")
     both.add_argument("runs", nargs=2, metavar="run", help="profiles or variants that were run, e.g. demo demo-guidance7")
     fetched = verbs.add_parser(
@@ -113,6 +116,16 @@ def _init(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _trace(arguments: argparse.Namespace) -> int:
+    from . import trace
+
+    found = trace.trace(arguments.profile, arguments.number)
+    print(trace.in_words(found))
+    if arguments.images:
+        trace.save_images(found, arguments.images)
+    return 0
+
+
 def _compare(arguments: argparse.Namespace) -> int:
     from .report import compare
 
@@ -149,7 +162,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 a notebook or check failed, 2 the call was wrong."""
     arguments = _parser().parse_args(words)
     verbs = {"run": _run, "status": _status, "params": _params, "figures": _figures, "base-model": _base_model}
-    verbs |= {"init": _init, "compare": _compare, "download": _download}
+    verbs |= {"init": _init, "compare": _compare, "trace": _trace, "download": _download}
     try:
         return verbs[arguments.verb](arguments)
     except params.ParameterError as error:

@@ -13,25 +13,11 @@ from matplotlib.figure import Figure
 from ..run import paths, pipeline, tables
 from . import plots
 from .numbers import number, show
+from .rows import KEYS
 from .style import PALETTE, canvas, styled
 
 __all__ = ["compare", "gains", "in_words", "ledger", "parameters", "rows_of", "save", "tests"]
 
-# Tables that readers see, and what names a row of each.
-KEYS = {
-    "counts": ["condition", "fst_group", "source", "split"],
-    "flow": ["stage"],
-    "quality": ["fact"],
-    "generators": ["task", "generator", "condition"],
-    "distances": ["method", "generator", "scope"],
-    "recognition": ["generator", "method"],
-    "learning_curves": ["arm"],
-    "grid_by_group": ["task", "arm", "n", "group"],
-    "tests": ["family", "id"],
-    "gains_by_group": ["task", "group"],
-    "accuracy_by_group": ["arm", "task", "group"],
-    "dose_response": ["part", "dose"],
-}
 ESTIMATE = ["estimate", "low", "high", "verdict"]
 SENTENCE = "Differences between runs are shown, not tested: the runs share patients, and often real images and seeds."
 
@@ -98,20 +84,20 @@ def ledger(runs: Sequence[str]) -> pd.DataFrame | None:
 
 def tests(runs: Sequence[str]) -> pd.DataFrame | None:
     """The declared hypotheses of both runs, in the same columns after family and id."""
-    return _side_by_side(runs, "tests", KEYS["tests"])
+    return _side_by_side(runs, "tests", KEYS["tests"][1])
 
 
 def rows_of(runs: Sequence[str], name: str) -> pd.DataFrame:
     """Every number of a table that differs: table, row, column, a column a run, difference (NaN: no such row)."""
-    joined = _both(runs, name, KEYS[name])
-    found = []
+    keys = KEYS[name][1]
+    joined, found = _both(runs, name, keys), []
     for column in [c[:-2] for c in joined if c.endswith("@0") and f"{c[:-2]}@1" in joined]:
         values = joined[[f"{column}@0", f"{column}@1"]]
         if not all(pd.api.types.is_numeric_dtype(t) and not pd.api.types.is_bool_dtype(t) for t in values.dtypes):
             continue
         one, other = values.to_numpy(float).T
         for i in np.flatnonzero((one != other) & ~(np.isnan(one) & np.isnan(other))):
-            row = " / ".join(str(joined[key].iloc[i]) for key in KEYS[name])
+            row = " / ".join(str(joined[key].iloc[i]) for key in keys)
             found.append([name, row, column, one[i], other[i], other[i] - one[i]])
     return pd.DataFrame(found, columns=["table", "row", "column", *runs, "difference"])
 
@@ -133,7 +119,11 @@ def compare(runs: Sequence[str]) -> dict[str, pd.DataFrame]:
         else:
             rows.append([name, (made[0] | made[1])[name], f"only in {there[0]}"])
     listed = pd.DataFrame(rows, columns=["table", "made_by", "state"], dtype="str")
-    values = [rows_of(runs, name) for name in listed.loc[listed["state"] == "differs", "table"] if name in KEYS]
+    values = [
+        rows_of(runs, name)
+        for name in listed.loc[listed["state"] == "differs", "table"]
+        if name in KEYS and name != "ledger"
+    ]
     found = {"parameters": parameters(runs), "ledger": ledger(runs), "tests": tests(runs), "tables": listed}
     found["values"] = pd.concat(values, ignore_index=True) if values else None
     return {name: frame for name, frame in found.items() if frame is not None}

@@ -19,18 +19,6 @@ from skinsyn.run import params, paths, pipeline, tables
 ROOT = paths.project_root()
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A project with the study's notebooks and profiles, whose own params/ and data/ may be written."""
-    monkeypatch.setattr(paths, "project_root", lambda: tmp_path)
-    for name in ("notebooks", "skinsyn", "requirements.txt"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    for name in ("demo", "smoke", "pad_ufes_20", "fitzpatrick17k", "ddi"):
-        shutil.copytree(ROOT / "params" / name, tmp_path / "params" / name)
-    monkeypatch.setenv("SKINSYN_DATA", str(tmp_path / "data"))
-    return tmp_path
-
-
 def photographs(folder: Path, counts: dict[str, int], patients: bool = True) -> Path:
     """Pictures of noise, some of each condition in an order that is mixed; returns the table's path."""
     folder.mkdir(parents=True)
@@ -45,17 +33,17 @@ def photographs(folder: Path, counts: dict[str, int], patients: bool = True) -> 
     return folder.parent / "table.csv"
 
 
-def words(project: Path, *more: str) -> list[str]:
-    return ["init", "mine", "--images", str(project / "photos"), "--table", str(project / "table.csv"), *more]
+def words(study: Path, *more: str) -> list[str]:
+    return ["init", "mine", "--images", str(study / "photos"), "--table", str(study / "table.csv"), *more]
 
 
 COLUMNS = ["--image-column", "file", "--condition-column", "dx", "--patient-column", "who", "--fst-column", "skin type"]
 
 
-def test_by_flags_a_whole_profile_comes_out(project, capsys):
-    photographs(project / "photos", {"NEV": 60, "melanoma": 40, "rare": 5, "": 3})
+def test_by_flags_a_whole_profile_comes_out(study, capsys):
+    photographs(study / "photos", {"NEV": 60, "melanoma": 40, "rare": 5, "": 3})
     more = ["--rename", "NEV=nevus", "--malignant", "melanoma", "rare", "--like", "demo"]
-    assert main(words(project, *COLUMNS, *more)) == 0
+    assert main(words(study, *COLUMNS, *more)) == 0
     out = capsys.readouterr().out
     assert "108 rows, 108 of them with a photograph" in out and "classes: nevus 60, melanoma 40" in out
     assert "in malignancy only: rare 5" in out and "patients: 54" in out
@@ -65,7 +53,7 @@ def test_by_flags_a_whole_profile_comes_out(project, capsys):
     assert {values["profile"] for values in every.values()} == {"mine"}
     assert every["02_dreambooth"]["steps"] == params.of_profile("demo")["02_dreambooth"]["steps"]
     assert not any("hantom" in str(every["08_paper"][key]) for key in ("title", "note"))
-    assert {file.stem for file in (project / "params/mine").iterdir()} == {"common", *every}
+    assert {file.stem for file in (study / "params/mine").iterdir()} == {"common", *every}
     rows, left_out = table.load("mine", table.find("mine", ""), data["conditions"], data["malignancy_only"])
     assert len(rows) == 105 and left_out["reason"].tolist() == ["not a condition of this study"] * 3
     split = splits.split(rows.assign(cluster_id=rows["patient_id"]), 0, **{name: data[name] for name in design.SPLIT})
@@ -73,9 +61,9 @@ def test_by_flags_a_whole_profile_comes_out(project, capsys):
     assert train[data["conditions"]].min() >= max(design.values_of(every["04_training_grid"]["arms"], "n"))
 
 
-def test_few_photographs_halve_the_design_and_too_few_are_refused(project, capsys):
-    photographs(project / "photos", {"a": 30, "b": 21})
-    assert main(words(project, *COLUMNS, "--like", "demo")) == 0
+def test_few_photographs_halve_the_design_and_too_few_are_refused(study, capsys):
+    photographs(study / "photos", {"a": 30, "b": 21})
+    assert main(words(study, *COLUMNS, "--like", "demo")) == 0
     every = params.of_profile("mine")
     assert sorted(set(design.values_of(every["04_training_grid"]["arms"], "n"))) == [1, 2, 4, 6]
     assert every["05_fairness_stats"]["arms"]["control"]["n"] == 4
@@ -86,17 +74,17 @@ def test_few_photographs_halve_the_design_and_too_few_are_refused(project, capsy
         "F1 malignancy" not in every["05_fairness_stats"]["families"]
         and "F2 conditions" in every["05_fairness_stats"]["families"]
     )
-    shutil.rmtree(project / "photos")
-    photographs(project / "photos", {"a": 30, "b": 6})
-    again = [word if word != "mine" else "other" for word in words(project, *COLUMNS, "--like", "demo", "--at-least", "5")]
+    shutil.rmtree(study / "photos")
+    photographs(study / "photos", {"a": 30, "b": 6})
+    again = [word if word != "mine" else "other" for word in words(study, *COLUMNS, "--like", "demo", "--at-least", "5")]
     assert main(again) == 1
     assert "b has " in (err := capsys.readouterr().err) and "photographs to train on, the design needs" in err
-    assert not (project / "params/other").exists() and not (project / "data/other").exists()
+    assert not (study / "params/other").exists() and not (study / "data/other").exists()
 
 
-def test_without_patients_and_skin_types_it_says_what_cannot_be_said(project, capsys):
-    photographs(project / "photos", {"a": 50, "b": 50}, patients=False)
-    assert main(words(project, *COLUMNS[:4], "--like", "demo")) == 0
+def test_without_patients_and_skin_types_it_says_what_cannot_be_said(study, capsys):
+    photographs(study / "photos", {"a": 50, "b": 50}, patients=False)
+    assert main(words(study, *COLUMNS[:4], "--like", "demo")) == 0
     out = capsys.readouterr().out
     assert "patients: not known: photographs of one patient may lie on both sides" in out
     assert "skin type known for 0 of 100; nothing can be said by skin type" in out
@@ -118,19 +106,19 @@ def test_without_patients_and_skin_types_it_says_what_cannot_be_said(project, ca
         ([*COLUMNS[:6], "--fst-column", "who"], "expected 1 to 6, I to VI, or empty for unknown"),
     ],
 )
-def test_a_wrong_call_is_told_and_writes_nothing(project, more, told, capsys):
-    photographs(project / "photos", {"a": 30, "b": 25})
-    assert main(words(project, *more)) in (1, 2)
+def test_a_wrong_call_is_told_and_writes_nothing(study, more, told, capsys):
+    photographs(study / "photos", {"a": 30, "b": 25})
+    assert main(words(study, *more)) in (1, 2)
     assert told in capsys.readouterr().err
-    assert not (project / "params/mine").exists() and not (project / "data/mine").exists()
+    assert not (study / "params/mine").exists() and not (study / "data/mine").exists()
 
 
-def test_folders_and_names_that_cannot_be(project, capsys):
-    file = photographs(project / "photos", {"a": 30, "b": 25})
-    call = words(project, *COLUMNS, "--like", "demo")
+def test_folders_and_names_that_cannot_be(study, capsys):
+    file = photographs(study / "photos", {"a": 30, "b": 25})
+    call = words(study, *COLUMNS, "--like", "demo")
     assert main([*call[:1], "de mo", *call[2:]]) == 1 and "letters, digits and _" in capsys.readouterr().err
     assert main([*call[:1], "demo", *call[2:]]) == 1 and "is there already" in capsys.readouterr().err
-    other = project / "other"
+    other = study / "other"
     other.mkdir()
     (other / "x.heic").write_bytes(b"x")
     assert main([*call[:3], str(other), *call[4:]]) == 1 and "it holds 1 .heic. Convert them" in capsys.readouterr().err
@@ -142,17 +130,17 @@ def test_folders_and_names_that_cannot_be(project, capsys):
     assert main(call) == 1 and "the table is missing" in capsys.readouterr().err
 
 
-def test_it_asks_on_a_terminal(project):
+def test_it_asks_on_a_terminal(study):
     """A real terminal: guesses are offered, a wrong answer is asked again, codes get names."""
-    photographs(project / "photos", {"NEV": 40, "MEL": 30})
+    photographs(study / "photos", {"NEV": 40, "MEL": 30})
     program = (
         "import sys; from pathlib import Path; from skinsyn.run import paths\n"
-        f"paths.project_root = lambda: Path({str(project)!r})\n"
+        f"paths.project_root = lambda: Path({str(study)!r})\n"
         "from skinsyn.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "dumb"}
     child = pexpect.spawn(
-        sys.executable, ["-c", program, *words(project, "--like", "demo")], env=environment, timeout=120, encoding="utf-8"
+        sys.executable, ["-c", program, *words(study, "--like", "demo")], env=environment, timeout=120, encoding="utf-8"
     )
     for question, answer in [
         (r"names the photograph\? \[file\] ", ""),
@@ -175,12 +163,12 @@ def test_it_asks_on_a_terminal(project):
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0
-    written = yaml.safe_load((project / "data/mine/dataset.yml").read_text())
+    written = yaml.safe_load((study / "data/mine/dataset.yml").read_text())
     assert written["columns"] == {"image": "file", "condition": "dx", "fst": "skin type", "patient": "who"}
     assert written["names"] == {"NEV": "nevus", "MEL": "melanoma"} and written["malignant"] == ["melanoma"]
 
 
-def test_every_profile_survives_being_written(project):
+def test_every_profile_survives_being_written(study):
     for like in ("demo", "smoke", "pad_ufes_20", "fitzpatrick17k", "ddi"):
         every = params.of_profile(like)
         for values in every.values():
@@ -208,7 +196,7 @@ def start(pad: Path, *more: str) -> None:
     assert main(call) == 0
 
 
-def test_pad_ufes_20_as_if_unknown_becomes_the_profile_that_was_made_for_it(project, pad):
+def test_pad_ufes_20_as_if_unknown_becomes_the_profile_that_was_made_for_it(study, pad):
     start(pad, "--like", "pad_ufes_20")
     known, mine = params.of_profile("pad_ufes_20"), params.of_profile("mine")
     differ = {
@@ -237,14 +225,30 @@ def test_guesses_for_pad_ufes_20(pad):
 
 
 @pytest.mark.slow
-def test_pad_ufes_20_as_if_unknown_from_the_folder_to_the_paper(project, pad):
+def test_pad_ufes_20_as_if_unknown_through_01(study, pad):
+    """All 518 photographs by the notebook itself: decoded, audited, split without a leak."""
+    start(pad, "--like", "pad_ufes_20")
+    pipeline.run("mine", only=["01"])
+    images = tables.read("mine", "images", made_by="01_data_prep")
+    assert len(images) == 518 and set(images["source"]) == {"mine"} and (images["fst"] > 0).sum() == 333
+    assert images[images["split"] != "unused"].groupby("cluster_id")["split"].nunique().max() == 1
+    assert images.groupby("patient_id")["cluster_id"].nunique().max() == 1, "a patient lies in two clusters"
+    assert tables.read("mine", "attrition", made_by="01_data_prep").empty
+
+
+@pytest.mark.slow
+def test_pad_ufes_20_as_if_unknown_from_the_folder_to_the_paper(study, pad):
     """The whole line at smoke size on real photographs: its numbers mean nothing, but every one of them is there."""
-    start(pad, "--like", "smoke")
+    frame = pd.read_csv(pad / "metadata.csv", dtype=str)
+    few = frame.sort_values("img_id").groupby("diagnostic").head(22)
+    few.to_csv(study / "few.csv", index=False)
+    start(pad, "--like", "smoke", "--table", str(study / "few.csv"))
     ran = pipeline.run("mine")
     assert set(ran) == {notebook.stem for notebook in params.notebooks()}
     images = tables.read("mine", "images", made_by="01_data_prep")
-    assert set(images["source"]) == {"mine"} and len(images) == 518
-    assert images[images["split"] != "unused"].groupby("cluster_id")["split"].nunique().max() == 1
+    assert set(images["image_id"]) == {Path(name).stem for name in few["img_id"]}
+    lost = tables.read("mine", "attrition", made_by="01_data_prep")
+    assert len(lost) == 518 - len(few) and set(lost["stage"]) == {"files"}, "photographs without a row are counted"
     synthetic = tables.read("mine", "synthetic", made_by="03_generation")
     assert set(synthetic["parent"]) <= set(images.loc[images["split"] == "train", "image_id"])
     page = (paths.figures_dir("mine") / "paper.html").read_text()

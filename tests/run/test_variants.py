@@ -1,9 +1,13 @@
 """A named variant runs beside its profile, shows only what differs, and is never written over."""
 
+import shlex
+
 import pytest
 import yaml
 
+from skinsyn import trace
 from skinsyn.__main__ import main
+from skinsyn.report import numbers
 from skinsyn.run import params, paths, pipeline, tables
 
 
@@ -81,3 +85,33 @@ def test_variants_in_a_circle_are_refused(project):
     (project / "params/b.yml").write_text("of: a")
     with pytest.raises(params.ParameterError, match="expected the name of another profile"):
         params.of_profile("a")
+
+
+def units() -> dict[str, set[str]]:
+    return {kind.name: {unit.name for unit in kind.iterdir()} for kind in paths.store_dir().iterdir()}
+
+
+@pytest.mark.slow
+def test_a_variant_of_the_whole_line_shares_all_that_did_not_change(study, capsys):
+    """Another guidance makes other images; phantoms, generators and classifiers of real images alone are those of smoke."""
+    assert main(["run", "--profile", "smoke"]) == 0
+    before, held = units(), numbers.read("smoke")
+    assert main(["run", "--profile", "smoke", "--name", "guidance7", "-p", "guidance_scale=7"]) == 0
+    after = units()
+    assert after["phantoms"] == before["phantoms"] and after["generator"] == before["generator"]
+    assert after["shard"] > before["shard"] and numbers.read("smoke") == held
+    cells = {run: tables.read(run, "cells", made_by="04_training_grid") for run in ("smoke", "smoke-guidance7")}
+    alone = [set(frame.loc[frame["ratio"] == 0, "key"]) for frame in cells.values()]
+    mixed = [set(frame.loc[frame["ratio"] > 0, "key"]) for frame in cells.values()]
+    assert alone[0] == alone[1] and not mixed[0] & mixed[1]
+
+    capsys.readouterr()
+    assert main(["compare", "smoke", "smoke-guidance7"]) == 0
+    out = capsys.readouterr().out
+    assert "03 guidance_scale: 3.0 → 7.0" in out and "C1" in out
+    found = trace.trace("smoke-guidance7", "F0.primary")
+    file = paths.run_dir("smoke-guidance7") / "numbers/05_fairness_stats.json"
+    whole = file.read_bytes()
+    file.unlink()
+    assert main(shlex.split(found["again"][0])[3:]) == 0, "the command of trace makes the number again"
+    assert file.read_bytes() == whole
