@@ -48,7 +48,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with the study's own notebooks and profiles, whose params/ and data/ a test may write. Returns its folder."""
+    """A project with the study's own notebooks and profiles, whose params/ and data/ a test may write."""
     monkeypatch.setattr(paths, "project_root", lambda: tmp_path)
     for name in ("notebooks", "skinsyn", "requirements.txt"):
         (tmp_path / name).symlink_to(ROOT / name)
