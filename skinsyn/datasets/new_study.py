@@ -184,4 +184,5 @@ def in_words(rows: pd.DataFrame, data: Mapping, grid: Mapping) -> str:
     test = data["test_per_condition"] or f"{data['test_fraction']:.0%} of the patients"
     lines.append(f"test: {test}; validation: {data['validation_per_condition']} of each; real images per class: "
                  + ", ".join(map(str, sorted(set(design.values_of(grid["arms"], "n"))))))  # fmt: skip
+    lines.append("The files' names become image ids, in tables and in paper.html: they should not name people.")
     return "\n".join(lines)
