@@ -1,6 +1,7 @@
 # Thin: the work is in `python -m skinsyn`. `make` alone prints help.
 PROFILE ?= demo
 P ?=
+NAME ?=
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
@@ -15,6 +16,7 @@ export MALLOC_MMAP_THRESHOLD_ := 33554432
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  PROFILE=demo|smoke|pad_ufes_20|fitzpatrick17k|ddi chooses params/PROFILE; P='key=value …' changes parameters."
+	@echo "  NAME=guidance7 P='guidance_scale=7' makes the variant PROFILE-guidance7 beside it; then: python -m skinsyn compare"
 
 setup: $(READY) ## Make .venv from requirements.txt (a prerequisite of all that follows)
 
@@ -33,7 +35,7 @@ $(READY): | requirements.txt pyproject.toml
 run = $(PY) -m skinsyn $(1) --profile $(PROFILE) $(foreach p,$(P),-p '$(p)')
 
 paper: setup ## The whole study, from data to the typeset paper; goes on where it was
-	@$(call run,run)
+	@$(call run,run) $(if $(NAME),--name $(NAME))
 figures: setup ## Draw every figure again from kept units, and list what makes which
 	@$(call run,figures)
 status: setup ## For each notebook: fresh, or why it is stale

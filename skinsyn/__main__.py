@@ -7,6 +7,8 @@ from pathlib import Path
 
 from .run import params, paths, pipeline
 
+ROLES = ("image", "condition", "malignant", "fst", "patient", "lesion")  # as datasets.folder explains them
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -23,6 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     runs = verb("run", "Run the stale notebooks of a profile, in order.")
     runs.add_argument("--only", nargs="+", default=[], metavar="NN", help="only these notebooks, by number")
     runs.add_argument("--force", action="store_true", help="run also what is fresh (kept units are used all the same)")
+    runs.add_argument("--name", default="", help="run the changes as a variant beside the profile: <profile>-<name>")
     verb("status", "Print for each notebook whether it is fresh, or why it is stale.")
     shown = verb("params", "Print every parameter of a profile, with its type and meaning.")
     shown.add_argument("--only", nargs="+", default=[], metavar="NN", help="only these notebooks, by number")
@@ -32,16 +35,49 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--params", nargs="+", type=Path, default=[], metavar="FILE", help="parameters of 05 in YAML")
     own.add_argument("-p", dest="changed", action="append", default=[], metavar="key=value", help="change a parameter")
     own.add_argument("--name", default="", help="of the run that is written (default: the file's name)")
+    started = verbs.add_parser("init", help="From a folder of photographs and a table to a profile of your own.")
+    started.add_argument("study", help="its name; the profile will be params/<name>/")
+    started.add_argument("--images", type=Path, required=True, help="folder of the photographs, with its subfolders")
+    started.add_argument("--table", type=Path, required=True, help="CSV, one row a photograph")
+    for role in ROLES:
+        started.add_argument(f"--{role}-column", default="", metavar="COLUMN", help=f"which column holds the {role}")
+    started.add_argument("--rename", action="append", default=[], metavar="CODE=NAME", help="a condition's name in words")
+    started.add_argument("--malignant", nargs="+", default=[], metavar="NAME", help="the malignant conditions")
+    started.add_argument("--conditions", nargs="+", default=[], metavar="NAME", help="the classes (default: the frequent)")
+    started.add_argument("--at-least", type=int, default=20, metavar="N", help="photographs of a class (default: 20)")
+    started.add_argument("--like", default="", metavar="PROFILE", help="its design is followed (default: pad_ufes_20)")
+    started.add_argument("--encoding", default="utf-8-sig", help="of the table (default: utf-8)")
+    traced = verb("trace", "From a number of the paper down to images and seeds, and the command that makes it again.")
+    traced.add_argument("number", help="its id, as in the paper's last table and in numbers.json, e.g. F0.primary")
+    traced.add_argument("--images", type=Path, metavar="FILE.csv", help="write every image behind it, with its seed")
+    both = verbs.add_parser("compare", help="What differs between two runs: parameters, tables and ledger, side by side.")
+    both.add_argument("runs", nargs=2, metavar="run", help="profiles or variants that were run, e.g. demo demo-guidance7")
+    fetched = verbs.add_parser(
+        "download", help="Fetch a data set's images from its table of addresses; goes on where it was."
+    )
+    fetched.add_argument("dataset", choices=["fitzpatrick17k"])
+    fetched.add_argument("--folder", type=Path, help="that holds fitzpatrick17k.csv (default: data/fitzpatrick17k)")
+    fetched.add_argument(
+        "--conditions", nargs="+", default=[], metavar="NAME", help="which rows; all: every one (default: the study's nine)"
+    )
+    fetched.add_argument("--first", type=int, metavar="N", help="only the first N rows, to try")
+    fetched.add_argument("--pause", type=float, default=1.0, help="seconds between two requests to one host (default: 1)")
+    fetched.add_argument("--max-megabytes", type=float, default=20.0, help="larger files are refused (default: 20)")
+    fetched.add_argument("--again", action="store_true", help="ask also the addresses that gave no image before")
+    fetched.add_argument("--allow-http", action="store_true", help="without encryption, where a host does not offer it")
     base = verbs.add_parser("base-model", help="Make the tiny base model's weights again (≤ 30 minutes on 2 cores).")
     base.add_argument("--output", type=Path, default=None, help="where to (default: runs/base_model)")
     return parser
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    seconds = pipeline.run(arguments.profile, arguments.only, params.overrides(arguments.changed), arguments.force)
+    profile, changed = arguments.profile, params.overrides(arguments.changed)
+    if arguments.name:
+        profile, changed = params.save_variant(profile, arguments.name, changed), {}
+    seconds = pipeline.run(profile, arguments.only, changed, arguments.force)
     if seconds:
         print(f"{len(seconds)} notebooks ran in {sum(seconds.values()):.0f} s")
-    print(f"Tables: {paths.run_dir(arguments.profile) / 'tables'}\nFigures: {paths.figures_dir(arguments.profile)}")
+    print(f"Tables: {paths.run_dir(profile) / 'tables'}\nFigures: {paths.figures_dir(profile)}")
     return 0
 
 
@@ -89,6 +125,52 @@ def _stats(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _init(arguments: argparse.Namespace) -> int:
+    from .datasets import new_study
+
+    columns = {role: getattr(arguments, f"{role}_column") for role in ROLES if getattr(arguments, f"{role}_column")}
+    made = new_study.init(
+        arguments.study, arguments.images, arguments.table, columns, params.overrides(arguments.rename),
+        arguments.malignant, arguments.like, arguments.conditions, arguments.at_least, arguments.encoding,
+        input if sys.stdin.isatty() else None,
+    )  # fmt: skip
+    print(f"The profile: {made}\nRead it, change what you like, then: make paper PROFILE={arguments.study}")
+    return 0
+
+
+def _trace(arguments: argparse.Namespace) -> int:
+    from . import trace
+
+    found = trace.trace(arguments.profile, arguments.number)
+    print(trace.in_words(found))
+    if arguments.images:
+        trace.save_images(found, arguments.images)
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from .report import compare
+
+    found = compare.compare(arguments.runs)
+    name = compare.save(arguments.runs, found)
+    print(compare.in_words(arguments.runs, found))
+    print(f"All of it: {paths.figures_dir(name)}")
+    return 0
+
+
+def _download(arguments: argparse.Namespace) -> int:
+    from .datasets import download, fitzpatrick17k_images
+
+    folder = (arguments.folder or paths.project_root() / "data" / "fitzpatrick17k").expanduser().resolve()
+    limits = download.Limits(arguments.pause, max_bytes=int(arguments.max_megabytes * 1e6), allow_http=arguments.allow_http)
+    counts, _ = fitzpatrick17k_images.fetch(folder, limits, arguments.conditions, arguments.first, arguments.again)
+    for key in ("condition", "fst"):
+        sums = counts.groupby(key).sum(numeric_only=True).drop(columns="fst", errors="ignore")
+        print(sums.rename(index={-1: "unknown"}).to_string())
+    print(f"By condition and skin type: {folder / 'download_attrition.csv'}; each row without an image: download_lost.csv")
+    return 0
+
+
 def _base_model(arguments: argparse.Namespace) -> int:
     from .diffusion import base_model
 
@@ -102,7 +184,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 a notebook or check failed, 2 the call was wrong."""
     arguments = _parser().parse_args(words)
     verbs = {"run": _run, "status": _status, "params": _params, "figures": _figures, "stats": _stats}
-    verbs["base-model"] = _base_model
+    verbs |= {"base-model": _base_model, "init": _init, "compare": _compare, "trace": _trace, "download": _download}
     try:
         return verbs[arguments.verb](arguments)
     except params.ParameterError as error:

@@ -46,6 +46,18 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return tmp_path
 
 
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with the study's own notebooks and profiles, whose params/ and data/ a test may write."""
+    monkeypatch.setattr(paths, "project_root", lambda: tmp_path)
+    for name in ("notebooks", "skinsyn", "requirements.txt"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for name in ("demo", "smoke", "pad_ufes_20", "fitzpatrick17k", "ddi"):
+        shutil.copytree(ROOT / "params" / name, tmp_path / "params" / name)
+    monkeypatch.setenv("SKINSYN_DATA", str(tmp_path / "data"))
+    return tmp_path
+
+
 def write_notebook(file: Path, parameters: str, *cells: str) -> None:
     """A notebook with a sentence of prose, a parameters cell and code cells."""
     tagged = new_code_cell(parameters, metadata={"tags": ["parameters"]})

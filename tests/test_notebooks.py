@@ -8,7 +8,8 @@ import papermill
 import pytest
 import yaml
 
-from skinsyn.report import numbers
+from skinsyn import trace
+from skinsyn.report import numbers, rows
 from skinsyn.run import params, paths, pipeline, tables
 
 ROOT = paths.project_root()
@@ -125,6 +126,50 @@ def test_every_figure_has_its_notebook(smoke_run):
     assert listed and not [name for name, maker in listed if not maker]
     for name, maker in listed:
         assert name.startswith(maker) or name.startswith(("paper.", "numbers.json")), f"{name} is made by {maker}"
+
+
+def test_every_number_of_smoke_leads_to_its_cell_and_row(smoke_run):
+    loaded, held = rows.load("smoke"), numbers.read("smoke")
+    found = {name: rows.find(loaded, name, given) for name, given in held.items()}
+    for name, row in found.items():
+        assert held[name]["cell"] >= 1
+        value = row and row.values[row.column]
+        assert row is None or (pd.isna(value) if held[name]["value"] is None else value == held[name]["value"])
+    # Those whose id the notebook makes from the row: the row must be that very one.
+    for name, row in found.items():
+        if row and name.startswith("F"):
+            number = name.removesuffix("." + row.column) if row.column in ("p", "p_adjusted") else name
+            assert number == f"{row.values['family'].split()[0]}.{row.values['id']}".replace(", ", ".").replace(" ", "-")
+        if row and name.startswith("accuracy."):
+            label = row.values["label"].replace(" + ", "+").replace(", ", ".").replace(" ", "-")
+            assert name.endswith(f"{label}.n{row.values['n']}") and ("malignancy" in name) == (
+                row.values["task"] != "condition"
+            )
+    families = [name for name in found if name.startswith("F")]
+    assert all(found[name] and found[name].table == "tests" for name in families)
+
+
+def test_a_number_is_traced_to_the_images_and_seeds_of_its_arms(smoke_run):
+    found = trace.trace("smoke", "F1.malignancy.I-II")
+    images, synthetic = found["images"], tables.read("smoke", "synthetic", made_by="03_generation")
+    made = images[images["parent"].notna()].merge(synthetic, on="image_id", suffixes=("", "_made"))
+    assert len(made) and (made["seed"] == made["seed_made"]).all() and made["seed"].max() > 2**53, "seeds are exact"
+    cells = found["arms"]["treatment"].cells
+    mine = images[(images["role"] == "treatment") & (images["use"] == "trained on")]
+    assert mine.groupby("run").size().to_dict() == (cells.set_index("run")[["n_real", "n_synthetic"]].sum(axis=1)).to_dict()
+    tested = images[images["use"] == "tested on"].drop_duplicates("image_id")
+    assert len(tested) == found["row"].values["images"]
+    assert [stem[:2] for stem, _, _ in found["inputs"]] == ["05", "04", "03", "02", "01"]
+    text = trace.in_words(found)
+    assert "code cell" in text and str(made["seed"].iloc[0]) in text and "--only 05 --force" in text
+    assert trace.trace("smoke", "ledger.c6")["origin"].table == "distances"
+
+
+def test_the_paper_links_each_number_to_its_row(smoke_run):
+    page = (paths.figures_dir("smoke") / "paper.html").read_text()
+    links, anchors = set(re.findall(r'href="#(n-[^"]+)"', page)), re.findall(r'<tr id="(n-[^"]+)"', page)
+    assert links and links <= set(anchors) and len(set(anchors)) == len(anchors)
+    assert "\ue000" not in page and b"\xee\x80\x80" not in (paths.figures_dir("smoke") / "paper.pdf").read_bytes()
 
 
 def test_plain_papermill_with_parameter_files_works(smoke_run, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..run import paths, store
 from . import fitzpatrick17k, match, pad_ufes_20, phantom
+from . import folder as own
 
 __all__ = [
     "COLUMNS",
@@ -113,13 +114,17 @@ def validate(frame: pd.DataFrame, conditions: Sequence[str] | None = None, compl
 
 
 def find(dataset: str, data_folder: str) -> Path:
-    """The folder of a data set that the user brings. data_folder: its name or path.
+    """The folder of a data set that the user brings. data_folder: its name or path; one's own is found by its description.
 
     Raises ValueError for an unknown data set, FileNotFoundError saying where to put which files and how to get them.
     """
     if dataset not in DATASETS:
-        near = difflib.get_close_matches(dataset, DATASETS, n=1, cutoff=0.0)[0]
-        raise ValueError(f"dataset: {dataset!r} is not known; nearest is {near!r} of {', '.join(DATASETS)}")
+        try:
+            return own.root(dataset)
+        except FileNotFoundError as error:
+            near = difflib.get_close_matches(dataset, DATASETS, n=1, cutoff=0.0)[0]
+            known = f"dataset: {dataset!r} is not known; nearest is {near!r} of {', '.join(DATASETS)}"
+            raise ValueError(f"{known}, or one of your own:\n{error}") from error
     try:
         return paths.data_dir(data_folder or dataset)
     except FileNotFoundError as error:
@@ -158,6 +163,8 @@ def _rows(dataset: str, folder: Path, fst_annotator: str) -> pd.DataFrame:
         return pad_ufes_20.rows(folder)
     if dataset == "fitzpatrick17k":
         return fitzpatrick17k.rows(folder, fst_annotator)
+    if dataset not in DATASETS:
+        return own.rows(own.describe(dataset))
     columns = ("DDI_ID", "DDI_file", "skin_tone", "malignant", "disease")
     match.read_csv(folder / "ddi_metadata.csv", columns, key="DDI_file")
     raise NotImplementedError("the ddi loader is not part of this version; its folder and table were found and look right")
@@ -182,8 +189,9 @@ def load(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read a data set into the table, sorted by image_id, and count what is left out.
 
-    dataset: 'phantom', 'pad_ufes_20' or 'fitzpatrick17k'. conditions: the classes; malignancy_only: conditions that are kept
-    and marked, and count only in the malignancy task. fst_annotator: whose skin type Fitzpatrick 17k's rows take.
+    dataset: 'phantom', 'pad_ufes_20', 'fitzpatrick17k' or the name of one's own (`folder` describes it). conditions: the
+    classes; malignancy_only: conditions that are kept and marked, and count only in the malignancy task. fst_annotator:
+    whose skin type Fitzpatrick 17k's rows take.
     Returns (table with COLUMNS and label_flag, attrition: image_id or file, stage, reason).
     Raises FileNotFoundError where no image is there at all, ValueError naming file, column, row or condition.
     """
@@ -196,7 +204,7 @@ def load(
     images = [i for i in match.find_images(folder) if not (dataset == "phantom" and i.startswith("masks/"))]
     if not images:
         raise FileNotFoundError(f"no image at all below {folder}.\n{HOW_TO.get(dataset, '')}")
-    rows["path"], lonely = match.match(rows["file"], images)
+    rows["path"], lonely = (match.match if dataset in DATASETS else own.match_rows)(rows["file"], images)
     out = [match.excluded(lonely, "files", "image without a row, or a second file of a row")]
 
     def drop(rows: pd.DataFrame, gone: pd.Series, stage: str, reasons: str | list[str]) -> pd.DataFrame:

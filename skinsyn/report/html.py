@@ -8,6 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from .ledger import VERDICTS
+from .links import linked
 
 __all__ = ["render"]
 
@@ -23,13 +24,19 @@ def render(title: str, subtitle: str, blocks: Sequence[dict]) -> str:
         loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     filled = [
-        block | ({"data": _data(block["file"])} if block.get("file") else {"missing": block.get("missing")})
+        _with_links(block) | ({"data": _data(block["file"])} if block.get("file") else {"missing": block.get("missing")})
         for block in blocks
     ]
     css = Markup((ASSETS / "paper.css").read_text().strip())  # our own file, the only text that is not escaped
     return environment.get_template("paper.html.j2").render(
         title=title, subtitle=subtitle, blocks=filled, css=css, verdicts=VERDICTS
     )
+
+
+def _with_links(block: dict) -> dict:
+    """The block with its words as escaped HTML, numbers linked to the table that says where each comes from."""
+    words = {"text": linked(block["text"])} if "text" in block else {}
+    return block | words | ({"items": [linked(item) for item in block["items"]]} if "items" in block else {})
 
 
 def _data(file: Path) -> str:

@@ -11,6 +11,7 @@ import jinja2
 import yaml
 
 from ..run import files, paths
+from .links import mark, plain
 from .numbers import NOT_RUN, show, show_p
 
 __all__ = ["MANUSCRIPT", "blocks", "context", "figure_files"]
@@ -22,6 +23,10 @@ KINDS = ("heading", "text", "note", "list", "table", "figure", "figures")
 
 def context(profile: str, numbers: Mapping[str, Mapping], verdicts: Mapping[str, str], sources: list[str]) -> dict:
     """What the manuscript's words may use: numbers by id, verdicts by claim, and facts about the run."""
+
+    def marked(name: str, text: str) -> str:
+        return mark(name, text) if name in numbers else text
+
     units = "Estimates are in percentage points; of C6, a difference of cosine distances; of C7, images."
     return {
         "profile": profile,
@@ -29,10 +34,12 @@ def context(profile: str, numbers: Mapping[str, Mapping], verdicts: Mapping[str,
         "phantom": any(source.startswith("phantom") for source in sources),
         "pad": any(source.startswith("pad_ufes_20") for source in sources),
         "ledger_units": units,
-        "v": lambda name, digits=2, sign=False: show(numbers.get(name), digits, sign, unit=True),
-        "n": lambda name, digits=2, sign=False: show(numbers.get(name), digits, sign, unit=True, interval=True),
-        "bare": lambda name, digits=2, interval=False: show(numbers.get(name), digits, interval=interval),
-        "p": lambda name: _p(numbers.get(name)),
+        "v": lambda name, digits=2, sign=False: marked(name, show(numbers.get(name), digits, sign, unit=True)),
+        "n": lambda name, digits=2, sign=False: marked(
+            name, show(numbers.get(name), digits, sign, unit=True, interval=True)
+        ),
+        "bare": lambda name, digits=2, interval=False: marked(name, show(numbers.get(name), digits, interval=interval)),
+        "p": lambda name: marked(name, _p(numbers.get(name))),
         "verdict": lambda claim: verdicts.get(claim, NOT_RUN),
         "has": lambda notebook: bool(figure_files(profile, notebook)),
     }
@@ -81,9 +88,9 @@ def blocks(profile: str, words: Mapping, table: Callable[[str], dict], source: P
         if kind == "list":
             add(kind, items=[fill(item) for item in block[kind]])
         elif kind == "table":
-            add(kind, **table(block[kind]), caption=fill(block["caption"]))
+            add(kind, **table(block[kind]), caption=plain(fill(block["caption"])))
         elif kind == "figure":
-            add(kind, file=_figure(profile, block[kind]), stem=block[kind], caption=fill(block["caption"]))
+            add(kind, file=_figure(profile, block[kind]), stem=block[kind], caption=plain(fill(block["caption"])))
         elif kind == "figures":
             for file in figure_files(profile, block[kind]):
                 if file.stem not in named:

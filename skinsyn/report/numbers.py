@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..run import files, paths
+from . import rows
 
 __all__ = ["number", "ratio_row", "read", "save", "save_ratios", "show", "show_p"]
 
@@ -49,8 +50,9 @@ def _plain(value: object, name: str) -> float | int | None:
 def save(profile: str, made_by: str, numbers: Mapping[str, dict]) -> Path:
     """Save all numbers of one notebook, in place of those that it saved before.
 
-    Written whole to runs/<profile>/numbers/<made_by>.json; the numbers of all notebooks together go to
-    figures/<profile>/numbers.json. Returns the latter. Raises ValueError where two notebooks save the same id.
+    Each is kept with the notebook and the code cell (counted from 1) that made it. Written whole to
+    runs/<profile>/numbers/<made_by>.json; the numbers of all notebooks together go to figures/<profile>/numbers.json.
+    Returns the latter. Raises ValueError where two notebooks save the same id.
     """
     content = {name: number(*(given[key] for key in ("value", "unit", "low", "high"))) for name, given in numbers.items()}
     for other, held in _held(profile).items():
@@ -59,7 +61,9 @@ def save(profile: str, made_by: str, numbers: Mapping[str, dict]) -> Path:
             hint = f"ids name one number each; where it has moved, delete runs/{profile}/numbers/{other}.json"
             raise ValueError(f"{made_by}: the number {twice[0]!r} is already saved by {other}; {hint}")
     own = paths.run_dir(profile) / "numbers" / f"{made_by}.json"
-    files.write_json(own, {name: given | {"made_by": made_by} for name, given in content.items()})
+    cells = {name: rows.cell_of(made_by, name) for name in content}
+    origin = {name: {"made_by": made_by} | ({"cell": cell} if cell else {}) for name, cell in cells.items()}
+    files.write_json(own, {name: given | origin[name] for name, given in content.items()})
     files.log_access("write", own)
     merged = paths.figures_dir(profile) / "numbers.json"
     # Every notebook writes the merged file, so that it is no one's output: freshness is judged by the notebook's own.
@@ -68,7 +72,7 @@ def save(profile: str, made_by: str, numbers: Mapping[str, dict]) -> Path:
 
 
 def read(profile: str, before: str = "") -> dict[str, dict]:
-    """All numbers saved so far: {id: {value, unit, low, high, made_by}}.
+    """All numbers saved so far: {id: {value, unit, low, high, made_by, cell}}.
 
     before: only of notebooks whose name sorts before it, so that a notebook does not take its own output as its input.
     """

@@ -10,7 +10,7 @@ import pandas as pd
 import typst
 
 from ..run import files, paths
-from . import html, manuscript, numbers, paper_tables
+from . import html, links, manuscript, numbers, paper_tables
 
 __all__ = ["describe", "own_numbers", "results", "save_numbers", "typeset"]
 
@@ -113,6 +113,7 @@ def _pdf(profile: str, title: str, subtitle: str, blocks: Sequence[dict]) -> byt
                 block = block | {"file": block["file"].name}
             listed.append(block)
         content = {"title": title, "subtitle": subtitle, "profile": profile, "blocks": listed}
-        (folder / "content.json").write_text(json.dumps(content, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+        text = links.plain(json.dumps(content, ensure_ascii=False, allow_nan=False))
+        (folder / "content.json").write_text(text, encoding="utf-8")
         shutil.copyfile(TEMPLATE, folder / "paper.typ")
         return typst.compile(folder / "paper.typ", root=folder, format="pdf", ignore_system_fonts=True, timestamp=0)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ..run import files, params, paths, tables
+from . import rows
 from .ledger import CLAIMS, rule_in_words
 from .numbers import NOT_ESTIMABLE, NOT_RUN, number, show, show_p
 
@@ -66,7 +67,7 @@ def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numb
         "rules": lambda: _rules(rules),
         "settings": lambda: _parameters({k: v for k, v in record.items() if k in SETTINGS}),
         "parameters": lambda: _parameters(record, APART[:1]),
-        "numbers": lambda: _numbers(numbers),
+        "numbers": lambda: _numbers(numbers, rows.load(profile)),
     }
     from_table = {
         "attrition": ("attrition", _attrition),
@@ -140,15 +141,18 @@ def _parameters(record: Mapping[str, Mapping], apart: tuple = APART) -> dict:
     return _table(["notebook", "parameter", "value"], rows, [1.3, 1.6, 4])
 
 
-def _numbers(numbers: Mapping[str, Mapping]) -> dict:
+def _numbers(numbers: Mapping[str, Mapping], loaded: Mapping[str, pd.DataFrame]) -> dict:
+    """Each number with the notebook, cell and table row that it comes from; numbers in the text link here."""
     # Those of single hypotheses (F0. to F4.) and of single arms have tables of their own.
     listed = sorted((name, given) for name, given in numbers.items() if not re.match(r"(F\d|accuracy)\.", name))
-    rows = [[name, show(given, 4, interval=True), given["unit"], given["made_by"]] for name, given in listed]
-    return (
-        _table(["number", "value (interval)", "unit", "made by"], rows, [2.2, 2.2, 1.2, 1.4])
-        if rows
-        else {"missing": NOT_RUN}
-    )
+    lines = []
+    for name, given in listed:
+        row = rows.find(loaded, name, given)
+        maker = given["made_by"] + (f", cell {given['cell']}" if "cell" in given else "")
+        where = f"{row.table}: {row.names}, {row.column}" if row else "counted in the cell"
+        lines.append([name, show(given, 4, interval=True), given["unit"], maker, where])
+    head = ["number", "value (interval)", "unit", "made by", "table row"]
+    return _table(head, lines, [1.8, 1.9, 1, 1.6, 2]) | {"anchors": True} if lines else {"missing": NOT_RUN}
 
 
 def _attrition(frame: pd.DataFrame) -> dict:

@@ -17,7 +17,7 @@ import papermill
 
 from . import compute, files, params, paths, sources
 
-__all__ = ["NotebookFailed", "choose", "figures", "run", "run_one", "stale", "status"]
+__all__ = ["NotebookFailed", "choose", "figures", "run", "run_one", "stale", "stamps", "status"]
 
 # Remarks of libraries that would drown the log of a long run; errors are still shown.
 QUIET = {"DIFFUSERS_VERBOSITY": "error", "TRANSFORMERS_VERBOSITY": "error", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
@@ -214,11 +214,26 @@ def run(
     return seconds
 
 
+def stamps(profile: str) -> dict[str, dict[str, Any]]:
+    """Notebook → its stamp (parameters, modules, pins, reads, writes), for those that ran to their end, in order.
+
+    Raises FileNotFoundError where none did, ValueError where a stamp is damaged; both name the command that runs them.
+    """
+    found, folder = {}, paths.run_dir(profile) / "stamps"
+    for file in sorted(folder.glob("*.json")):
+        try:
+            found[file.stem] = json.loads(file.read_text())
+        except ValueError as error:
+            raise ValueError(f"{file} is damaged; make it again: python -m skinsyn run --profile {profile}") from error
+    if not found:
+        raise FileNotFoundError(f"no run {profile!r} in {folder.parent}; make it: python -m skinsyn run --profile {profile}")
+    return found
+
+
 def figures(profile: str) -> list[tuple[str, str]]:
     """(file, notebook that made it or '') for every file that lies in the figures folder of a run, from the stamps."""
     made = {}
-    for file in sorted((paths.run_dir(profile) / "stamps").glob("*.json")):
-        for path in json.loads(file.read_text())["writes"]:
-            made[paths.resolve(path)] = file.stem
+    for stem, stamp in stamps(profile).items():
+        made |= dict.fromkeys(map(paths.resolve, stamp["writes"]), stem)
     folder = paths.figures_dir(profile)
     return [(str(p.relative_to(folder)), made.get(p, "")) for p in sorted(folder.rglob("*")) if p.is_file()]

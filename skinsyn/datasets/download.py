@@ -1,0 +1,288 @@
+"""Photographs from a table of addresses: politely, within limits, each one verified, and going on where it was.
+
+What came of each row stands in `downloads.jsonl`, one line a try, the last one counts: fetched, dead (the address will not
+give an image: asked again only on demand) or failed (it may answer another day: asked again by the next call).
+"""
+
+import collections
+import hashlib
+import importlib.metadata
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+import pandas as pd
+import requests
+import urllib3
+from urllib3.util import Retry
+
+from .. import images
+from ..run import compute, files, paths
+
+__all__ = ["OUTCOMES", "RECORD", "Limits", "fetch", "read_record"]
+
+RECORD = "downloads.jsonl"
+OUTCOMES = ("fetched", "no url", "dead", "failed", "waiting")
+LATER = (408, 425, 429, 500, 502, 503, 504)  # answers that may be another one a minute later
+GIVE_UP = 5  # images in a row for which a host does not answer at all
+HOPS = 5  # redirections that are followed
+CHUNK = 1 << 16
+
+
+class Limits(NamedTuple):
+    """How politely and how much; times in seconds."""
+
+    pause: float = 1.0  # least time between two requests to one host
+    attempts: int = 4  # tries of one image
+    backoff: float = 2.0  # waits of 0, 2, 4, 8 … times this and a random part, or what the host's Retry-After says
+    timeout: float = 30.0  # for a connection, and between two pieces of an answer
+    deadline: float = 120.0  # for one whole image
+    max_bytes: int = 20_000_000
+    max_pixels: int = images.MAX_PIXELS
+    allow_http: bool = False  # also without encryption, where https is not offered
+
+
+class Dead(Exception):
+    """The address will not give an image."""
+
+
+class Again(Exception):
+    """No image this time. `response` may say when to come back; `silent`: the host gave no answer; `later`: not today."""
+
+    def __init__(self, reason: str, response=None, silent: bool = False, later: bool = False) -> None:
+        super().__init__(reason)
+        self.response, self.silent, self.later = response, silent, later
+
+
+class Way(NamedTuple):
+    """How one thread asks: its session, what paces it, its limits, and the event that ends it."""
+
+    session: requests.Session
+    wait: Callable[[str], None]
+    limits: Limits
+    stop: threading.Event
+
+
+def pacer(pause: float) -> Callable[[str], None]:
+    """A function that waits until `pause` seconds have passed since the last request to a host; for all threads."""
+    free_at: dict[str, float] = collections.defaultdict(float)
+    lock = threading.Lock()
+
+    def wait(host: str) -> None:
+        with lock:
+            begin = max(time.monotonic(), free_at[host])
+            free_at[host] = begin + pause
+        time.sleep(max(0.0, begin - time.monotonic()))
+
+    return wait
+
+
+def new_session() -> requests.Session:
+    """A session without retries of its own (they are counted here) that takes bytes as they are: no unpacking."""
+    session = requests.Session()
+    name = f"skinsyn/{importlib.metadata.version('skinsyn')} (research; one request at a time)"
+    session.headers = {"User-Agent": name, "Accept": "image/*", "Accept-Encoding": "identity"}
+    return session
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:  # e.g. http://[ without its bracket
+        return ""
+
+
+def _ask(way: Way, url: str) -> requests.Response:
+    """The answer to a GET after redirections, its body unread. Every hop is paced, and checked for its scheme."""
+    for _ in range(HOPS + 1):
+        if not url.startswith(("https://", "http://") if way.limits.allow_http else "https://"):
+            raise Dead("not an https address")
+        way.wait(_host_of(url))
+        try:
+            response = way.session.get(url, stream=True, allow_redirects=False, timeout=way.limits.timeout)
+        except requests.exceptions.SSLError as error:
+            raise Again("no trusted encryption", silent=True, later=True) from error
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise Again("the host does not answer", silent=True) from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+            raise Dead("not an address") from error
+        if not response.is_redirect:
+            return response
+        url = urljoin(url, response.headers["location"])
+        response.close()
+    raise Dead("too many redirections")
+
+
+def _body(response: requests.Response, limits: Limits, begun: float) -> bytes:
+    """The bytes of an answer, as they were sent; stops at the cap and at the deadline."""
+    if response.status_code in LATER:
+        raise Again(f"HTTP {response.status_code}", response.raw)
+    if response.status_code != 200:
+        raise Dead(f"HTTP {response.status_code}")
+    told = response.headers.get("content-length", "")
+    content = bytearray()
+    try:
+        while len(content) <= limits.max_bytes and not (told.isdigit() and int(told) > limits.max_bytes):
+            if time.monotonic() > begun + limits.deadline:
+                raise Again("too slow")
+            piece = response.raw.read1(CHUNK, decode_content=False)
+            if not piece:
+                return bytes(content)
+            content += piece
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise Again("the connection broke off") from error
+    raise Dead("larger than max_bytes")
+
+
+def _try(way: Way, url: str, target: Path) -> dict:
+    """Fetch one image once and put it in its place, if it is one: came_from (the last address), bytes, md5."""
+    begun = time.monotonic()
+    with _ask(way, url) as response:
+        content = _body(response, way.limits, begun)
+        came_from = response.url
+    with files.atomic(target) as temporary:
+        temporary.write_bytes(content)
+        try:
+            images.decode(temporary, target.parent, way.limits.max_pixels)
+        except images.ImageError as error:
+            # Without a length in its header, an answer that broke off looks whole until it is decoded.
+            raise (Again if error.reason == "truncated or damaged" else Dead)(error.reason) from error
+    return {"came_from": came_from, "bytes": len(content), "md5": hashlib.md5(content).hexdigest()}
+
+
+def _insist(way: Way, url: str, target: Path) -> dict:
+    """`_try` until it is done or the attempts are used up; between two, as long as the host or the backoff says."""
+    retry = Retry(way.limits.attempts - 1, backoff_factor=way.limits.backoff, retry_after_max=600)
+    while True:
+        try:
+            return _try(way, url, target)
+        except Again as error:
+            if error.later:
+                raise
+            try:
+                retry = retry.increment("GET", url, response=error.response)
+                seconds = retry.get_retry_after(error.response) if error.response is not None else None
+            except (urllib3.exceptions.MaxRetryError, urllib3.exceptions.InvalidHeader):
+                raise error from None
+            if way.stop.wait(retry.get_backoff_time() if seconds is None else seconds):
+                raise
+
+
+def _fetch_one(way: Way, row: dict, addresses: Sequence[str], folder: Path) -> dict:
+    """The record of one row: image_id, url, outcome, reason, silent; and of a fetched one came_from, bytes, md5."""
+    record = {"image_id": row["image_id"], "url": row["url"], "reason": "", "silent": False}
+    target = paths.inside(folder, row["file"])
+    for address in addresses:
+        try:
+            return record | {"outcome": "fetched", "reason": "", "silent": False} | _insist(way, address, target)
+        except Dead as error:
+            record |= {"outcome": "dead", "reason": str(error), "silent": False}
+        except Again as error:
+            record |= {"outcome": "failed", "reason": str(error), "silent": error.silent}
+    return record
+
+
+def _host(way: Way, rows: list[dict], folder: Path, done: queue.Queue) -> None:
+    """Fetch the images of one host, one after the other; by http only where that is allowed and https is not offered."""
+    silent, plain = 0, False
+    for row in rows:
+        if way.stop.is_set():
+            return
+        if silent >= GIVE_UP:
+            reason = f"not asked: the host did not answer for {GIVE_UP} images in a row"
+            done.put({"image_id": row["image_id"], "url": row["url"], "outcome": "failed", "reason": reason})
+            continue
+        safe = row["url"].replace("http://", "https://", 1)
+        asked = [safe] if not way.limits.allow_http else [row["url"]] if plain else list(dict.fromkeys([safe, row["url"]]))
+        try:
+            record = _fetch_one(way, row, asked, folder)
+        except Exception as error:  # e.g. a full disk: handed to the caller, who stops
+            done.put(error)
+            return
+        plain = plain or record.get("came_from", "").startswith("http://")
+        silent = silent + 1 if record.pop("silent") else 0
+        done.put(record)
+
+
+def _results(rows: Sequence[dict], folder: Path, limits: Limits) -> Iterator[dict]:
+    """Records as they come, one thread a host. Left early (also by an interruption), no further request begins."""
+    by_host: dict[str, list[dict]] = collections.defaultdict(list)
+    for row in rows:
+        by_host[_host_of(row["url"])].append(row)
+    wait, done, stop = pacer(limits.pause), queue.Queue(), threading.Event()
+    with ThreadPoolExecutor(max_workers=max(1, min(16, len(by_host)))) as pool:
+        try:
+            for mine in by_host.values():
+                pool.submit(_host, Way(new_session(), wait, limits, stop), mine, folder, done)
+            for _ in rows:
+                record = done.get()
+                if isinstance(record, Exception):
+                    raise record
+                yield record
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def read_record(folder: Path) -> dict[str, dict]:
+    """image_id → its last record. A last line that was cut off by a kill is left out: that row is asked again."""
+    file = folder / RECORD
+    found = {}
+    for number, line in enumerate(file.read_text().splitlines() if file.exists() else [], 1):
+        try:
+            record = json.loads(line)
+            found[record["image_id"]] = record
+        except (ValueError, KeyError, TypeError):
+            print(f"{file}: line {number} is not whole and is left out", flush=True)
+    return found
+
+
+def _on_disk(row: dict, folder: Path, max_pixels: int) -> dict | None:
+    """The record of an image that lies there without one (put there by hand, or before a kill); None where there is none."""
+    file = paths.inside(folder, row["file"])
+    try:
+        images.decode(file, folder, max_pixels)
+    except images.ImageError:
+        return None
+    about = {"image_id": row["image_id"], "url": row["url"], "outcome": "fetched", "reason": "", "came_from": "was there"}
+    return about | {"bytes": file.stat().st_size, "md5": hashlib.md5(file.read_bytes()).hexdigest()}
+
+
+def fetch(rows: pd.DataFrame, folder: Path, limits: Limits, again: bool = False) -> dict[str, dict]:
+    """Fetch the images of all rows that have an address and no image yet; returns the whole record, by image_id.
+
+    rows: image_id, file (name below folder/images), url ('' for none). again: ask also the addresses that are dead.
+    Every result is written to folder/downloads.jsonl as it comes; killed at any moment, the next call goes on from there.
+    """
+    known, target = read_record(folder), folder / "images"
+    target.mkdir(parents=True, exist_ok=True)
+    with (folder / RECORD).open("a+") as record:
+        if record.tell() and (folder / RECORD).read_bytes()[-1:] != b"\n":
+            record.write("\n")
+
+        def keep(line: dict) -> None:
+            known[line["image_id"]] = line
+            record.write(json.dumps(line, sort_keys=True) + "\n")
+            record.flush()
+            os.fsync(record.fileno())
+
+        wanted = []
+        for row in rows[["image_id", "file", "url"]].to_dict("records"):
+            outcome = known.get(row["image_id"], {}).get("outcome")
+            if outcome == "fetched" and (target / row["file"]).is_file():
+                continue
+            if there := _on_disk(row, target, limits.max_pixels):
+                keep(there)
+            elif row["url"] and (outcome != "dead" or again):
+                wanted.append(row)
+        results = _results(wanted, target, limits)
+        for line in compute.progress(results, total=len(wanted), label="download"):
+            keep(line)
+    return known

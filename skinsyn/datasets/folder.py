@@ -1,0 +1,210 @@
+"""A folder of one's own photographs with a table: read where they lie, by a description of what the table's columns mean.
+
+The description is `data/<name>/dataset.yml` (or below $SKINSYN_DATA), which `python -m skinsyn init` writes:
+
+    images: /place/of/photographs        # searched with its subfolders
+    table: /place/of/table.csv
+    separator: ","
+    encoding: utf-8-sig
+    columns: {image: img_id, condition: diagnostic, fst: fitspatrick, patient: patient_id}   # image and condition at least
+    names: {BCC: basal cell carcinoma}   # values of the condition column that have another name here
+    malignant: [basal cell carcinoma]    # names of the malignant conditions, where no column says it
+"""
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+import yaml
+
+from ..run import files, paths
+from . import match
+
+__all__ = ["ROLES", "describe", "description_file", "match_rows", "read_table", "root", "rows"]
+
+# What a column can be, and the question that init asks for it. The first two are needed.
+ROLES = {
+    "image": "names the photograph",
+    "condition": "names its condition (the diagnosis)",
+    "malignant": "says whether it is malignant",
+    "fst": "holds the Fitzpatrick skin type",
+    "patient": "names the patient",
+    "lesion": "names the lesion",
+}
+KEYS = {"images", "table", "separator", "encoding", "columns", "names", "malignant"}
+NO_CONDITION = "no condition given"
+UNKNOWN = ("", "-1", "-1.0", "nan", "na", "n/a", "none", "unknown", "?", "-")
+YES = ("1", "1.0", "true", "t", "yes", "y", "malignant")
+NO = ("0", "0.0", "false", "f", "no", "n", "benign")
+ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6}
+_TYPE = re.compile(r"(?:fitzpatrick|fst|skin)?[\s_]*(?:skin)?[\s_]*(?:type)?[\s_]*([1-6]|iii|ii|iv|i|vi|v)(?:\.0)?")
+
+
+def description_file(name: str) -> Path:
+    """Where the description of the data set `name` lies: in the folder that `paths.data_dir` finds for it.
+
+    Raises FileNotFoundError naming every place and the command that writes it.
+    """
+    try:
+        file = paths.data_dir(name) / "dataset.yml"
+        if file.is_file():
+            return file
+        told = f"{file.parent} holds no dataset.yml"
+    except FileNotFoundError as error:
+        told = str(error)
+    how = f"python -m skinsyn init {name} --images FOLDER --table CSV"
+    raise FileNotFoundError(f"{told}\nA data set of one's own is described by: {how}")
+
+
+def describe(name: str) -> dict:
+    """The description, checked. Raises FileNotFoundError, or ValueError naming the file, the key and what was expected."""
+    file = description_file(name)
+    try:
+        content = yaml.safe_load(file.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file}: not YAML: {error}") from error
+    if not isinstance(content, dict) or set(content) != KEYS:
+        raise ValueError(f"{file}: expected the keys {', '.join(sorted(KEYS))}, found {content!r:.200}")
+    columns = content["columns"]
+    if not isinstance(columns, dict) or not {"image", "condition"} <= set(columns) <= set(ROLES):
+        raise ValueError(f"{file}: columns: expected image, condition, others of {', '.join(ROLES)}; found {columns!r:.99}")
+    if not isinstance(content["names"], dict) or not isinstance(content["malignant"], list):
+        raise ValueError(f"{file}: expected names: {{value: name}} and malignant: [names]")
+    files.log_access("read", file)
+    return content
+
+
+def root(name: str) -> Path:
+    """The folder of the photographs. Raises FileNotFoundError where it is gone."""
+    folder = Path(describe(name)["images"])
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the photographs of {name} are gone: no folder {folder}; mend {description_file(name)}")
+    return folder.resolve()
+
+
+def read_table(file: Path, separator: str = "", encoding: str = "utf-8-sig") -> tuple[pd.DataFrame, str]:
+    """A CSV table of any separator as text, empty cells as '': (table, separator).
+
+    separator: '' finds out which of , ; tab and | it is. Raises FileNotFoundError, or ValueError for another encoding, a
+    table that cannot be read, repeated column names, and lines of another length.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"the table is missing: {file}")
+    try:
+        text = file.read_text(encoding=encoding)
+    except UnicodeDecodeError as error:
+        hint = "save it as CSV UTF-8, or give --encoding, e.g. cp1252"
+        raise ValueError(f"{file}: not {encoding} at byte {error.start}; {hint}") from error
+    except LookupError as error:
+        raise ValueError(f"{file}: no encoding is called {encoding!r}; usual ones: utf-8-sig, cp1252") from error
+    separator = separator or max(",;\t|", key=text.partition("\n")[0].count)
+    found = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if line]
+    if len(found) < 2:
+        raise ValueError(f"{file}: expected a line of column names and at least one row; found {len(found)} lines")
+    names = [name.strip() for name in found[0]]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{file}: the column {max(names, key=names.count)!r} stands twice")
+    for number, line in enumerate(found[1:], 2):
+        if len(line) != len(names):
+            raise ValueError(f"{file}: row {number} has {len(line)} cells, {len(names)} are named: {line!r:.120}")
+    return pd.DataFrame(found[1:], columns=names, dtype="str").apply(lambda column: column.str.strip()), separator
+
+
+def _parsed(values: pd.Series, read: dict[str, object], what: str, expected: str, keys: pd.Series) -> pd.Series:
+    """Each value looked up in `read`. Raises ValueError naming the values that are not in it, and a row of each."""
+    strange = ~values.isin(list(read))
+    if strange.any():
+        seen = values[strange].drop_duplicates()[:5]
+        told = ", ".join(f"{value!r} (row of {keys[i]})" for i, value in seen.items())
+        raise ValueError(f"{what}, {int(strange.sum())} rows: {told}; expected {expected}. Correct the table")
+    return values.map(read)
+
+
+def _skin_types(values: pd.Series, keys: pd.Series) -> pd.Series:
+    low = values.str.lower()
+    read: dict[str, object] = {}
+    for value in low.unique():
+        if value in UNKNOWN:
+            read[value] = -1
+        elif found := _TYPE.fullmatch(value):
+            read[value] = ROMAN.get(found[1]) or int(found[1])
+    return _parsed(low, read, "Fitzpatrick skin type", "1 to 6, I to VI, or empty for unknown", keys).astype("int64")
+
+
+def _safe_ids(names: pd.Series) -> list[str]:
+    """Names of files as image ids: letters, digits, _ and -; names that would become one get a digest of the whole name."""
+    stems = [str(PurePosixPath(name).with_suffix("")) if PurePosixPath(name).suffix.lower() in match.SUFFIXES else name
+             for name in names]  # fmt: skip
+    safe = pd.Series([re.sub(r"[^A-Za-z0-9_-]", "_", stem.strip("/.")).lstrip("-")[-150:] or "image" for stem in stems])
+    twice = safe.str.lower().duplicated(keep=False)
+    digests = [hashlib.sha256(name.encode()).hexdigest()[:8] for name in names]
+    return [f"{s}_{d}" if t else s for s, d, t in zip(safe, digests, twice, strict=True)]
+
+
+def rows(given: dict) -> pd.DataFrame:
+    """Every row of the table: image_id, file, condition, malignant, fst (-1 unknown), patient_id, lesion_id, label_flag.
+
+    given: a description, of `describe`. Raises FileNotFoundError or ValueError naming the table, column, value and row.
+    """
+    file = Path(given["table"])
+    frame, _ = read_table(file, given["separator"], given["encoding"])
+    files.log_access("read", file)
+    columns = given["columns"]
+    if lacking := [name for name in columns.values() if name not in frame]:
+        raise ValueError(f"{file}: no column {lacking[0]!r}; it has {', '.join(frame.columns)}")
+    names = frame[columns["image"]].str.replace("\\", "/", regex=False).str.removeprefix("./")
+    if (names == "").any():
+        raise ValueError(f"{file}: {columns['image']} is empty in row {int((names == '').argmax()) + 2}")
+    if names.duplicated().any():
+        example = names[names.duplicated()].iloc[0]
+        raise ValueError(f"{file}: {example!r} stands in several rows of {columns['image']}; one row an image is expected")
+    value = {role: frame[name] for role, name in columns.items()}
+    empty = pd.Series("", index=frame.index, dtype="str")
+    condition = value["condition"].replace(given["names"]).replace("", NO_CONDITION)
+    malignant = condition.isin(given["malignant"])
+    if "malignant" in value:
+        words = dict.fromkeys(YES, True) | dict.fromkeys(NO, False)
+        what, expected = f"{file}: {columns['malignant']}", "1 or 0, true or false, yes or no, malignant or benign"
+        malignant = _parsed(value["malignant"].str.lower(), words, what, expected, names).astype(bool)
+    patient, lesion = value.get("patient", empty), value.get("lesion", empty)
+    return pd.DataFrame(
+        {
+            "image_id": _safe_ids(names),
+            "file": names,
+            "condition": condition,
+            "malignant": malignant,
+            "fst": _skin_types(value.get("fst", empty), names),
+            "patient_id": patient,
+            # Lesions are often numbered anew for each patient: a lesion of another patient is another lesion.
+            "lesion_id": (patient + "/" + lesion).where(lesion != "", ""),
+            "label_flag": "",
+        }
+    ).astype({name: "str" for name in ("image_id", "file", "condition", "patient_id", "lesion_id")})
+
+
+def match_rows(names: Sequence[str], images: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Find each row's image by its name with or without suffix; folders count as far as both name them.
+
+    names: as the table gives them; images: relative paths. Returns (path of each row, '' where there is none or where
+    several fit equally well; images that belong to no row), as `match.match` does.
+    """
+    by_stem: dict[str, list[str]] = {}
+    for image in images:
+        by_stem.setdefault(PurePosixPath(image).stem, []).append(image)
+    found = []
+    for name in names:
+        asked = PurePosixPath(name)
+        stem = asked.stem if asked.suffix.lower() in match.SUFFIXES else asked.name
+        fits = [image for image in by_stem.get(stem, []) if _agree(asked.parts[:-1], PurePosixPath(image).parts[:-1])]
+        best = [image for image in fits if image == name] or [i for i in fits if PurePosixPath(i).name == asked.name] or fits
+        found.append(best[0] if len(best) == 1 else "")
+    return found, sorted(set(images) - set(found))
+
+
+def _agree(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether two chains of folders are the same as far as both go, from the file upwards."""
+    return all(a == b for a, b in zip(reversed(one), reversed(other), strict=False))

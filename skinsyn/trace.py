@@ -1,0 +1,213 @@
+"""`python -m skinsyn trace`: from a number of the paper down to images and seeds, and the command that makes it again.
+
+Nothing is recorded for this: the chain is read from what a run keeps anyway (numbers, tables, stamps, manifests).
+"""
+
+import difflib
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import yaml
+
+from .classifier import grid
+from .report import numbers, rows
+from .run import files, params, paths, pipeline, store, tables
+from .stats import declared, predictions
+
+__all__ = ["again", "images_of", "in_words", "inputs", "trace"]
+
+SHOWN = 3  # images that are named on the terminal, of each kind
+
+
+def trace(profile: str, name: str) -> dict[str, Any]:
+    """What is known of one number: id, run, given, notebook, cell, row, inputs, arms, images, settings, again.
+
+    Raises ValueError for an unknown id with the nearest ones, FileNotFoundError for a run that was not made.
+    """
+    stamps = pipeline.stamps(profile)
+    held = numbers.read(profile)
+    if name not in held:
+        near = difflib.get_close_matches(name, held, n=4, cutoff=0.3)
+        hint = f"nearest: {', '.join(near)}" if near else f"they stand in {paths.figures_dir(profile) / 'numbers.json'}"
+        raise ValueError(f"no number {name!r} in the run {profile!r}; {hint}")
+    given = held[name]
+    loaded = rows.load(profile)
+    row = _origin(loaded, rows.find(loaded, name, given))
+    arms = _arms(profile, row, stamps) if row is not None else {}
+    return {
+        "id": name,
+        "run": profile,
+        "given": given,
+        "notebook": given["made_by"],
+        "cell": given.get("cell") or rows.cell_of(given["made_by"], name),
+        "row": rows.find(loaded, name, given),
+        "origin": row,
+        "inputs": inputs(profile, given["made_by"], stamps),
+        "arms": arms,
+        "images": images_of(profile, given["made_by"], row, arms, stamps),
+        "settings": {k: v for k, v in stamps.get(given["made_by"], {}).get("parameters", {}).items() if k != "profile"},
+        "again": again(profile, given["made_by"], stamps),
+    }
+
+
+def _origin(loaded: Mapping[str, pd.DataFrame], row: rows.Row | None) -> rows.Row | None:
+    """The row itself; of a claim in the ledger, the row of the tests or distances that the claim took its estimate from."""
+    if row is None or row.table != "ledger" or pd.isna(row.values["low"]):
+        return row
+    given = {"value": row.values["estimate"], "low": row.values["low"], "high": row.values["high"], "made_by": "08_paper"}
+    found = rows.find({name: loaded[name] for name in ("tests", "distances") if name in loaded}, row.names[:2], given)
+    return found or row
+
+
+def inputs(profile: str, notebook: str, stamps: Mapping[str, Mapping]) -> list[tuple[str, str, list[str]]]:
+    """(notebook, what it read, from which notebooks), from the number's own notebook back to the photographs."""
+    makers = {path: stem for stem, stamp in stamps.items() for path in stamp["writes"]}
+    chain, waiting = [], [notebook]
+    while waiting:
+        stem = waiting.pop(0)
+        if any(stem == known for known, _, _ in chain):
+            continue
+        read = [path for path in stamps.get(stem, {}).get("reads", {}) if makers.get(path) != stem]
+        before = sorted({makers[path] for path in read if path in makers}, reverse=True)
+        what = sorted({Path(path).stem for path in read if path in makers and Path(path).suffix == ".parquet"})
+        brought = [path for path in read if path not in makers and stem.startswith("01")]
+        chain.append((stem, ", ".join(what + brought), before))
+        waiting += before
+    return sorted(chain, reverse=True)
+
+
+class Arm(NamedTuple):
+    """The cells of one arm, a row a run, and which test images a hypothesis asks for ({}: all)."""
+
+    cells: pd.DataFrame
+    where: dict
+
+
+def _arms(profile: str, row: rows.Row, stamps: Mapping[str, Mapping]) -> dict[str, Arm]:
+    """Role (treatment, control, …) → arm; {} where a row stands for no arm."""
+    if row.table not in ("tests", "learning_curves") or not tables.path(profile, "cells").exists():
+        return {}
+    trained = tables.read(profile, "cells", made_by="04_training_grid")
+    if row.table == "learning_curves":
+        return {"arm": Arm(trained[trained["arm"] == row.values["arm"]], {})}
+    block = predictions.blocks(tables.read(profile, "predictions", made_by="04_training_grid"))
+    asked = stamps["05_fairness_stats"]["parameters"]
+    family = row.values["family"]
+    every = declared.hypotheses(family, asked["families"][family], block, asked["arms"], asked["margin"])
+    one = next(h for h in every if h["id"] == row.values["id"])
+    found = {}
+    for prefix, sides in (("", one), ("minus ", one.get("minus") or {})):
+        for role in {"treatment", "control"} & set(sides):
+            part = block.get(sides[role].get("task", next(iter(block))))
+            place = predictions.find_arm(part, sides[role]) if part else None
+            if place is not None:
+                found[prefix + role] = Arm(trained[trained["arm"] == part.arms["arm"].iloc[place]], sides["where"])
+    return dict(sorted(found.items(), key=lambda item: (item[0].startswith("minus"), "control" in item[0])))
+
+
+def images_of(
+    profile: str, notebook: str, row: rows.Row | None, arms: Mapping[str, Arm], stamps: Mapping[str, Mapping]
+) -> pd.DataFrame:
+    """Every image behind a number: role, arm, run, use, image_id, condition, path, parent, seed, generator_key, unit, row.
+
+    Of a number of arms: what each classifier was trained on, validated on and tested on. Of a row of synthetic images:
+    those and their sources. Otherwise all images that the run had when the notebook ran.
+    """
+    real = tables.read(profile, "images", made_by="01_data_prep")
+    made = tables.read(profile, "synthetic", made_by="03_generation") if "03_generation" in stamps else None
+    if arms:
+        listed = pd.concat(_members(profile, arms, real, stamps), ignore_index=True)
+    elif row is not None and row.table in ("distances", "recognition") and row.values["generator"] != "real":
+        asked = {key: row.values[key] for key in ("method", "generator", "scope") if key in row.values}
+        mine = predictions.select(made, **asked)
+        listed = pd.DataFrame({"image_id": [*mine["image_id"], *mine["parent"].drop_duplicates()], "use": "measured"})
+    else:
+        more = [] if made is None or notebook < "03" else made["image_id"]
+        listed = pd.DataFrame({"image_id": [*real["image_id"], *more], "use": "of the run"})
+    # Seeds have 63 bits: a detour through float would round them.
+    seeds_ = real.assign(seed=pd.array([pd.NA] * len(real), dtype="Int64"))
+    both = [seeds_] if made is None else [seeds_, made.astype({"seed": "Int64"})]
+    facts = ["image_id", "condition", "path", "parent", "seed", "generator_key", "unit", "row"]
+    about = pd.concat(both, ignore_index=True).reindex(columns=facts)
+    return listed.reindex(columns=["role", "arm", "run", "use", "image_id"]).merge(about, on="image_id", how="left")
+
+
+def _members(
+    profile: str, arms: Mapping[str, Arm], real: pd.DataFrame, stamps: Mapping[str, Mapping]
+) -> Iterator[pd.DataFrame]:
+    """The images of each cell of each arm and what they were used for."""
+    given = grid.read_tables(profile, pd.concat([arm.cells for arm in arms.values()]).to_dict("records"))
+    flags = stamps["04_training_grid"]["parameters"]["use_flags"]
+    for role, arm in arms.items():
+        asked = predictions.select(real, **{key: value for key, value in arm.where.items() if key in real})["image_id"]
+        for cell in arm.cells.to_dict("records"):
+            training, validation, test = grid.members(cell, given, flags)[:3]
+            parts = {"trained on": training, "validated on": validation, "tested on": test[test["image_id"].isin(asked)]}
+            for use, part in parts.items():
+                yield part[["image_id"]].assign(role=role, arm=cell["arm"], run=cell["run"], use=use)
+
+
+def again(profile: str, notebook: str, stamps: Mapping[str, Mapping]) -> list[str]:
+    """Commands that make the number again: from kept tables, and from nothing in another place."""
+    every = params.of_profile(profile)
+    needed = sorted({stem for stem, _, _ in inputs(profile, notebook, stamps)} | {notebook})
+    changed = []
+    for stem in needed:
+        for key, value in stamps.get(stem, {}).get("parameters", {}).items():
+            if stem in every and every[stem].get(key) != value:
+                text = yaml.safe_dump([value], default_flow_style=True, width=10**6).strip()[1:-1]
+                changed += ["-p", shlex.quote(f"{stem[:2]}.{key}={text}")]
+    call = " ".join(["python -m skinsyn run --profile", profile, *changed, "--only"])
+    numbers_ = " ".join(stem[:2] for stem in needed)
+    return [
+        f"{call} {notebook[:2]} --force",
+        f'SKINSYN_RUNS="$(mktemp -d)" SKINSYN_FIGURES="$(mktemp -d)" {call} {numbers_}',
+    ]
+
+
+def _seed_of(cell: Mapping) -> str:
+    try:
+        return str(store.manifest("cell", cell["key"])["about"]["parameters"]["seed"])
+    except (FileNotFoundError, KeyError):
+        return "not kept"
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """The chain as text for a terminal."""
+    profile, row, images = found["run"], found["row"], found["images"]
+    lines = [f"{found['id']} = {numbers.show(found['given'], 4, interval=True, unit=True)}   (run {profile})", ""]
+    cell = f", code cell {found['cell']}" if found["cell"] else ""
+    lines.append(f"made by   notebooks/{found['notebook']}.ipynb{cell}")
+    lines.append(f"as it ran {paths.run_dir(profile) / 'notebooks' / found['notebook']}.ipynb")
+    for one in dict.fromkeys(x.table for x in (row, found["origin"]) if x):
+        at = row if row.table == one else found["origin"]
+        lines.append(f"row       {at.made_by}-{one}, row {at.place + 1}: {at.names}; column {at.column}")
+    if row is None:
+        lines.append("row       in no table: the cell counts it from its inputs")
+    for number, (stem, what, before) in enumerate(found["inputs"]):
+        told = f"{stem} reads {what or 'nothing: it draws phantoms'}" + (f", made by {', '.join(before)}" if before else "")
+        lines.append(f"{'from' if not number else '':10}{told}")
+    plain = {key: value for key, value in found["settings"].items() if not isinstance(value, dict | list)}
+    lines.append(f"settings  {', '.join(f'{key} {value}' for key, value in plain.items())}")
+    lines.append(f"          all: python -m skinsyn params --profile {profile} --only {found['notebook'][:2]}")
+    for role, arm in found["arms"].items():
+        lines.append(f"{role:9} {arm.cells['arm'].iloc[0]}" + (f", tested where {arm.where}" if arm.where else ""))
+        for one in arm.cells.to_dict("records"):
+            sizes = f"{one['n_real']} real and {one['n_synthetic']} synthetic images"
+            lines.append(f"          run {one['run']}: {sizes}, classifier cell/{one['key']}, seed {_seed_of(one)}")
+    real, made = (images[images["parent"].isna() == is_real].drop_duplicates("image_id") for is_real in (True, False))
+    lines.append(f"images    {len(real)} real, {len(made)} synthetic; every one of them: --images FILE.csv")
+    lines += [f"          {r.image_id}: {r.path}, shard/{r.unit} row {r.row}" for r in real.head(SHOWN).itertuples()]
+    for r in made.head(SHOWN).itertuples():
+        maker = f"generator/{r.generator_key}" if r.generator_key else "the untouched base"
+        lines.append(f"          {r.image_id}: from {r.parent} by {maker}, seed {r.seed}, shard/{r.unit} row {r.row}")
+    return "\n".join([*lines, f"again     {found['again'][0]}", f"or from nothing: {found['again'][1]}"])
+
+
+def save_images(found: Mapping[str, Any], file: Path) -> None:
+    """Write the images of a number as CSV."""
+    with files.atomic(file) as temporary:
+        found["images"].to_csv(temporary, index=False, lineterminator="\n")
