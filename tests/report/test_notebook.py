@@ -57,4 +57,6 @@ def test_ipython_shows_tables_and_figures_this_way(shell):
     notebook.show_in_notebooks()
     shell.display_formatter.active_types = ["text/html", "image/png"]
     assert shell.display_formatter.format(FRAME)[0]["text/html"] == notebook.table_html(FRAME)
-    assert shell.display_formatter.format(Figure())[0]["image/png"]
+    figure = Figure()
+    figure.subplots()
+    assert shell.display_formatter.format(figure)[0]["image/png"]
