@@ -21,7 +21,7 @@ from skinsyn.run import params, paths
 pytestmark = [pytest.mark.slow, needs_browser]
 ROOT = paths.project_root()
 STEMS = [notebook.stem for notebook in params.notebooks()]
-PATIENCE = 600  # seconds that a notebook may take, on a busy machine
+PATIENCE = 900  # seconds that a notebook may take, on a busy machine
 # Whether a progress bar was ever on the page: it leaves when its work is done.
 WATCH = """() => { window.bars = new Set(); new MutationObserver(() => {
   for (const bar of document.querySelectorAll('.widget-hprogress')) window.bars.add(bar.parentElement.textContent); })
@@ -66,6 +66,9 @@ class Lab:
         self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=90_000)
         # Whoever runs a cell before the kernel is there is asked for one.
         self.page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90_000)
+        news = self.page.locator(".Toastify").get_by_role("button", name="No", exact=True)
+        if news.is_visible():  # JupyterLab asks once whether it may fetch its news
+            news.click()
 
     def run_all(self, name: str) -> nbformat.NotebookNode:
         """Run > Run All Cells, as a person does; the notebook as saved when its last cell, or a failed one, is done."""
@@ -73,7 +76,7 @@ class Lab:
         self.page.get_by_text("Run All Cells", exact=True).click()
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            time.sleep(1)
+            time.sleep(2)
             self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
             book = nbformat.read(self.folder / name, as_version=4)
             cells = [cell for cell in book.cells if cell.cell_type == "code"]
