@@ -55,8 +55,9 @@ def manifest(kind: str, key: str) -> dict:
     """The manifest of a kept unit. Raises FileNotFoundError where it has not been made."""
     file = unit_dir(kind, key) / "manifest.json"
     if not file.exists():
+        maker = MADE_BY.get(kind, "the notebook that names it")
         raise FileNotFoundError(
-            f"the unit {kind}/{key} is not in the store {paths.store_dir()}.\nIt is made by {MADE_BY.get(kind, 'its caller')}."
+            f"the unit {kind}/{key} is not in the store {paths.store_dir()}.\nIt is made by {maker}."
             " Run that again (python -m skinsyn run --force --only and its two digits): what is still kept is used."
         )
     return json.loads(file.read_text())
