@@ -8,11 +8,13 @@ PY := $(VENV)/bin/python
 # Set-up is fresh while the files that decide it have the same content, whatever their dates.
 READY := $(VENV)/.ready-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
 FREE_GB ?= 8
+NOTEBOOKS ?= notebooks
+LAB ?=
 # glibc keeps freed memory: PyTorch asks for it again in the next layer (skinsyn/run/compute.py).
 export MALLOC_TRIM_THRESHOLD_ := 1073741824
 export MALLOC_MMAP_THRESHOLD_ := 33554432
 
-.PHONY: help setup paper figures status params test test-slow lab bench plan lint base-model clean
+.PHONY: help setup paper figures status params test test-slow lab docs bench plan lint base-model clean
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  PROFILE=demo|smoke|pad_ufes_20|fitzpatrick17k|ddi chooses params/PROFILE; P='key=value …' changes parameters."
@@ -46,8 +48,12 @@ test: setup ## The tests, in minutes
 	@$(PY) -m pytest
 test-slow: setup ## Kills, simulations, whole profiles
 	@$(PY) -m pytest -m slow
-lab: setup ## JupyterLab on notebooks/
-	@$(VENV)/bin/jupyter lab --notebook-dir=notebooks
+lab: setup ## JupyterLab on notebooks/ (LAB='--no-browser --port=8899' hands options on)
+	@JUPYTER_PREFER_ENV_PATH=1 $(PY) -m jupyterlab --ServerApp.root_dir='$(abspath $(NOTEBOOKS))' \
+	  --LabApp.default_url=/lab/tree/00_start_here.ipynb --LabApp.news_url=None \
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB)
+docs: setup ## Pages of every module, from its docstrings, in docs/
+	@$(PY) -m pdoc --output-directory docs skinsyn && echo "open docs/index.html"
 lint: setup ## ruff, notebooks too
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 base-model: setup ## Make the tiny base model's weights again and say how close they came

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from skinsyn.run import paths
+from skinsyn.run import params, paths, pipeline
 
 ROOT = paths.project_root()
 
@@ -18,6 +18,17 @@ def own_runs(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     place = tmp_path_factory.mktemp("runs")
     monkeypatch.setenv("SKINSYN_RUNS", str(place / "runs"))
     monkeypatch.setenv("SKINSYN_FIGURES", str(place / "figures"))
+    return place
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole smoke profile, once, through the pipeline. Returns the folder that holds its `runs` and `figures`."""
+    place = tmp_path_factory.mktemp("smoke")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKINSYN_RUNS", str(place / "runs"))
+        patch.setenv("SKINSYN_FIGURES", str(place / "figures"))
+        assert set(pipeline.run("smoke")) == set(pipeline.choose([book.stem for book in params.notebooks()], []))
     return place
 
 

@@ -73,17 +73,6 @@ def test_published_settings_stand_in_the_published_profiles():
         assert (tuning["learning_rate"], tuning["batch_size"], tuning["epochs"]) == (5.0e-6, 4, 4)
 
 
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """The whole smoke profile, once, through the pipeline."""
-    place = tmp_path_factory.mktemp("smoke")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SKINSYN_RUNS", str(place / "runs"))
-        patch.setenv("SKINSYN_FIGURES", str(place / "figures"))
-        assert set(pipeline.run("smoke")) == set(STUDY)
-    return place
-
-
 @pytest.fixture
 def smoke_run(smoke, monkeypatch):
     monkeypatch.setenv("SKINSYN_RUNS", str(smoke / "runs"))

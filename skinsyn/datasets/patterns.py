@@ -32,6 +32,7 @@ def _soft(distance: np.ndarray, width: float = 0.08) -> np.ndarray:
 
 
 def disc(c: Canvas, radius: float = 1.0, width: float = 0.08) -> np.ndarray:
+    """A filled disc [share of colour, 0 to 1] about the lesion's centre, with a soft edge of `width`."""
     return _soft(radius - c.r, width)
 
 

@@ -1,1 +1,5 @@
-"""Numbers, tables and figures, and the typeset paper that is drawn from them."""
+"""Tables, figures, numbers and the typeset paper."""
+
+from .notebook import show_in_notebooks
+
+show_in_notebooks()

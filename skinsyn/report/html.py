@@ -1,7 +1,7 @@
 """The paper as one HTML file that needs nothing else: figures inside, every word escaped, no script."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
@@ -15,8 +15,8 @@ __all__ = ["render"]
 ASSETS = Path(__file__).parents[1] / "assets" / "paper"
 
 
-def render(title: str, subtitle: str, blocks: Sequence[dict]) -> str:
-    """HTML of the blocks of `manuscript.blocks`.
+def render(title: str, subtitle: str, blocks: Sequence[dict], gallery: Mapping) -> str:
+    """HTML of the blocks of `manuscript.blocks`, and of the gallery of `gallery.collect` where a block places it.
 
     Figures are SVG in `data:` images, which browsers draw without running what may stand in them.
     """
@@ -27,9 +27,10 @@ def render(title: str, subtitle: str, blocks: Sequence[dict]) -> str:
         _with_links(block) | ({"data": _data(block["file"])} if block.get("file") else {"missing": block.get("missing")})
         for block in blocks
     ]
-    css = Markup((ASSETS / "paper.css").read_text().strip())  # our own file, the only text that is not escaped
+    # Our own files, the only text that is not escaped.
+    css = Markup("\n".join((ASSETS / name).read_text().strip() for name in ("paper.css", "gallery.css")))
     return environment.get_template("paper.html.j2").render(
-        title=title, subtitle=subtitle, blocks=filled, css=css, verdicts=VERDICTS
+        title=title, subtitle=subtitle, blocks=filled, css=css, verdicts=VERDICTS, gallery=gallery
     )
 
 

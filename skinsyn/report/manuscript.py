@@ -5,6 +5,7 @@ file's reason) can become text and never structure.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -18,7 +19,7 @@ __all__ = ["MANUSCRIPT", "blocks", "context", "figure_files"]
 
 MANUSCRIPT = Path(__file__).parents[1] / "assets" / "paper" / "manuscript.yml"
 SOURCES = {"phantom": "phantoms", "pad_ufes_20": "PAD-UFES-20", "fitzpatrick17k": "Fitzpatrick 17k", "ddi": "Stanford DDI"}
-KINDS = ("heading", "text", "note", "list", "table", "figure", "figures")
+KINDS = ("heading", "text", "note", "list", "table", "figure", "figures", "gallery")
 
 
 def context(profile: str, numbers: Mapping[str, Mapping], verdicts: Mapping[str, str], sources: list[str]) -> dict:
@@ -60,7 +61,7 @@ def blocks(profile: str, words: Mapping, table: Callable[[str], dict], source: P
     """The manuscript with every word, table and figure filled in.
 
     words: from `context`. table: name → {head, rows, widths} or {missing: reason}. Blocks have `kind` and, by it: text;
-    items; file (a Path, None where it is not run), caption, number; head, rows, widths, caption, number, missing.
+    items; file (a Path, None where it is not run), alt, caption, number; head, rows, widths, caption, number, missing.
     Raises ValueError for a block of no known kind.
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
@@ -90,38 +91,39 @@ def blocks(profile: str, words: Mapping, table: Callable[[str], dict], source: P
         elif kind == "table":
             add(kind, **table(block[kind]), caption=plain(fill(block["caption"])))
         elif kind == "figure":
-            add(kind, file=_figure(profile, block[kind]), stem=block[kind], caption=plain(fill(block["caption"])))
+            add(kind, stem=block[kind], caption=plain(fill(block["caption"])), **_figure(profile, block[kind]))
         elif kind == "figures":
             for file in figure_files(profile, block[kind]):
                 if file.stem not in named:
-                    add("figure", file=_figure(profile, file.stem), stem=file.stem, caption=_caption(file.stem))
+                    add("figure", stem=file.stem, caption=_caption(file.stem), **_figure(profile, file.stem))
         else:
             add(kind, text=fill(block[kind]))
     return made
 
 
-def _figure(profile: str, stem: str) -> Path | None:
-    """The figure's file, None where it is not run; that it is read, or absent, is noted, as it decides what the paper is."""
+def _figure(profile: str, stem: str) -> dict:
+    """The figure's file, None where it is not run, and its alternative text; that it is read, or absent, is noted."""
     file = paths.figures_dir(profile) / f"{stem}.svg"
     files.log_access("read", file)
-    return file if file.exists() else None
+    return {"file": file if file.exists() else None, "alt": _alt(stem)}
 
 
-CAPTIONS = {
-    "contact_sheet": "Images of the study, some of each condition.",
-    "beside_sources": "Synthetic images beside the real image that each was made from.",
-    "before_after": "The same seeds before and after fine-tuning.",
-    "learning_curves": "Accuracy on the test images by number of real training images.",
-    "accuracy_by_group": "Accuracy by skin-type group, with intervals.",
-    "rates_by_group": "Malignant against benign by skin-type group: error rates, predictive value, AUROC, calibration.",
-    "calibration": "Of the images that were given a probability of malignancy, the share that is malignant.",
-    "power": "The least gain that studies with other numbers of runs and patients would find.",
-    "sensitivity": "The primary gain under other choices; the first line is the declared one.",
-    "dose_response": "Accuracy by synthetic images per real one, with the fitted curve where one is identified.",
-}
+@cache
+def _words() -> dict[str, dict[str, str]]:
+    """What a figure shows → its caption and alternative text."""
+    return yaml.safe_load((MANUSCRIPT.parent / "figures.yml").read_text())
+
+
+def _what(stem: str) -> str:
+    return stem.partition("-")[2].replace("-", "_")
 
 
 def _caption(stem: str) -> str:
     """A caption for a figure without a block of its own: the known words, or those of its file's name."""
-    what = stem.partition("-")[2].replace("-", "_")
-    return CAPTIONS.get(what) or f"{what.replace('_', ' ').capitalize()}."
+    return _words().get(_what(stem), {}).get("caption") or f"{_what(stem).replace('_', ' ').capitalize()}."
+
+
+def _alt(stem: str) -> str:
+    """Alternative text: the known words, or what can be said of any figure."""
+    drawn = f"Figure of {_what(stem).replace('_', ' ')}, drawn by {stem.partition('-')[0]}."
+    return _words().get(_what(stem), {}).get("alt") or drawn

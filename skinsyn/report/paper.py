@@ -10,7 +10,7 @@ import pandas as pd
 import typst
 
 from ..run import files, paths
-from . import html, links, manuscript, numbers, paper_tables
+from . import gallery, html, links, manuscript, numbers, paper_tables
 
 __all__ = ["describe", "own_numbers", "results", "save_numbers", "typeset"]
 
@@ -87,6 +87,7 @@ def typeset(
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown:
         raise ValueError(f"formats: {unknown[0]!r} is not one of {', '.join(FORMATS)}")
+    files.log_access("read", TEMPLATE.parent)  # words and looks are inputs too
     blocks = describe(profile, ledger, rules)
     subtitle = " · ".join(part for part in (f"skinsyn, profile {profile}", note) if part)
     made = []
@@ -94,7 +95,7 @@ def typeset(
         target = paths.figures_dir(profile) / f"paper.{form}"
         with files.atomic(target) as temporary:
             if form == "html":
-                temporary.write_text(html.render(title, subtitle, blocks), encoding="utf-8")
+                temporary.write_text(html.render(title, subtitle, blocks, gallery.collect(profile)), encoding="utf-8")
             else:
                 temporary.write_bytes(_pdf(profile, title, subtitle, blocks))
         files.log_access("write", target)

@@ -1,7 +1,6 @@
 """How every figure looks and is saved: one palette that colour-blind readers can use, and the same bytes every time."""
 
 import functools
-import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,15 +45,6 @@ STYLE = {
     "svg.fonttype": "path",
     "svg.hashsalt": "skinsyn",
 }
-
-
-def show_in_notebooks() -> None:
-    """Let a notebook show a Figure that is the last line of a cell; without pyplot, nothing has told it how."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is not None:
-        from IPython.core.pylabtools import select_figure_formats
-
-        select_figure_formats(shell, {"png"})
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -112,6 +102,3 @@ def save(profile: str, figure: Figure, stem: str) -> Path:
                 figure.savefig(temporary, format=form, dpi=150, metadata=metadata)
             files.log_access("write", path)
     return target
-
-
-show_in_notebooks()

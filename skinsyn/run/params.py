@@ -41,8 +41,9 @@ def profiles() -> list[str]:
 
 
 def notebooks() -> list[Path]:
-    """The numbered notebooks in order; 00 explains and makes nothing, so it is not one of them."""
-    return sorted(p for p in (paths.project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb") if not p.name.startswith("00"))
+    """The numbered notebooks in order, without 00, which makes nothing, and without JupyterLab's copies (`…-Copy1`)."""
+    every = (paths.project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb")
+    return sorted(p for p in every if not p.name.startswith("00") and "-" not in p.stem)
 
 
 def declared(notebook: Path) -> dict[str, dict[str, str]]:

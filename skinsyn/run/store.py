@@ -17,6 +17,16 @@ from . import files, paths, seeds
 
 __all__ = ["key_of", "keep", "manifest", "missing", "pins", "unit_dir"]
 
+# Which notebook makes units of a kind, for whoever finds one missing.
+MADE_BY = {
+    "phantoms": "notebooks/01_data_prep.ipynb",
+    "shard": "notebooks/01_data_prep.ipynb (real images) or notebooks/03_generation.ipynb (synthetic ones)",
+    "base_model": "notebooks/02_dreambooth.ipynb",
+    "generator": "notebooks/02_dreambooth.ipynb",
+    "memmap": "notebooks/04_training_grid.ipynb",
+    "features": "notebooks/03_generation.ipynb or notebooks/04_training_grid.ipynb",
+    "cell": "notebooks/04_training_grid.ipynb",
+}
 # Libraries whose version may change the bytes of a unit.
 DECISIVE = ("torch", "torchvision", "diffusers", "transformers", "timm", "numpy", "pillow", "scikit-learn")
 
@@ -45,7 +55,11 @@ def manifest(kind: str, key: str) -> dict:
     """The manifest of a kept unit. Raises FileNotFoundError where it has not been made."""
     file = unit_dir(kind, key) / "manifest.json"
     if not file.exists():
-        raise FileNotFoundError(f"the unit {kind}/{key} is not in the store {paths.store_dir()}; run what makes it first")
+        maker = MADE_BY.get(kind, "the notebook that names it")
+        raise FileNotFoundError(
+            f"the unit {kind}/{key} is not in the store {paths.store_dir()}.\nIt is made by {maker}."
+            " Run that again (python -m skinsyn run --force --only and its two digits): what is still kept is used."
+        )
     return json.loads(file.read_text())
 
 

@@ -2,13 +2,14 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from skinsyn.run import store
+from skinsyn.run import paths, store
 
 KEY = store.key_of("thing", 1, {"a": 1, "b": [2.5, "x"]}, {"table": "00"}, threads=1)
 
@@ -96,3 +97,13 @@ def test_killed_in_the_middle_the_unit_is_absent_and_then_made(tmp_path):
 def test_what_was_not_made_is_said():
     with pytest.raises(FileNotFoundError, match="not in the store"):
         store.manifest("thing", "absent")
+    with pytest.raises(FileNotFoundError, match=r"(?s)not in the store.*made by notebooks/02_dreambooth.ipynb"):
+        store.manifest("generator", "absent")
+
+
+def test_the_notebooks_that_make_units_exist():
+    for words in store.MADE_BY.values():
+        for name in re.findall(r"notebooks/\w+\.ipynb", words):
+            assert (paths.project_root() / name).exists()
+    code = "".join(path.read_text() for path in (paths.project_root() / "skinsyn").rglob("*.py"))
+    assert set(store.MADE_BY) <= set(re.findall(r'store\.keep\(\s*"(\w+)"', code)), "a kind that nothing makes any more"
