@@ -29,16 +29,17 @@ def make_tokenizer() -> CLIPTokenizer:
 
 
 def new_unet(side: int = 16) -> UNet2DConditionModel:
-    """An untrained text-to-image UNet of 2.5 M weights for latents of 4 x side x side, side a multiple of 4.
+    """An untrained text-to-image UNet of 2.4 M weights for latents of 4 x side x side, side a multiple of 4.
 
-    It attends to the prompt on the lowest level alone: attention one level up costs as much as everything else together.
+    It attends to the prompt on its two lower levels. On the lowest alone it would be a third faster, but then the skin type in
+    the prompt is not followed (tried for 4,000 steps).
     """
     return UNet2DConditionModel(
         sample_size=side,
-        block_out_channels=(48, 64, 96),
+        block_out_channels=(32, 64, 88),
         layers_per_block=1,
-        down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=64,
         norm_num_groups=8,
         attention_head_dim=4,
