@@ -97,7 +97,7 @@ def test_the_cell_is_kept_with_the_number(project):
     assert held["a.b"]["cell"] == held["other"]["cell"] == 3
 
 
-words = st.text(st.characters(exclude_characters="\ue000\ue001\ue002", exclude_categories=["Cs"]), max_size=8)
+words = st.text('ab<>&"{} é', max_size=6)
 
 
 @given(st.lists(st.tuples(words, words.filter(bool), words), max_size=4), words)
