@@ -50,7 +50,9 @@ lint: setup ## ruff, notebooks too
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 base-model: setup ## Make the tiny base model's weights again and say how close they came
 	@$(PY) -m skinsyn base-model
-bench plan: setup
+plan: setup ## Models, images, shards, GPU-hours, disk of PROFILE, before anything is spent
+	@$(call run,plan)
+bench: setup
 	@echo "make $@: not part of this version"; exit 1
 clean: ## Say what may be deleted; deletes nothing but caches
 	@rm -rf .pytest_cache .ruff_cache .hypothesis; find . -name __pycache__ -not -path './$(VENV)/*' -exec rm -rf {} +
