@@ -58,10 +58,10 @@ lint: setup ## ruff, notebooks too
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 base-model: setup ## Make the tiny base model's weights again and say how close they came
 	@$(PY) -m skinsyn base-model
+plan: setup ## Models, images, shards, GPU-hours, disk of PROFILE, before anything is spent
+	@$(call run,plan)
 bench: setup ## Time the work and hold the statistics against their promises (09_benchmarks)
 	@$(call run,run) --only 09 --force
-plan: setup
-	@echo "make $@: not part of this version"; exit 1
 clean: ## Say what may be deleted; deletes nothing but caches
 	@rm -rf .pytest_cache .ruff_cache .hypothesis; find . -name __pycache__ -not -path './$(VENV)/*' -exec rm -rf {} +
 	@du -sh runs $(VENV) 2>/dev/null || true; echo "runs/ holds results and kept units, $(VENV) the environment: delete them yourself if you mean to."

@@ -1,11 +1,11 @@
-"""The verbs of `python -m skinsyn`: run, status, params, figures, stats, base-model."""
+"""The verbs of `python -m skinsyn`."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .run import params, paths, pipeline
+from .run import params, paths, pipeline, tables
 
 ROLES = ("image", "condition", "malignant", "fst", "patient", "lesion")  # as datasets.folder explains them
 
@@ -67,6 +67,17 @@ def _parser() -> argparse.ArgumentParser:
     fetched.add_argument("--allow-http", action="store_true", help="without encryption, where a host does not offer it")
     base = verbs.add_parser("base-model", help="Make the tiny base model's weights again (≤ 30 minutes on 2 cores).")
     base.add_argument("--output", type=Path, default=None, help="where to (default: runs/base_model)")
+    again = verb("image", "Make one synthetic image again, with its batch and alone, and say whether it is the same.")
+    again.add_argument("image_id", help="image_id of the table `synthetic`")
+    out = verb("export", "Write the run's synthetic images as a Hugging Face dataset folder with a card.")
+    out.add_argument("--output", type=Path, required=True, help="a new folder")
+    out.add_argument("--license", default="other", help="licence id for the card; the real images' own licence binds you")
+    cost = verb("plan", "Print what a profile's generators and images will cost, before anything is spent.")
+    cost.add_argument("--gpu", default="A100", help="whose published rate to take where none can be measured")
+    cost.add_argument("--price", type=float, default=0.0, help="of one GPU-hour")
+    cost.add_argument(
+        "--simulate", action="store_true", help="also run the books of the study's 458,920 images, without a pixel"
+    )
     return parser
 
 
@@ -180,11 +191,47 @@ def _base_model(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _image(arguments: argparse.Namespace) -> int:
+    from .diffusion import remake
+
+    made = remake.image(arguments.profile, arguments.image_id)
+    print(f"{made.image_id}: seed {made.seed}, made again as {made.file}")
+    print(f"with its batch of {made.batch}: {'byte-identical' if made.identical else 'NOT the same bytes'}")
+    print(f"alone: {made.share:.2%} of values differ, by at most {made.largest} of 255 grey levels")
+    return 0 if made.identical else 1
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from .diffusion import export
+
+    table = tables.read(arguments.profile, "synthetic", made_by="03_generation")
+    real = tables.read(arguments.profile, "images", made_by="01_data_prep")
+    note = export.PHANTOMS if (real["source"] == "phantom").all() else ""
+    for file in export.write(table, arguments.output, arguments.license, note):
+        print(file)
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from .diffusion import cost, simulation
+
+    changed = params.overrides(arguments.changed)
+    told = {"plan": cost.estimate(arguments.profile, changed, arguments.gpu, arguments.price)}
+    if arguments.simulate:
+        told["simulation"] = simulation.run()
+    for name, found in told.items():
+        print(f"{name} ({arguments.profile})" if name == "plan" else name)
+        for what, value in found.items():
+            print(f"  {what}: {value:,}" if isinstance(value, int) else f"  {what}: {value}")
+    return 0
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 a notebook or check failed, 2 the call was wrong."""
     arguments = _parser().parse_args(words)
     verbs = {"run": _run, "status": _status, "params": _params, "figures": _figures, "stats": _stats}
     verbs |= {"base-model": _base_model, "init": _init, "compare": _compare, "trace": _trace, "download": _download}
+    verbs |= {"image": _image, "export": _export, "plan": _plan}
     try:
         return verbs[arguments.verb](arguments)
     except params.ParameterError as error:

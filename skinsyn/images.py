@@ -16,7 +16,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .run import compute, files, paths, store
 
-__all__ = ["FORMATS", "ImageError", "decode", "keep_shard", "keep_shards", "memmap", "prepare", "read_shard", "write_shard"]
+__all__ = [
+    "FORMATS", "ImageError", "decode", "decode_bytes", "keep_shard", "keep_shards", "memmap", "prepare", "read_shard",
+    "write_shard",
+]  # fmt: skip
 
 RECIPE = 1  # raise it when the bytes of a shard or memmap change
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # decided by content, not by the file's name
@@ -61,20 +64,30 @@ def decode(path: str | Path, root: str | Path, max_pixels: int = MAX_PIXELS) -> 
         raise ImageError(path, "path leaves its folder", str(root)) from error
     if not file.is_file():
         raise ImageError(path, "no such file", f"looked in {root}")
+    return _pixels(file, path, max_pixels)
+
+
+def decode_bytes(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """As `decode`, of a picture that is in memory, e.g. a member of an archive; `name` is for the error."""
+    return _pixels(io.BytesIO(content), name, max_pixels)
+
+
+def _pixels(source: Path | io.BytesIO, name: str | Path, max_pixels: int) -> np.ndarray:
+    """Pixels of one picture, uint8 (height, width, 3), checked as `decode` says. Raises ImageError."""
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        with Image.open(source, formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
-                raise ImageError(path, "too many pixels", f"{image.width} x {image.height}; max_pixels is {max_pixels}")
+                raise ImageError(name, "too many pixels", f"{image.width} x {image.height}; max_pixels is {max_pixels}")
             image.load()
             return np.array(_to_rgb(ImageOps.exif_transpose(image)))
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError(path, "too many pixels", str(error)) from error
+        raise ImageError(name, "too many pixels", str(error)) from error
     except UnidentifiedImageError as error:
-        raise ImageError(path, "not an image", f"accepted: {', '.join(FORMATS)}") from error
+        raise ImageError(name, "not an image", f"accepted: {', '.join(FORMATS)}") from error
     except Exception as error:  # a damaged file raises almost anything in a decoder, e.g. SyntaxError or struct.error
-        raise ImageError(path, "truncated or damaged", f"{type(error).__name__}: {error}") from error
+        raise ImageError(name, "truncated or damaged", f"{type(error).__name__}: {error}") from error
 
 
 def prepare(array: np.ndarray, size: int) -> np.ndarray:

@@ -9,8 +9,10 @@ Arms are declared in YAML, a few lines for many cells; a list means each of its 
       - {task: malignancy, n: 8, ratios: [0, 10], method: in-then-outpaint, transforms: true}
 
 task: condition | malignancy. n: real images per class. ratios: synthetic images per real one; 0 is real only. method,
-generator (fine-tuned | base) and scope (condition | all): which synthetic images. parents: `subset` takes the children of
-the run's own real images; `any` as many of the same condition, whoever their parent is (for text-to-image, which takes
+generator (fine-tuned | base) and scope (condition | all): which synthetic images. generator_data: which real images their
+generators may have seen, as the leakage audit must find: `any` but the test's; `all`, of training and validation; `train`;
+`matched`, no other than the run's own n, by models of its own (by_run of 02). parents: `subset` takes the children
+of the run's own real images; `any` as many of the same condition, whoever their parent is (for text-to-image, which takes
 nothing of its parent's pixels). real: false leaves the real images out. steps: `epochs` shows every image once an epoch;
 `matched` shows as many an epoch as the largest declared ratio does.
 """
@@ -24,10 +26,11 @@ __all__ = ["SETTINGS", "cells"]
 TASKS = ("condition", "malignancy")
 CHOICES = {
     "task": TASKS,
-    "method": ("none", "text-to-image", "inpaint", "in-then-outpaint"),
+    "method": ("none", "text-to-image", "img2img", "inpaint", "in-then-outpaint", "gan"),
     "generator": ("fine-tuned", "base"),
     "scope": ("condition", "all"),
     "parents": ("subset", "any"),
+    "generator_data": ("any", "all", "train", "matched"),
     "steps": ("epochs", "matched"),
     "transforms": (False, True),
     "real": (True, False),
@@ -40,12 +43,25 @@ DEFAULTS = {
     "generator": "fine-tuned",
     "scope": "condition",
     "parents": "subset",
+    "generator_data": "any",
     "transforms": False,
     "real": True,
     "steps": "epochs",
 }
 # What tells one arm from another, as columns of the predictions and cells.
-SETTINGS = ("task", "n", "ratio", "method", "generator", "scope", "parents", "transforms", "steps", "sources")
+SETTINGS = (
+    "task",
+    "n",
+    "ratio",
+    "method",
+    "generator",
+    "scope",
+    "parents",
+    "generator_data",
+    "transforms",
+    "steps",
+    "sources",
+)
 
 
 def cells(arms: Sequence[Mapping], runs: int, steps: str = "epochs") -> list[dict]:
@@ -96,12 +112,13 @@ def _cell(given: dict, top: int) -> dict:
     """One arm's settings and name; what has no meaning for it (the generator of no images) is 'none'."""
     cell = {"ratio" if key == "ratios" else key: value for key, value in given.items() if key != "real"}
     if not cell["ratio"]:
-        cell |= dict.fromkeys(("method", "generator", "scope", "parents"), "none")
+        cell |= dict.fromkeys(("method", "generator", "scope", "parents", "generator_data"), "none")
     cell |= {"sources": cell["n"], "n": cell["n"] if given["real"] else 0}
     cell["shown_ratio"] = top if cell["steps"] == "matched" else cell["ratio"]
     parts = [cell["task"], f"n{cell['n']}" if given["real"] else f"synthetic alone of n{cell['sources']}"]
     if cell["ratio"]:
         parts += [f"x{cell['ratio']}", cell["method"], cell["generator"]]
         parts += ["one generator for all"] * (cell["scope"] == "all") + ["any parents"] * (cell["parents"] == "any")
+        parts += [f"generator data {cell['generator_data']}"] * (cell["generator_data"] != "any")
     parts += ["transforms"] * cell["transforms"] + [f"steps of x{top}"] * (cell["steps"] == "matched")
     return cell | {"arm": "/".join(parts)}

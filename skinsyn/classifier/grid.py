@@ -116,6 +116,7 @@ def _synthetic(cell: Mapping, real: pd.DataFrame, given: Tables) -> pd.DataFrame
     asked = {key: cell[key] for key in ("method", "generator", "scope")}
     # Where none was made at all, an empty table of the same columns leads to the same message as too few.
     made = given.synthetic.get(tuple(asked.values()), next(iter(given.synthetic.values())).head(0))
+    made = _by_model(cell, made)
     if cell["parents"] == "subset":
         made = made[made["replicate"] < cell["ratio"]]
         found = real[["image_id", "label"]].merge(made, left_on="image_id", right_on="parent", suffixes=("_parent", ""))
@@ -138,6 +139,12 @@ def _synthetic(cell: Mapping, real: pd.DataFrame, given: Tables) -> pd.DataFrame
             "Add them to plan in 03_generation and run it, or take the arm out of 04_training_grid"
         )
     return found
+
+
+def _by_model(cell: Mapping, made: pd.DataFrame) -> pd.DataFrame:
+    """Images by models of the run's own real images where matched; else by the run's own model of all, or the shared one."""
+    own = (made["run"] == cell["run"]) & (made["n"] == (cell["sources"] if cell["generator_data"] == "matched" else 0))
+    return made[own] if own.any() or cell["generator_data"] == "matched" else made[made["run"] == -1]
 
 
 def prepare(wanted: Sequence[Mapping], given: Tables, how: Mapping, executor: str = "serial") -> dict:

@@ -1,4 +1,4 @@
-"""DreamBooth: a base model's whole UNet taught one condition (or all), as a kept unit of the store, kind `generator`."""
+"""DreamBooth: a base model's UNet taught one condition (or all), as a kept unit of the store, kind `generator`."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +14,11 @@ from torchvision.transforms import v2
 
 from skinsyn.run import compute, seeds, store
 
-from . import masks
+from . import checkpoints, lora, masks, prior
 from .base_model import Base
-from .references import load_base, pixels, prompt_of
+from .references import GENERIC_PROMPT, load_base, pictures, prompt_of
 
-__all__ = ["TASKS", "fine_tune", "key_of", "load_unet", "losses", "plan", "table"]
+__all__ = ["TASKS", "fine_tune", "key_of", "load_unet", "losses", "plan", "row_of", "steps_of", "table"]
 
 RECIPE = 1
 TASKS = ("text-to-image", "inpainting")
@@ -26,8 +26,11 @@ CLIP_NORM = 1.0  # of the gradient, as in diffusers' DreamBooth examples that th
 # What decides a fine-tuning besides base, images and threads; the notebook's parameters of the same names.
 SETTINGS = (
     "image_size", "steps", "epochs", "batch_size", "learning_rate", "accumulation", "prompt", "add_skin_type",
-    "crop_scale", "crop_ratio", "jitter", "flip", "mask_shares", "mask_fraction", "dtype", "seed",
+    "crop_scale", "crop_ratio", "jitter", "flip", "mask_shares", "mask_fraction", "dtype", "seed", "lora", "prior",
+    "gradient_checkpointing", "checkpoint_every",
 )  # fmt: skip
+# Settings that may be left out, and what they then are; as such they are in no key.
+USUAL = {"lora": {}, "prior": {}, "gradient_checkpointing": False, "checkpoint_every": 0}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -40,9 +43,12 @@ def plan(
     settings: a value for each of SETTINGS. Raises ValueError for a missing setting, an unknown task, or a condition
     without images.
     """
+    settings = {**USUAL, **settings}
     lacking, strange = sorted(set(SETTINGS) - set(settings)), sorted(set(bases) - set(TASKS))
     if lacking or strange:
         raise ValueError(f"fine-tuning: settings missing: {lacking}; unknown tasks: {strange}; known: {TASKS}")
+    for name, module in (("lora", lora), ("prior", prior)):
+        settings[name] = settings[name] and module.checked(settings[name])
     columns = ["image_id", "condition", "fst", "unit", "row"]
     tasks = []
     for condition in conditions:
@@ -61,7 +67,11 @@ def plan(
 def key_of(task: dict) -> str:
     """The key of the generator that a task makes: a digest of its recipe, never of the weights that come out."""
     base = {"base": task["base"]["digest"]}
-    unused = {"base", "threads"} | ({"mask_shares", "mask_fraction"} if task["task"] == "text-to-image" else set())
+    task = {**USUAL, **task}  # a manifest of before there was a choice
+    unused = {"base", "threads", "checkpoint_every", "n", "run"} | {
+        name for name, value in USUAL.items() if task[name] == value
+    }
+    unused |= {"mask_shares", "mask_fraction"} if task["task"] == "text-to-image" else set()
     parameters = {k: v for k, v in task.items() if k not in unused}
     return store.key_of("generator", RECIPE, parameters, base, task["threads"])
 
@@ -69,16 +79,20 @@ def key_of(task: dict) -> str:
 def fine_tune(task: dict) -> str:
     """Make the generator of a task from `plan`, if it is not kept already, and return its key. Source: PROTOCOL, Generator.
 
-    The unit holds `unet/` (diffusers' own layout, weights in float16, which is also what samples are drawn from) and
-    `losses.parquet` (step, loss). On one machine type, pins and threads the same task gives the same bytes.
+    The unit holds `unet/` (diffusers' own layout, weights in float16, which is also what samples are drawn from), or with
+    LoRA `lora/`, and `losses.parquet` (step, loss). On one machine type, pins and threads the same task gives the same
+    bytes, also where it was stopped and went on from a checkpoint.
     """
     key = key_of(task)
 
     def make(folder: Path) -> dict:
         compute.set_threads(task["threads"])
         with torch.random.fork_rng(devices=[]):
-            unet, curve = _train(task)
-        _save(unet, folder / "unet")
+            unet, curve = _train(task, checkpoints.folder_of("generator", key))
+        if task["lora"]:
+            lora.save(unet, folder / "lora", task["lora"]["rank"], task["lora"]["alpha"])
+        else:
+            _save(unet, folder / "unet")
         pd.DataFrame({"step": np.arange(1, len(curve) + 1), "loss": curve}).to_parquet(
             folder / "losses.parquet", index=False
         )
@@ -86,6 +100,7 @@ def fine_tune(task: dict) -> str:
         return {"steps": len(curve), "loss_first": float(np.mean(head)), "loss_last": float(np.mean(tail))}
 
     store.keep("generator", key, make, task)
+    checkpoints.clear(checkpoints.folder_of("generator", key))
     return key
 
 
@@ -99,8 +114,11 @@ def _save(unet: UNet2DConditionModel, folder: Path) -> None:
 
 def load_unet(key: str, dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
     """The fine-tuned UNet of a kept generator. Raises FileNotFoundError where it has not been made."""
-    store.manifest("generator", key)
-    return UNet2DConditionModel.from_pretrained(store.unit_dir("generator", key) / "unet", dtype=dtype).eval()
+    about, folder = store.manifest("generator", key)["about"], store.unit_dir("generator", key)
+    if about.get("lora"):
+        unet = load_base(about["base"], about["task"]).unet.float()
+        return lora.merge(unet, folder / "lora").to(dtype).eval()
+    return UNet2DConditionModel.from_pretrained(folder / "unet", dtype=dtype).eval()
 
 
 def losses(key: str) -> pd.DataFrame:
@@ -119,10 +137,16 @@ def _transforms(task: dict) -> v2.Transform:
     return v2.Compose([crop, *jitter, *([v2.RandomHorizontalFlip()] if task["flip"] else [])])
 
 
-def _order(count: int, batch: int) -> Iterator[list[int]]:
-    """Batches of row numbers without end: each epoch a new permutation, its last batch as small as is left."""
+def _order(count: int, batch: int, waiting: list[list[int]] | None = None) -> Iterator[list[int]]:
+    """Batches of row numbers without end: each epoch a new permutation, its last batch as small as is left.
+
+    waiting: the epoch's batches that are still to come; kept up to date, so that a stopped training can go on from there.
+    """
+    waiting = [] if waiting is None else waiting
     while True:
-        yield from (part.tolist() for part in torch.randperm(count).split(batch))
+        if not waiting:
+            waiting.extend(part.tolist() for part in torch.randperm(count).split(batch))
+        yield waiting.pop(0)
 
 
 def steps_of(task: dict) -> int:
@@ -144,28 +168,46 @@ def _draw(posterior: object) -> torch.Tensor:
     return posterior.mean + posterior.std * torch.randn(posterior.mean.shape).to(posterior.mean)
 
 
-def _train(task: dict) -> tuple[UNet2DConditionModel, list[float]]:
-    """Fine-tune; all random draws come from CPU generators seeded by the task. Returns the UNet and a loss a step."""
+def _train(task: dict, saved: Path) -> tuple[UNet2DConditionModel, list[float]]:
+    """Fine-tune; all random draws come from CPU generators seeded by the task. Returns the UNet and a loss a step.
+
+    saved: folder of the checkpoints; one that a stopped training left there is gone on from.
+    """
     seed = seeds.seed_of(task["seed"], "dreambooth", task["task"], task["condition"])
+    remembered = prior.rows(prior.keep(task)) if task["prior"] else []
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     base = load_base(task["base"], task["task"])
     unet = base.unet.float().to(device).train().requires_grad_(True)
+    if task["lora"]:
+        lora.attach(unet, task["lora"]["rank"], task["lora"]["alpha"])
+    if task["gradient_checkpointing"]:
+        unet.enable_gradient_checkpointing()
     vae, noise = base.vae.float().to(device).eval(), DDPMScheduler.from_config(base.scheduler)
-    batches = _batches(task, seed, _contexts(base, task, device), device)
-    optimiser = torch.optim.AdamW(unet.parameters(), lr=task["learning_rate"])
-    curve = []
-    for _ in range(steps_of(task)):
+    learned = [weight for weight in unet.parameters() if weight.requires_grad]
+    optimiser = torch.optim.AdamW(learned, lr=task["learning_rate"])
+    words = _contexts(base, task, device)
+    done, state = checkpoints.load(saved, {"unet": unet}, {"adamw": optimiser})
+    shapes, waiting, curve = np.random.default_rng(seed), state.get("waiting", [[], []]), state.get("curve", [])
+    shapes.bit_generator.state = state.get("shapes", shapes.bit_generator.state)
+    batches = _batches(task, task["images"], words, shapes, waiting[0], device)
+    others = _batches(task, remembered, [words[-1]] * len(remembered), shapes, waiting[1], device) if remembered else None
+    for step in range(done + 1, steps_of(task) + 1):
         parts = []
         for _ in range(task["accumulation"]):
             with torch.autocast(device.type, DTYPES[task["dtype"]], enabled=task["dtype"] != "fp32"):
                 loss = _loss(unet, vae, noise, *next(batches))
-            (loss / task["accumulation"]).backward()
+                whole = loss + task["prior"]["weight"] * _loss(unet, vae, noise, *next(others)) if others else loss
+            (whole / task["accumulation"]).backward()
             parts.append(float(loss.detach()))
-        torch.nn.utils.clip_grad_norm_(unet.parameters(), CLIP_NORM)
+        torch.nn.utils.clip_grad_norm_(learned, CLIP_NORM)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         curve.append(float(np.mean(parts)))
+        due = task["checkpoint_every"] and step % task["checkpoint_every"] == 0 and step < steps_of(task)
+        if due and np.isfinite(curve[-1]):
+            more = {"waiting": waiting, "curve": curve, "shapes": shapes.bit_generator.state}
+            checkpoints.save(saved, step, {"unet": unet}, {"adamw": optimiser}, more)
     if not np.isfinite(curve).all():
         raise FloatingPointError(
             f"{task['condition']}, {task['task']}: the loss is not finite; lower learning_rate or use dtype fp32"
@@ -173,12 +215,18 @@ def _train(task: dict) -> tuple[UNet2DConditionModel, list[float]]:
     return unet, curve
 
 
-def _batches(task: dict, seed: int, words: list[torch.Tensor], device: torch.device) -> Iterator[tuple]:
+def _batches(
+    task: dict,
+    rows: list[dict],
+    words: list[torch.Tensor],
+    shapes: np.random.Generator,
+    waiting: list[list[int]],
+    device: torch.device,
+) -> Iterator[tuple]:
     """Batches without end: pixels (b, 3, s, s) in [-1, 1], masks (b, 1, s, s) or None, text (b, tokens, width)."""
-    shapes = np.random.default_rng(seed)
-    stock = torch.from_numpy(pixels(task["images"])).permute(0, 3, 1, 2)
+    stock = [torch.from_numpy(image).permute(2, 0, 1) for image in pictures(rows)]
     augment = _transforms(task)
-    for chosen in _order(len(stock), task["batch_size"]):
+    for chosen in _order(len(stock), task["batch_size"], waiting):
         shown = torch.stack([augment(stock[i]) for i in chosen]).to(device).float() / 127.5 - 1
         painted = None
         if task["task"] == "inpainting":
@@ -209,7 +257,7 @@ def _loss(
 
 
 def _contexts(base: Base, task: dict, device: torch.device) -> list[torch.Tensor]:
-    """The text encoder's output for each image's prompt, (tokens, width); the text encoder is not trained."""
+    """The text encoder's output for each image's prompt and, last, the prior's, (tokens, width); it is not trained."""
     encoder = base.text_encoder.float().to(device).eval()
 
     @cache
@@ -219,25 +267,31 @@ def _contexts(base: Base, task: dict, device: torch.device) -> list[torch.Tensor
         with torch.no_grad():
             return encoder(tokens)[0][0]
 
-    return [context(prompt_of(r["condition"], r["fst"], task["prompt"], task["add_skin_type"])) for r in task["images"]]
+    asked = [prompt_of(r["condition"], r["fst"], task["prompt"], task["add_skin_type"]) for r in task["images"]]
+    return [context(prompt) for prompt in [*asked, GENERIC_PROMPT]]
 
 
 def table(tasks: Sequence[dict], keys: Sequence[str], generator_data: str = "all") -> pd.DataFrame:
-    """The table `generators`: a row a fine-tuned model, and a row ('base', key '') for each untouched base."""
+    """The table `generators`: a row a fine-tuned model or GAN, and a row ('base', key '') for each untouched base.
+
+    n, run: of models of a run's own (`exposure.plan_own`), 0 and -1 of those that all runs share.
+    """
     rows = []
     for task, key in zip(tasks, keys, strict=True):
         made = store.manifest("generator", key)["result"]
         rows.append(
-            _row(task, "fine-tuned", key, generator_data, condition=task["condition"], images=len(task["images"]), **made)
+            row_of(task, "fine-tuned", key, generator_data, condition=task["condition"], images=len(task["images"]), **made)
         )
-    untouched = {task["task"]: task for task in tasks}
+    untouched = {task["task"]: task for task in tasks if task["task"] in TASKS}
     nothing = {"images": 0, "steps": 0, "loss_first": np.nan, "loss_last": np.nan}
-    return pd.DataFrame(rows + [_row(task, "base", "", "none", condition="all", **nothing) for task in untouched.values()])
+    return pd.DataFrame(rows + [row_of(task, "base", "", "none", condition="all", **nothing) for task in untouched.values()])
 
 
-def _row(task: dict, generator: str, key: str, generator_data: str, **more: object) -> dict:
+def row_of(task: dict, generator: str, key: str, generator_data: str, **more: object) -> dict:
     """A row of the table; reference: the base as JSON, from which 03 loads it again."""
     base = task["base"]
     same = {name: task[name] for name in ("image_size", "prompt", "add_skin_type")}  # samples are asked for as it was taught
+    same |= {"n": task.get("n", 0), "run": task.get("run", -1)}
+    generator_data = "matched" if same["n"] else generator_data
     about = {"task": task["task"], "generator": generator, "base": base["name"], "key": key, "base_digest": base["digest"]}
     return {**about, **same, "reference": json.dumps(base, sort_keys=True), "generator_data": generator_data, **more}

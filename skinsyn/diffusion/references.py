@@ -13,7 +13,7 @@ from skinsyn.run import compute, files, paths, seeds, store
 
 from . import base_model
 
-__all__ = ["load_base", "pixels", "prepare_base", "prompt_of"]
+__all__ = ["load_base", "pictures", "pixels", "prepare_base", "prompt_of"]
 
 RECIPE = 1  # of the unit 'base_model'
 GENERIC_PROMPT = "An image of a skin disease"  # a base pretrained here learns no condition's name
@@ -94,7 +94,12 @@ def load_base(reference: dict, task: str, dtype: str = "float32") -> base_model.
     return base
 
 
-def pixels(rows: Sequence[Mapping]) -> np.ndarray:
-    """The images of rows (unit, row) in their order, uint8 (n, s, s, 3)."""
+def pictures(rows: Sequence[Mapping]) -> list[np.ndarray]:
+    """The images of rows (unit, row) in their order, each uint8 (s, s, 3), of any size."""
     shards = {unit: images.read_shard(unit)[1] for unit in sorted({row["unit"] for row in rows})}
-    return np.stack([shards[row["unit"]][row["row"]] for row in rows])
+    return [shards[row["unit"]][row["row"]] for row in rows]
+
+
+def pixels(rows: Sequence[Mapping], size: int | None = None) -> np.ndarray:
+    """As `pictures`, uint8 (n, s, s, 3); resized to `size` where they are of another."""
+    return np.stack([one if size in (None, len(one)) else images.prepare(one, size) for one in pictures(rows)])

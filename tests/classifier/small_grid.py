@@ -68,7 +68,14 @@ def make_run(
         ]
         made.append(shard(one.reset_index(drop=True), np.stack(drawn)).assign(replicate=replicate))
     synthetic = pd.concat(made, ignore_index=True).assign(
-        method="in-then-outpaint", generator="fine-tuned", scope="condition", generator_key="k", seed=0, flags=""
+        method="in-then-outpaint",
+        generator="fine-tuned",
+        scope="condition",
+        generator_key="k",
+        seed=0,
+        flags="",
+        n=0,
+        run=-1,
     )
     tables.save(profile, "synthetic", synthetic, made_by="03_generation")
     return real, subsets, synthetic

@@ -1,0 +1,60 @@
+"""The leakage audit: did the generators behind an arm see real images that the arm claims they did not?"""
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+__all__ = ["LeakageError", "audit"]
+
+UNSEEN_PARENT = ("text-to-image", "gan")  # methods that take no pixel of the parent
+
+
+class LeakageError(ValueError):
+    """A generator saw real images that an arm which uses it claims it did not."""
+
+
+def audit(
+    uses: Iterable[tuple[Mapping, Iterable[str]]],
+    synthetic: pd.DataFrame,
+    exposure: pd.DataFrame,
+    images: pd.DataFrame,
+    subsets: Mapping[int, pd.DataFrame],
+) -> pd.DataFrame:
+    """What the generators behind each arm saw against what it claims: arm, claim, runs, generators, seen, own.
+
+    uses: (cell, ids of the images it trains on). A cell's `generator_data` claims: `any`, no test image; `all`, none but
+    training and validation images; `train`, none but training images; `matched`, none but the real images that the cell
+    itself may train on. Pixels of a parent count as seen. synthetic (with `saw`), exposure: tables of 03; images, subsets
+    (by run): of 01. seen: the most that one cell's generators saw; own: the fewest that a cell of the arm may train on.
+    Raises LeakageError naming the arms whose claim does not hold, and an image of each.
+    """
+    split = images.set_index("image_id")["split"]
+    able = {
+        "any": frozenset(split.index[split != "test"]), "train": frozenset(split.index[split == "train"]),
+        "all": frozenset(split.index[split.isin(["train", "validation"])]),
+    }  # fmt: skip
+    known, made = frozenset(split.index), synthetic.set_index("image_id")
+    saw = {name: frozenset(part) for name, part in exposure.groupby("saw")["image_id"]} | {"": frozenset()}
+    rows, broken = [], {}
+    for cell, ids in uses:
+        used = made.loc[made.index.intersection(pd.Index(ids))]
+        ranked = subsets[cell["run"]]
+        own = frozenset(ranked.loc[ranked["rank"] < cell["sources"], "image_id"])
+        seen = frozenset().union(*(saw[name] for name in used["saw"].unique()))
+        seen |= frozenset(used.loc[~used["method"].isin(UNSEEN_PARENT), "parent"])
+        outside = sorted((seen & known) - (own if cell["generator_data"] == "matched" else able[cell["generator_data"]]))
+        if outside:
+            broken.setdefault(
+                cell["arm"], f"  {cell['arm']}, run {cell['run']}: {len(outside)} images, first {outside[0]!r}"
+            )
+        about = {"arm": cell["arm"], "claim": cell["generator_data"], "run": cell["run"], "own": len(own)}
+        rows.append({**about, "generators": used["saw"].nunique(), "seen": len(seen)})
+    if broken:
+        raise LeakageError(
+            "generators saw real images that their arms claim they did not (generator_data in arms of 04):\n"
+            + "\n".join(list(broken.values())[:8])
+        )
+    if not rows:
+        return pd.DataFrame(columns=["arm", "claim", "runs", "generators", "seen", "own"])
+    most = {"runs": ("run", "nunique"), "generators": ("generators", "max"), "seen": ("seen", "max"), "own": ("own", "min")}
+    return pd.DataFrame(rows).groupby(["arm", "claim"], sort=False, as_index=False).agg(**most)

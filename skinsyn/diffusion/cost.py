@@ -1,0 +1,188 @@
+"""What a profile's generators and images will cost, before anything is spent: images, shards, GPU-hours, disk, money.
+
+Counts come from the real planners, run on names alone. A rate is measured where a GPU and the base are at hand, or where the
+base is the tiny one; else it is a published one, named in what is printed.
+"""
+
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from skinsyn.datasets import fitzpatrick17k
+from skinsyn.run import params, tables
+
+from . import base_model, dreambooth, exposure, gan, generation
+from .sampling import FAST
+
+__all__ = ["GPUS", "Rate", "estimate", "measure", "sources"]
+
+# Denoising iterations a second of 16 images of 512 px with guidance in half precision, so 32 passes of the UNet each:
+# diffusers, documentation "PyTorch 2.0" (docs/source/en/optimization/torch2.0.md), batch size 16, torch 2.0, no compile.
+GPUS = {"A100": 3.04, "V100": 1.66, "RTX 3090": 1.70, "RTX 4090": 3.17}
+PASSES = 32
+# A backward pass costs about two forward ones (Kaplan et al. 2020, arXiv 2001.08361, section 2.1); recomputing adds one.
+STEP, RECOMPUTED = 3, 4
+# Bytes a pixel of a lossless WebP: the authors' PNG files take 0.6 MB at 512 px (README of synderm: over 600 GB for over a
+# million), WebP 26 % less (developers.google.com/speed/webp).
+BYTES = 0.6e6 * 0.74 / 512**2
+WEIGHTS = {"tiny": 2.73e6, "other": 0.87e9}  # of a UNet; Stable Diffusion 1.5 has 860 million, 2.1 has 866
+
+
+class Rate(NamedTuple):
+    """Passes of one 512 px image through the UNet in a second, and where the number is from."""
+
+    passes: float
+    source: str
+
+
+def sources(profile: str, values: dict[str, dict[str, Any]]) -> tuple[pd.DataFrame, str]:
+    """Images a generator may learn from or draw children of (image_id, condition, split, rank …), and where they are from.
+
+    The table of 01 where it was made; else as many names as the profile's parameters or the publication say.
+    Raises FileNotFoundError where nobody can say before 01 has run.
+    """
+    prep = values["01_data_prep"]
+    if tables.path(profile, "images").exists():
+        frame = tables.read(profile, "images", made_by="01_data_prep")
+        frame = frame[frame["split"].isin(["train", "validation"])]
+        return frame.assign(rank=frame.groupby(["condition", "split"]).cumcount()), "the table of 01_data_prep"
+    validation = prep["validation_per_condition"]
+    if prep["train_per_condition"]:
+        counts = dict.fromkeys(prep["conditions"], prep["train_per_condition"] + validation)
+        origin = "the parameters of 01_data_prep"
+    elif prep["dataset"] == "fitzpatrick17k":
+        counts = {name: fitzpatrick17k.PUBLISHED_TRAINING[name] for name in prep["conditions"]}
+        origin = "the study's own counts (its cleaning rule is not published)"
+    else:
+        raise FileNotFoundError(
+            f"how many images {profile!r} has is not known before 01_data_prep has read them: "
+            f"python -m skinsyn run --profile {profile} --only 01"
+        )
+    parts = [
+        pd.DataFrame({"image_id": [f"{name}-{i:05d}" for i in range(count)], "condition": name, "rank": range(count)})
+        for name, count in counts.items()
+    ]
+    frame = pd.concat(parts, ignore_index=True).assign(fst=-1, fst_group="unknown", unit="", row=0)
+    frame["split"] = np.where(frame["rank"] < validation, "validation", "train")
+    frame["rank"] = (frame["rank"] - validation).clip(lower=0)
+    return frame, origin
+
+
+def _tasks(frame: pd.DataFrame, values: dict[str, dict[str, Any]]) -> tuple[list[dict], list[dict]]:
+    """Fine-tuning and generation tasks as 02 and 03 would plan them."""
+    tuning, drawing = values["02_dreambooth"], values["03_generation"]
+    splits = ["train", "validation"] if tuning["generator_data"] == "all" else ["train"]
+    learned, children = frame[frame["split"].isin(splits)], frame[frame["split"] == "train"]
+    named = tuning["conditions"] or sorted(frame["condition"].unique())
+    learned, children = (part[part["condition"].isin(named)] for part in (learned, children))
+    taught = [*named, *(["all"] if tuning["one_for_all"] else [])]
+    bases = {
+        task: {**gan.NO_BASE, "name": tuning[f"{task.replace('-', '_')}_base"], "digest": task} for task in tuning["tasks"]
+    }
+    settings = {name: tuning[name] for name in dreambooth.SETTINGS}
+    shared = [] if tuning["generator_data"] == "matched" else dreambooth.plan(learned, taught, bases, settings, 1)
+    runs = tuning["by_run"].get("runs", 0)
+    ranked = [children[["image_id", "rank"]].assign(run=run) for run in range(runs)]
+    subsets = pd.concat([pd.DataFrame({"image_id": [], "rank": [], "run": []}), *ranked])
+    own = exposure.plan_own(learned, subsets, tuning["by_run"], taught, bases, settings, 1) if runs else []
+    models = shared + own
+    models += gan.plan(models, tuning["gan_baseline"]) if tuning["gan_baseline"] else []
+    rows = [dreambooth.row_of(t, "fine-tuned", f"model-{i}", "", condition=t["condition"]) for i, t in enumerate(models)]
+    rows += [dreambooth.row_of(t, "base", "", "", condition="all") for t in {t["task"]: t for t in shared or own}.values()]
+    wanted = [{**entry, "replicates": drawing["ratio"] or entry["replicates"]} for entry in drawing["plan"]]
+    how = {name: drawing[name] for name in generation.SETTINGS}
+    able = generation.generators(pd.DataFrame(rows))
+    return models, generation.plan(children, able, wanted, how, 1, subsets)
+
+
+def _passes(task: dict) -> float:
+    """Passes of one image through the UNet for each of the task's images."""
+    if task["method"] == "gan":
+        return 0.0
+    fast = task["preset"] == "fast"
+    steps = max(2, round(task["sampling_steps"] * FAST["steps"])) if fast else task["sampling_steps"]
+    strength = {"inpaint": "strength_inpaint", "in-then-outpaint": "strength_outpaint", "img2img": "strength_img2img"}
+    steps = int(steps * task[strength[task["method"]]]) if task["method"] in strength else steps
+    guided = 0 if task["guidance_scale"] <= 1 else FAST["guided"] if fast else 1
+    return steps * (1 + guided)
+
+
+def _learning_passes(task: dict) -> float:
+    if task["task"] == "gan":
+        return 0.0
+    each = (RECOMPUTED if task["gradient_checkpointing"] else STEP) * (2 if task["prior"] else 1)
+    return dreambooth.steps_of(task) * task["batch_size"] * task["accumulation"] * each
+
+
+def measure(name: str, size: int, batch: int = 4, times: int = 3) -> Rate:
+    """Rate of a base's text-to-image UNet on this machine, from some passes of `batch` images of `size` px.
+
+    Raises FileNotFoundError where the base is not at hand.
+    """
+    base = base_model.load(name)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    unet = base.unet.to(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
+    side = size // base_model.build_pipeline(base).vae_scale_factor
+    given = torch.randn(batch, 4, side, side).to(unet.device, unet.dtype)
+    words = torch.zeros(batch, 8, unet.config.cross_attention_dim).to(given)
+    seconds = []
+    with torch.no_grad():
+        for _ in range(times + 1):
+            begun = time.perf_counter()
+            float(unet(given, 10, words).sample.sum())  # reading the sum waits for the GPU
+            seconds.append(time.perf_counter() - begun)
+    each = float(np.median(seconds[1:])) / batch * (512 / size) ** 2
+    where = torch.cuda.get_device_name() if device.type == "cuda" else f"a CPU, {torch.get_num_threads()} threads"
+    return Rate(1 / each, f"measured here on {where}: {times} passes of {batch} images")
+
+
+def _rate(values: dict[str, dict[str, Any]], gpu: str) -> Rate:
+    if gpu not in GPUS:
+        raise ValueError(f"gpu is {gpu!r}; a published rate is known of {', '.join(GPUS)}")
+    base, size = values["02_dreambooth"]["text_to_image_base"], values["02_dreambooth"]["image_size"]
+    if base in ("tiny", "pretrain"):
+        return measure("tiny", size)
+    if torch.cuda.is_available():
+        return measure(base, size)
+    source = f"published for one {gpu}, half precision, batch 16: diffusers' documentation, PyTorch 2.0"
+    return Rate(GPUS[gpu] * PASSES, source)
+
+
+def estimate(profile: str, changed: dict[str, Any] | None = None, gpu: str = "A100", price: float = 0.0) -> dict[str, Any]:
+    """The whole plan of 02 and 03 in numbers: name → value, in order.
+
+    gpu: of which a published rate is taken where none is measured. price: of a GPU-hour, in any currency. Raises
+    params.ParameterError, FileNotFoundError, ValueError.
+    """
+    values = params.of_profile(profile, changed)
+    frame, origin = sources(profile, values)
+    models, work = _tasks(frame, values)
+    stages = {generation.key_of(part): part for task in work for part in (task["first"], task) if part}
+    rate = _rate(values, gpu)
+    images = sum(len(task["parents"]) for task in stages.values())
+    scale = (values["02_dreambooth"]["image_size"] / 512) ** 2
+    hours = {
+        "fine-tuning": sum(map(_learning_passes, models)) * scale / rate.passes / 3600,
+        "generation": sum(len(t["parents"]) * _passes(t) for t in stages.values()) * scale / rate.passes / 3600,
+    }
+    tiny = values["02_dreambooth"]["text_to_image_base"] in ("tiny", "pretrain")
+    weights = WEIGHTS["tiny" if tiny else "other"]
+    whole = sum(1 for task in models if task["task"] in dreambooth.TASKS and not task["lora"])
+    pixels = values["02_dreambooth"]["image_size"] ** 2
+    disk = {"models": whole * weights * 2, "images": images * pixels * BYTES, "one checkpoint a worker": weights * 12}
+    found: dict[str, Any] = {"real images": f"{len(frame)}, from {origin}"}
+    found |= {"models": len(models), "optimiser steps": sum(dreambooth.steps_of(task) for task in models)}
+    by = pd.Series({key: len(task["parents"]) for key, task in stages.items()}).groupby(
+        [f"{task['method']}, {task['generator']}" for task in stages.values()]
+    )
+    found |= {"images": images, **{f"  {name}": int(count) for name, count in by.sum().items()}, "shards": len(stages)}
+    found |= {"rate": f"{rate.passes:.1f} passes of the UNet a second at 512 px, {rate.source}"}
+    found |= {f"GPU-hours, {name}": round(value, 2) for name, value in hours.items()}
+    found["not in it"] = "decoding and encoding (a few per cent), loading, queues; a GAN's own training"
+    found |= {f"disk, {name}": f"{value / 1e9:.2f} GB" for name, value in disk.items()}
+    if price:
+        found["money"] = round(sum(hours.values()) * price, 2)
+    return found
