@@ -31,8 +31,8 @@ def make_tokenizer() -> CLIPTokenizer:
 def new_unet(side: int = 16) -> UNet2DConditionModel:
     """An untrained text-to-image UNet of 2.4 M weights for latents of 4 x side x side, side a multiple of 4.
 
-    It attends to the prompt on its two lower levels. On the lowest alone it would be a third faster, but then the skin type in
-    the prompt is not followed (tried for 4,000 steps).
+    It attends to the prompt on its two lower levels. On the lowest alone it would be a third faster, but then the skin
+    type in the prompt is not followed (tried for 4,000 steps).
     """
     return UNet2DConditionModel(
         sample_size=side,
