@@ -29,7 +29,7 @@ def _estimate(row: Mapping) -> str:
 def gain(row: Mapping, what: str = "Adding synthetic images") -> str:
     """One tested gain: what was found, what it rests on, and what it allows. row: of the table `tests`."""
     if row["verdict"] == "not run":
-        return f"{what} not run ({row['flags']})."
+        return f"{what}: not run ({row['flags']})."
     if row["verdict"] == "not estimable":
         found = "" if pd.isna(row["estimate"]) else f"changed accuracy by {_estimate(row)} in these runs, but "
         return f"{what} {found}whether that would happen again cannot be estimated ({row['flags']})."
@@ -39,28 +39,27 @@ def gain(row: Mapping, what: str = "Adding synthetic images") -> str:
     if row["verdict"] in ("gain", "loss"):
         better = "higher" if row["verdict"] == "gain" else "lower"
         return text + f"For new training runs and new patients, accuracy is expected to be {better}."
-    low, high = float(row["low"]), float(row["high"])
-    span = f"anything from {_n(low, sign=True)} to {_n(high, sign=True)} points is compatible with it"
-    return text + f"This shows no difference, and not that there is none: {span}."
+    return text + _open(row)
 
 
 def claim(row: Mapping) -> str:
     """One declared hypothesis of any kind. row: of the table `tests`."""
-    name = str(row["id"])
-    if row["kind"] == "gain" or row["verdict"] in ("not run", "not estimable"):
-        return gain(row, f"“{name}”:")
+    if row["verdict"] in ("not run", "not estimable"):
+        return gain(row, "The difference")
+    if row["kind"] == "gain":
+        text = f"Accuracy differs by {_estimate(row)}. "
+        said = {"gain": "higher in the first arm", "loss": "lower in the first arm"}.get(row["verdict"])
+        return text + (f"For new runs and new patients it is expected to be {said}." if said else _open(row))
     if row["kind"] == "difference":
-        said = {"larger": "it is larger", "smaller": "it is smaller"}.get(row["verdict"], "no difference is shown")
-        return f"“{name}”: the gains differ by {_estimate(row)}; {said}."
+        said = {"larger": "The first is expected to be larger.", "smaller": "The first is expected to be smaller."}
+        return f"The gains differ by {_estimate(row)}. {said.get(row['verdict']) or _open(row)}"
     bound, margin = _n(float(row["upper_bound"]), sign=True), _n(float(row["margin"]))
     if row["kind"] == "equivalence":
         shown = "equivalent" if row["verdict"] == "equivalent" else "equivalence is not shown"
-        return f"“{name}”: a change of {_estimate(row)} against a margin of {margin} points; {shown}."
+        return f"A change of {_estimate(row)} against a margin of {margin} points; {shown}."
     if row["verdict"] == "not shown":
-        return (
-            f"“{name}”: a change of {_estimate(row)}; a gain of up to {bound} points cannot be excluded (margin {margin})."
-        )
-    return f"“{name}”: a change of {_estimate(row)}; any gain lies below {bound} points, within the margin of {margin}."
+        return f"A change of {_estimate(row)}; a gain of up to {bound} points cannot be excluded (margin {margin})."
+    return f"A change of {_estimate(row)}; any gain lies below {bound} points, within the margin of {margin}."
 
 
 def exploratory(rows: pd.DataFrame) -> str:
@@ -116,7 +115,7 @@ def fairness(accuracy: pd.DataFrame) -> str:
         p, usual = known["gap_p"].iloc[0], 100 * known["null_mean"].iloc[0]
         chance = f"where chance alone makes {_n(usual)} on average (p = {show_p(p)}, for these models and images)"
         said.append(f"{text} group {_n(100 * gap)} points, {chance}")
-    return f"Accuracy by skin type. {'. '.join(said)}." if said else "Accuracy by skin type: not run."
+    return f"{'. '.join(text[0].upper() + text[1:] for text in said)}." if said else "Not run."
 
 
 def dose(row: Mapping) -> str:
@@ -176,6 +175,15 @@ def sensitivity(rows: pd.DataFrame) -> str:
     else:
         text += "Every interval meets the declared one. "
     return text + f"{_n(int((rows['verdict'] == 'not run').sum()))} variants were not run."
+
+
+def _open(row: Mapping) -> str:
+    """What a difference that is not shown leaves possible."""
+    low, high = float(row["low"]), float(row["high"])
+    if low > 0 or high < 0:
+        return "Its own interval leaves out zero, but not after correction within its family: no difference is claimed."
+    span = f"anything from {_n(low, sign=True)} to {_n(high, sign=True)} points is compatible with it"
+    return f"This shows no difference, and not that there is none: {span}."
 
 
 def _group(name: str) -> str:

@@ -142,7 +142,7 @@ def _execute(profile: str, notebook: Path, values: dict[str, Any]) -> None:
     try:
         papermill.execute_notebook(
             str(notebook), str(copy), values, kernel_name="python3", cwd=str(paths.project_root()), progress_bar=False,
-            stdout_file=sys.stdout, stderr_file=sys.stderr, extra_arguments=["--log-level=40"],
+            stdout_file=sys.stdout, stderr_file=sys.stderr, extra_arguments=["--log-level=40"], start_timeout=600,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         where = "\n".join("    " + line for line in error.source.splitlines())

@@ -1,1 +1,1 @@
-"""Numbers in, numbers out: tests, families, dose-response, fairness. Imports no other wing."""
+"""Numbers in, numbers out: tests, families, dose-response, fairness, power, sensitivity. Imports no other wing."""

@@ -46,6 +46,15 @@ def arm_of(block: Block, where: Mapping) -> int:
     return found
 
 
+def was_run(prepared: Mapping[str, Block], where: Mapping) -> bool:
+    """Whether there is an arm with these settings."""
+    try:
+        arm_of(block_of(prepared, where), where)
+    except KeyError:
+        return False
+    return True
+
+
 def terms(hypothesis: Mapping) -> list[tuple[float, Mapping]]:
     """The signed gains of a declared hypothesis: its own, and minus the one that `minus` describes."""
     minus = hypothesis.get("minus")

@@ -70,6 +70,8 @@ def max_t_table(
                 continue
             columns.append(estimands.contributions(parts))
             rows.append(row | {"estimate": 100 * float(columns[-1].sum())})
+    if not rows:
+        return pd.DataFrame(columns=["family", "id", "estimate", "p_max_t", "flags"])
     table = pd.concat(columns, axis=1).fillna(0.0).to_numpy()
     frame = pd.DataFrame(rows)
     frame["p_max_t"] = families.max_t(table, draws, seed)

@@ -18,6 +18,7 @@ def side_by_side(
     control: str | Mapping,
     arms: Mapping | None = None,
     average: str = "macro",
+    margin: float | None = None,
     draws: int = 2000,
     seed: int = 0,
     level: float = 0.95,
@@ -25,7 +26,7 @@ def side_by_side(
     """The contrast of two arms under each variant, uncorrected: they are one question, and none is chosen after looking.
 
     runs: name → predictions as blocks; "" is the run in hand. variants: hypotheses as `declared` writes them, in which
-    `run` may name another run (e.g. with the last epoch instead of the best). Columns: run, those of
+    `run` may name another run (e.g. with the last epoch instead of the best). margin: of equivalence. Columns: run, those of
     `contrasts.test_families` from id to flags without correction, and low_bootstrap, high_bootstrap (two-way). A variant
     whose arms or run are not there is 'not run'. Raises ValueError for a variant that is wrong.
     """
@@ -38,8 +39,8 @@ def side_by_side(
         if missing:
             rows.append(pd.DataFrame([{"id": variant.get("id"), "verdict": "not run", "flags": missing, "run": here}]))
             continue
-        table = contrasts.test_families(runs[here], {"sensitivity": family}, arms, margin=1.0, level=level)
-        members = declared.hypotheses("sensitivity", family, runs[here], arms, 1.0)
+        table = contrasts.test_families(runs[here], {"sensitivity": family}, arms, margin, level)
+        members = declared.hypotheses("sensitivity", family, runs[here], arms, margin)
         ends = [_bootstrap(runs[here], one, draws, seed, level) for one in members]
         table[["low_bootstrap", "high_bootstrap"]] = 100 * np.array(ends)
         rows.append(table.assign(run=here))

@@ -55,19 +55,21 @@ def by_condition_mix(
 def cmh(tables: Sequence[np.ndarray]) -> dict[str, float]:
     """Cochran-Mantel-Haenszel test of 2 x 2 tables, one a stratum, with continuity correction, by statsmodels.
 
-    Returns odds_ratio (pooled), statistic, p, and Breslow-Day's p of equal odds ratios (Tarone's correction).
+    Returns odds_ratio (pooled), statistic, p, and Breslow-Day's p of equal odds ratios (Tarone's correction); infinite or
+    NaN where the cells leave no ratio.
     """
     stack = np.asarray(tables, float)
     if stack.ndim != 3 or stack.shape[1:] != (2, 2) or (stack < 0).any():
         raise ValueError(f"expected (strata, 2, 2) counts >= 0, got shape {stack.shape}")
     fitted = StratifiedTable(stack.transpose(1, 2, 0))
-    test, equal = fitted.test_null_odds(correction=True), fitted.test_equal_odds(adjust=True)
-    return {
-        "odds_ratio": float(fitted.oddsratio_pooled),
-        "statistic": float(test.statistic),
-        "p": float(test.pvalue),
-        "breslow_day_p": float(equal.pvalue),
-    }
+    with np.errstate(divide="ignore", invalid="ignore"):  # a product of cells may be 0: infinity or NaN comes out
+        test, equal = fitted.test_null_odds(correction=True), fitted.test_equal_odds(adjust=True)
+        return {
+            "odds_ratio": float(fitted.oddsratio_pooled),
+            "statistic": float(test.statistic),
+            "p": float(test.pvalue),
+            "breslow_day_p": float(equal.pvalue),
+        }
 
 
 def cmh_by_run(
@@ -97,7 +99,10 @@ def cmh_by_run(
         else:
             (a, b), (c, d) = np.sum(tables, axis=0)
             row["odds_ratio_crude"] = float(a * d / (b * c)) if b * c else np.nan
-            row |= {name: value for name, value in _cmh_or_nothing(used).items() if name in row}
+            found = _cmh_or_nothing(used)
+            row |= {name: value for name, value in found.items() if name in row and np.isfinite(value)}
+            if not np.isfinite(found["odds_ratio"]):
+                row["flags"] = "; ".join(filter(None, [row["flags"], "the odds ratio within conditions is infinite"]))
         rows.append(row)
     return pd.DataFrame(rows)
 

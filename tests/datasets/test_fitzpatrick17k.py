@@ -77,6 +77,8 @@ def test_images_beside_the_table_are_matched_and_all_that_is_left_out_is_counted
         "no image for this row, and no url to get it from": 1,
     }
     assert len(rows) + len(left_out) == len(some) + 1
+    said = metadata.set_index("md5hash").loc[rows["image_id"], ["fitzpatrick_scale", "fitzpatrick_centaur"]]
+    assert (rows[["fst_scale", "fst_centaur"]].to_numpy() == said.to_numpy()).all()
 
 
 def test_the_published_profile_asks_for_the_published_conditions_and_sizes():

@@ -34,3 +34,19 @@ def test_a_task_that_was_not_run():
     assert (gains.loc[gains["task"] == "malignancy", "verdict"] == "not run").all()
     accuracy = by_group.accuracy_by_group(only, {"with": SYNTHETIC}, draws=50)
     assert accuracy.loc[accuracy["task"] == "malignancy", "flags"].tolist() == ["not run"]
+
+
+def test_auroc_gains():
+    """Against the definition, pair by pair, averaged over runs."""
+    table = by_group.auroc_gains(BLOCKS, SYNTHETIC, CONTROL).set_index("group")
+    block = BLOCKS["malignancy"]
+    truth = block.images["y_true"].eq("malignant").to_numpy()
+    arm = block.arms.query("n == 8 and ratio == 10 and transforms").index[0]
+    scores = block.p[arm, :, :, 1]
+    higher = (scores[:, truth][:, :, None] > scores[:, ~truth][:, None, :]).mean()
+    assert table.loc["all", "with_synthetic"] == pytest.approx(higher)
+    step = table["with_synthetic"] - table["without"]
+    assert table["estimate"].to_numpy() == pytest.approx(100 * step.to_numpy())
+    assert (table["low"] < table["estimate"]).all() and list(table.index) == ["all", "I-II", "III-IV", "V-VI"]
+    absent = by_group.auroc_gains({"condition": BLOCKS["condition"]}, SYNTHETIC, CONTROL)
+    assert absent["flags"][0].startswith("not run") and absent["estimate"].isna().all()

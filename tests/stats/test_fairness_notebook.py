@@ -30,3 +30,16 @@ def test_notebook(tmp_path, monkeypatch, thin):
     assert found["F0.primary"]["value"] == pytest.approx(tests["estimate"][0]) and found["F0.primary"]["low"] > 0
     for name in ("gains_by_group", "accuracy_by_group", "dose_response", "dose_verdict"):
         assert len(tables.read("demo", name, made_by="05_fairness_stats"))
+    no_silent_gap_in_a_table(tmp_path / "figures" / "demo")
+
+
+def no_silent_gap_in_a_table(folder):
+    """Where a table has flags, an estimate without an interval says why; where it has none, words and counts are whole."""
+    for file in folder.glob("05_fairness_stats-*.csv"):
+        table = pd.read_csv(file)
+        assert len(table), f"{file.name} is empty"
+        if {"flags", "low"} <= set(table.columns):
+            silent = table["low"].isna() & table["flags"].isna()
+            assert not silent.any(), f"{file.name}: {table[silent].iloc[0].to_dict()}"
+    words = pd.read_csv(folder / "05_fairness_stats-plain_words.csv")
+    assert len(words) >= 10 and not words["words"].str.contains("nan|None|inf", regex=True).any()

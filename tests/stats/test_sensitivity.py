@@ -25,6 +25,7 @@ def test_variants_side_by_side():
     prepared = blocks(add_facts(TABLE, facts()))
     variants = [
         {"id": "as declared"},
+        {"id": "the same?", "kind": "equivalence"},
         {"id": "every image the same", "average": "micro", "count": "images"},
         {"id": "labels not in doubt", "where": {"label_flag": ""}},
         {"id": "by Centaur", "average": "micro", "each": {"fst_group_centaur": ["I-II", "V-VI"]}},
@@ -34,15 +35,16 @@ def test_variants_side_by_side():
         {"id": "last epoch", "run": "demo-last"},
     ]
     runs = {"": prepared, "other": blocks(predictions(seed=1, ratios=(0, 10)))}
-    table = sensitivity.side_by_side(runs, variants, SYNTHETIC, CONTROL, draws=300).set_index("id")
+    table = sensitivity.side_by_side(runs, variants, SYNTHETIC, CONTROL, margin=0.9, draws=300).set_index("id")
     expected = contrasts.gain(prepared, SYNTHETIC, CONTROL)
     assert table.loc["as declared", "estimate"] == pytest.approx(100 * expected.estimate)
     row = table.loc["as declared"]
     assert row["low_bootstrap"] < row["estimate"] < row["high_bootstrap"]
+    assert table.loc["the same?", "verdict"] == "equivalent" and table.loc["the same?", "estimate"] == row["estimate"]
     assert table.loc["labels not in doubt", "images"] == 90
     assert table.loc["annotators agree", "images"] == 81 and table.loc["by Centaur, V-VI", "images"] < 36
     assert table.loc["another run", "estimate"] != row["estimate"] and table.loc["another run", "run"] == "other"
-    bare = sensitivity.side_by_side({"": blocks(TABLE)}, variants[2:3], SYNTHETIC, CONTROL)
+    bare = sensitivity.side_by_side({"": blocks(TABLE)}, variants[3:4], SYNTHETIC, CONTROL)
     assert bare["flags"].tolist() == ["these predictions do not know the label_flag of an image"]
     for name in ("from the base", "last epoch"):
         assert table.loc[name, "verdict"] == "not run" and table.loc[name, "flags"]

@@ -62,6 +62,13 @@ def test_cmh_by_run_sees_through_the_mix():
     assert silent["p"].isna().all() and silent["flags"].str.contains("no condition has both groups").all()
 
 
+def test_infinite_odds_are_said():
+    correct = np.array([[1, 1, 0, 0, 1, 1, 0, 0]])
+    groups = np.array(["V-VI", "V-VI", "I-II", "I-II"] * 2)
+    row = standardise.cmh_by_run(correct, groups, np.repeat(["x", "y"], 4), "V-VI", "I-II").iloc[0]
+    assert np.isnan(row["odds_ratio"]) and row["flags"] == "the odds ratio within conditions is infinite"
+
+
 def test_deployment_at_the_tested_mix_is_what_was_tested():
     share = {"I-II": 1 / 3, "III-IV": 1 / 3, "V-VI": 1 / 3}
     mix = [{"fst_group": group, "share": s} for group, s in share.items()]
