@@ -40,7 +40,7 @@ def audit(
         used = made.loc[made.index.intersection(pd.Index(ids))]
         ranked = subsets[cell["run"]]
         own = frozenset(ranked.loc[ranked["rank"] < cell["sources"], "image_id"])
-        seen = frozenset().union(*(saw[name] for name in used["saw"].unique()))
+        seen = frozenset().union(*(saw.get(name, frozenset()) for name in used["saw"].unique()))
         seen |= frozenset(used.loc[~used["method"].isin(UNSEEN_PARENT), "parent"])
         outside = sorted((seen & known) - (own if cell["generator_data"] == "matched" else able[cell["generator_data"]]))
         if outside:

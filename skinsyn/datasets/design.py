@@ -77,6 +77,7 @@ def sizes(rows: pd.DataFrame, like: Mapping[str, Mapping]) -> tuple[dict, float]
 
 
 def values_of(content: object, key: str) -> list[int]:
+    """Every value that stands under `key` anywhere in nested lists and dicts, lists of them laid flat."""
     if isinstance(content, dict):
         own = [v for v in (content[key] if isinstance(content[key], list) else [content[key]])] if key in content else []
         return own + [v for k, value in content.items() if k != key for v in values_of(value, key)]

@@ -195,7 +195,10 @@ def obuchowski_rockette(y_true: Sequence[int], scores: np.ndarray, level: float 
     return _tested(float(gain), spread, max(2 * readers * (same - cross), 0.0), readers, cases, level)
 
 
-def check_tables(differences, weights) -> tuple[list[np.ndarray], np.ndarray]:
+def check_tables(
+    differences: np.ndarray | Sequence[np.ndarray], weights: Sequence[float] | None
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Groups and contrast weights in order, or a ValueError that says what is wrong with which group."""
     if isinstance(differences, np.ndarray) and differences.ndim == 2:
         differences = [differences]
     tables = [np.asarray(table, float) for table in differences]
