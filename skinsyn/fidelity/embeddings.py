@@ -17,34 +17,42 @@ def of_shards(
     image_size: int = 128,
     threads: int = 2,
     executor: str = "serial",
-    view: int = 0,
+    views: Sequence[int] = (0,),
     seed: int = 0,
     only: Mapping[str, list[str]] | None = None,
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Images of the shards: a frame (image_id, unit), and float32 (n, d) in its order, made once and kept.
+    """Images of the shards: a frame (image_id, unit), and float32 (views, n, d) in its order, made once and kept.
 
-    view: 0 is the image itself, v ≥ 1 its v-th random transform, drawn from `seed`. only: the image ids wanted of each shard
-    (key → ids); None for all.
+    views: 0 is the image itself, v ≥ 1 its v-th random transform, drawn from `seed`. only: the image ids wanted of each
+    shard (key → ids); None for all.
     """
-    asked = {"body": body, "image_size": image_size, "views": [view], "seed": seed, "threads": threads}
+    asked = {"body": body, "image_size": image_size, "views": list(views), "seed": seed, "threads": threads}
     tasks = [({**asked, "shard": key, "image_ids": only and only[key]},) for key in keys]
     loaded = [features.load_features(key) for key in compute.fan_out(executor, features.extract, tasks, "embeddings")]
     frame = pd.concat([pd.DataFrame({"image_id": ids, "unit": unit}) for unit, (ids, _) in zip(keys, loaded, strict=True)])
-    return frame.reset_index(drop=True), np.concatenate([found[0] for _, found in loaded])
+    return frame.reset_index(drop=True), np.concatenate([found for _, found in loaded], axis=1)
 
 
-def of_images(frame: pd.DataFrame, view: int = 0, **asked: object) -> np.ndarray:
-    """The images of a table (image_id, unit) in its order, float32 (n, d). view, asked: as `of_shards`.
+def of_images(frame: pd.DataFrame, **asked: object) -> np.ndarray:
+    """The images of a table (image_id, unit) in its order, float32 (n, d). asked: as `of_shards`.
 
-    Untransformed shards are embedded whole, since 04 wants them, too; of random transforms only the table's images.
-    Raises KeyError where an image is not in the shard that the table names.
+    Shards are embedded whole, since 04 wants them, too. Raises KeyError where an image is not in the shard that it names.
     """
-    only = {unit: sorted(part) for unit, part in frame.groupby("unit")["image_id"]} if view else None
-    held, found = of_shards(sorted(frame["unit"].unique()), view=view, only=only, **asked)
-    place = pd.Series(np.arange(len(held)), index=pd.MultiIndex.from_frame(held[["unit", "image_id"]]))
-    return found[place.loc[list(zip(frame["unit"], frame["image_id"], strict=True))].to_numpy()]
+    held, found = of_shards(sorted(frame["unit"].unique()), **asked)
+    return found[0, _places(held, frame)]
 
 
 def with_transforms(frame: pd.DataFrame, views: int, seed: int, **asked: object) -> np.ndarray:
-    """The images of a table and `views` random transforms of each, float32 (1 + views, n, d)."""
-    return np.stack([of_images(frame, view, seed=seed if view else 0, **asked) for view in range(views + 1)])
+    """The images of a table and `views` random transforms of each, float32 (1 + views, n, d). Raises as `of_images`."""
+    plain = of_images(frame, **asked)[None]
+    if not views:
+        return plain
+    only = {unit: sorted(part) for unit, part in frame.groupby("unit")["image_id"]}
+    held, found = of_shards(sorted(only), views=range(1, views + 1), seed=seed, only=only, **asked)
+    return np.concatenate([plain, found[:, _places(held, frame)]])
+
+
+def _places(held: pd.DataFrame, frame: pd.DataFrame) -> np.ndarray:
+    """Where each image of a table stands among those held."""
+    place = pd.Series(np.arange(len(held)), index=pd.MultiIndex.from_frame(held[["unit", "image_id"]]))
+    return place.loc[list(zip(frame["unit"], frame["image_id"], strict=True))].to_numpy()
