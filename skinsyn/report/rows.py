@@ -98,9 +98,10 @@ def _hits(table: str, frame: pd.DataFrame, name: str, given: Mapping) -> list[tu
         of_row, of_column = _words(" ".join(texts.iloc[place])), _words(numeric.columns[column])
         if not needed <= of_row | of_column:
             continue
-        score = len(asked & (of_row | of_column | _words(table))) - 0.1 * len(of_column - asked)
-        score -= 0.01 * len(of_row - asked) if asked & of_row else 0
         names = " / ".join(str(frame[key].iloc[place]) for key in keys if key in frame)
+        score = len(asked & (of_row | of_column | _words(table))) - 0.1 * len(of_column - asked)
+        # What names the row weighs more than what else it says: a cell's row speaks of its condition, too.
+        score -= (0.01 * len(of_row - asked) + 0.1 * len(_words(names) - asked)) if asked & of_row else 0
         values = frame.iloc[place].to_dict()
         found.append((score, Row(table, made_by, int(place), names, str(numeric.columns[column]), values)))
     return found
