@@ -83,6 +83,21 @@ def test_the_cell_of_a_number(stem, name, contains):
     assert contains in sources[rows.cell_of(stem, name) - 1]
 
 
+def test_a_row_that_only_speaks_of_the_words_is_not_the_one_that_is_named_by_them():
+    frame = pd.DataFrame(
+        {
+            "family": "F4 exploratory",
+            "id": ["cell, plaque, V-VI", "condition, plaque"],
+            "images": [0, 4],
+            "estimate": [np.nan, 0.0],
+            "verdict": ["condition not met", "not estimable"],
+        }
+    )
+    given = numbers.number(0.0) | {"made_by": "05_fairness_stats"}
+    row = rows.find({"tests": frame}, "F4.condition.plaque", given)
+    assert (row.place, row.column) == (1, "estimate")
+
+
 def test_no_notebook_no_cell():
     assert rows.cell_of("55_none", "x") is None
 
