@@ -27,7 +27,7 @@ def study(name: str, rows: pd.DataFrame, classes: list[str], extra: list[str], l
     for values in every.values():
         values |= {key: name for key in ("profile",) if key in values}
     every["01_data_prep"] |= {"dataset": name, "data_folder": "", "conditions": classes, "malignancy_only": extra, **numbers}
-    every["02_dreambooth"]["conditions"] = classes
+    every["02_dreambooth"]["conditions"] = []  # also those that count in malignancy only: classifiers want their children
     title = f"Do generated images help a classifier of the photographs of {name}?"
     every["08_paper"] |= {"title": title, "note": f"Photographs of the data set {name}."}
     if rows["malignant"].nunique() < 2:
