@@ -126,7 +126,7 @@ def lab(tmp_path, browser):
 def give_smoke(folder: Path) -> None:
     """The smoke profile's values in the notebooks' parameters cells, where a person would type them."""
     for notebook in params.notebooks():
-        book = nbformat.read(folder / notebook.name, as_version=4)
+        book = papermill.iorw.load_notebook_node(str(folder / notebook.name))
         book = papermill.parameterize.parameterize_notebook(book, params.for_notebook("smoke", notebook))
         nbformat.write(book, folder / notebook.name)
 
