@@ -23,6 +23,7 @@ class Components(NamedTuple):
     sizes: np.ndarray  # clusters of each group
     weights: np.ndarray  # of each group in the contrast
     runs: int
+    shapes: tuple[np.ndarray, ...] = ()  # cluster means of each group, of mean 0 and variance 1: few clusters are not normal
     flags: tuple[str, ...] = ()
 
     @property
@@ -43,7 +44,7 @@ def components(differences: Sequence[np.ndarray], weights: Sequence[float] | Non
     mrmc.check_tables([t.reshape(-1, t.shape[-1]) for t in tables], weights)
     if runs < 2 or sizes.min() < 2:
         nothing, what = np.full(len(tables), np.nan), "one run only" if runs < 2 else "one cluster only in a group"
-        return Components(np.nan, nothing, nothing, sizes, weights, runs, (f"{mrmc.NOT_ESTIMABLE}: {what}",))
+        return Components(np.nan, nothing, nothing, sizes, weights, runs, (), (f"{mrmc.NOT_ESTIMABLE}: {what}",))
     squares = [[np.mean(part) for part in mrmc.mean_squares(table)] for table in tables]
     residual = np.array([part[2] for part in squares])
     cluster = (np.array([part[1] for part in squares]) - residual) / runs
@@ -53,7 +54,28 @@ def components(differences: Sequence[np.ndarray], weights: Sequence[float] | Non
     flags = [
         f"no variance between {name} found" for name, value in (("runs", run), ("clusters", cluster.min())) if value < 0
     ]
-    return Components(max(run, 0.0), np.maximum(cluster, 0.0), residual, sizes, weights, runs, tuple(flags))
+    shapes = tuple(_shape(table) for table in tables)
+    return Components(max(run, 0.0), np.maximum(cluster, 0.0), residual, sizes, weights, runs, shapes, tuple(flags))
+
+
+def pooled(parts: Sequence[Components]) -> Components:
+    """The mean of components of one design, e.g. of blocks of simulated studies."""
+    run, cluster, residual = (np.mean([getattr(part, name) for part in parts], axis=0) for name in Components._fields[:3])
+    shapes = tuple(_thinned(np.concatenate(group)) for group in zip(*(part.shapes for part in parts), strict=True))
+    return parts[0]._replace(run=float(run), cluster=cluster, residual=residual, shapes=shapes, flags=())
+
+
+def _shape(table: np.ndarray) -> np.ndarray:
+    """Cluster means of (..., runs, clusters), centred in each table and scaled to variance 1 together."""
+    means = table.mean(-2)
+    centred = (means - means.mean(-1, keepdims=True)).ravel()
+    size = np.sqrt((centred**2).mean())
+    return _thinned(centred / size) if size > 0 else np.zeros(1)
+
+
+def _thinned(values: np.ndarray, most: int = 20_000) -> np.ndarray:
+    """At most so many of the sorted values, evenly."""
+    return np.sort(values)[:: max(1, -(-len(values) // most))]
 
 
 def power(
@@ -62,13 +84,14 @@ def power(
     runs: int | None = None,
     clusters: int | None = None,
     level: float = 0.95,
-    draws: int = 20_000,
+    draws: int = 10_000,
     seed: int = 0,
 ) -> np.ndarray:
     """Share of new studies whose two-sided test finds a true gain [proportion]; an array where `gain` is a list.
 
-    runs, clusters: of the new study; None takes those in hand, and groups keep their shares of the clusters. Mean squares
-    and estimate are drawn from their distributions under the components, and tested by the formulas of `paired_gain`.
+    runs, clusters: of the new study; None takes those in hand, and groups keep their shares of the clusters. Estimate and
+    mean squares are drawn from the components (normal, but for the clusters, whose means are resampled: a few hard images
+    carry most of the spread, and then a large gain comes with a large standard error) and tested as `paired_gain` does.
     """
     noise, critical = _draws(given, runs, clusters, level, draws, seed)
     if noise is None:
@@ -82,7 +105,7 @@ def detectable_gain(
     runs: int | None = None,
     clusters: int | None = None,
     level: float = 0.95,
-    draws: int = 20_000,
+    draws: int = 10_000,
     seed: int = 0,
 ) -> float:
     """The least true gain [proportion] that a study of this size finds with probability `target`; NaN beyond 1."""
@@ -105,7 +128,7 @@ def needed(
     level: float = 0.95,
     most_runs: int = 100,
     most_clusters: int = 100_000,
-    draws: int = 20_000,
+    draws: int = 10_000,
     seed: int = 0,
 ) -> dict[str, float]:
     """How many runs (with the clusters in hand), and how many clusters (with the runs in hand), find this gain.
@@ -132,7 +155,7 @@ def plan(
     factors: Sequence[float] = (0.5, 1, 2, 4),
     target: float = 0.8,
     level: float = 0.95,
-    draws: int = 20_000,
+    draws: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Power at `gain` and the least detectable gain [points] for runs × multiples of the clusters in hand.
@@ -158,6 +181,14 @@ def summary(given: Components) -> Mapping[str, float]:
     return {name: 100 * value for name, value in {"run": float(np.sqrt(given.run)), **found}.items()}
 
 
+def _cluster_moments(shape: np.ndarray | None, many: int, draws: int, rng: np.random.Generator) -> tuple:
+    """(mean, variance) of `many` cluster means of variance 1, resampled from their shape; normal where they are many."""
+    if shape is None or many > 400:
+        return rng.standard_normal(draws) / np.sqrt(many), rng.chisquare(many - 1, draws) / (many - 1)
+    drawn = shape[rng.integers(0, len(shape), (draws, many))]
+    return drawn.mean(1), drawn.var(1, ddof=1)
+
+
 def _least(reached, low: int, high: int) -> float:
     """The least whole number for which `reached` is true, which it stays; infinity where it is not at `high`."""
     if not reached(high):
@@ -179,14 +210,13 @@ def _draws(given: Components, runs, clusters, level, draws, seed) -> tuple:
         raise ValueError(f"power needs two runs, got {runs}")
     rng, w2 = np.random.default_rng(seed), given.weights**2
     spread = given.run + float((w2 * given.residual / sizes).sum())
-    error = runs * float((w2 * given.cluster / sizes).sum())
-    noise = np.sqrt((spread + error) / runs) * rng.standard_normal(draws)
-    between, within = given.residual + runs * given.cluster, given.residual
-    drawn = np.zeros(draws)
-    for weight, many, large, small in zip(w2, sizes, between, within, strict=True):
-        clusters_ms = large * rng.chisquare(many - 1, draws) / (many - 1)
-        residual_ms = small * rng.chisquare((runs - 1) * (many - 1), draws) / ((runs - 1) * (many - 1))
-        drawn += weight * np.maximum(clusters_ms - residual_ms, 0.0) / many
+    noise = np.sqrt(given.run / runs) * rng.standard_normal(draws)
+    between, drawn = given.residual + runs * given.cluster, np.zeros(draws)
+    for group, many in enumerate(sizes.astype(int)):
+        mean, variance = _cluster_moments(given.shapes[group] if given.shapes else None, many, draws, rng)
+        noise += given.weights[group] * np.sqrt(between[group] / runs) * mean
+        residual_ms = given.residual[group] * rng.chisquare((runs - 1) * (many - 1), draws) / ((runs - 1) * (many - 1))
+        drawn += w2[group] * np.maximum(between[group] * variance - residual_ms, 0.0) / many
     spreads = spread * rng.chisquare(runs - 1, draws) / (runs - 1)
     se, df, *_ = mrmc.student(noise, spreads, drawn, runs, level)
     return noise, stats.t.ppf(0.5 + level / 2, df) * se

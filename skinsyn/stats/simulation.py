@@ -100,8 +100,7 @@ def run(study: Study, sets: int, seed: int, level: float = 0.95) -> tuple[list[m
     gains = [mrmc.Gains(*(np.concatenate(part) for part in zip(*one, strict=True))) for one in zip(*parts, strict=True)]
     if not pooled:
         return gains, None
-    run, cluster, residual = (np.mean([getattr(one, name) for one in pooled], axis=0) for name in pooled[0]._fields[:3])
-    return gains, pooled[0]._replace(run=float(run), cluster=cluster, residual=residual, flags=())
+    return gains, power.pooled(pooled)
 
 
 def row(study: Study, sets: int, seed: int, level: float = 0.95) -> dict:
