@@ -4,6 +4,7 @@ An answer is right where a latent value is above 0: mean of the arm + image + ru
 group effects and unit noise, all normal. Runs share their effects over all images, images (or their clusters) over all runs.
 """
 
+import gc
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ SD = (1.0, 0.3, 0.3, 0.3, 0.0)  # image, run, arm × image, arm × run, arm × r
 GOALS = {  # from to, of the share of data sets rejected; of coverage; distance of the power from its prediction
     "size": (0.03, 0.07),
     "coverage and power": (0.93, 0.97),
+    "coverage towards the ceiling": (0.93, 0.97),
     "no variance between images": (0.0, 0.07),
     "ceiling accuracy": (0.0, 0.07),
     "unequal clusters": (0.0, 0.07),
@@ -108,22 +110,24 @@ def row(study: Study, sets: int, seed: int, level: float = 0.95) -> dict:
 
     rejected: share of data sets with a hypothesis rejected after Holm (a familywise error where nothing is there).
     covered: share of intervals, of those that exist, that hold the truth. predicted: `power.power` from the components.
-    met: rejected (or covered, and the power within POWER of its prediction) lies within the goal.
+    met: rejected (or covered; and in "coverage and power" the power within POWER of its prediction) lies within the goal.
     """
     gains, pooled = run(study, sets, seed, level)
     p = np.column_stack([gain.p for gain in gains])
     several = p.shape[1] > 1
     candidates = p[(p <= 1 - level).any(1)]  # no correction rejects where no raw p would
+    gc.freeze()  # multipletests collects garbage at every call; what lives already need not be looked through again
     adjusted = [families.adjust(one, "holm") for one in candidates] if several else candidates
+    gc.unfreeze()
     rejected = sum(bool((np.asarray(one) <= 1 - level).any()) for one in adjusted) / sets
     tested, truth = np.isfinite(p), [0.0 if sum(w) == 0 else study.gain for w in study.contrasts or ((1.0,),)]
     inside = [(gain.low <= true) & (true <= gain.high) for gain, true in zip(gains, truth, strict=True)]
     covered = float(np.column_stack(inside)[tested].mean())
     clusters = study.images if study.clusters is None else len(set(study.clusters))
-    planned = study.kind == "coverage and power"
-    predicted = float(power.power(pooled, study.gain, level=level)) if planned else np.nan
+    predicted = float(power.power(pooled, study.gain, level=level)) if study.gain and not several else np.nan
     low, high = GOALS[study.kind]
-    met = low <= (covered if planned else rejected) <= high and not (planned and abs(rejected - predicted) > POWER)
+    met = low <= (covered if study.kind.startswith("coverage") else rejected) <= high
+    met = met and not (study.kind == "coverage and power" and abs(rejected - predicted) > POWER)
     made = {"study": study.kind, "images": study.images, "clusters": clusters, "runs": study.runs}
     made |= {"accuracy": study.accuracy, "gain": 100 * study.gain, "hypotheses": p.shape[1], "sets": sets}
     made |= {"estimable": float(tested.mean()), "rejected": rejected, "covered": covered, "predicted": predicted}
@@ -133,6 +137,8 @@ def row(study: Study, sets: int, seed: int, level: float = 0.95) -> dict:
 def studies(images: Sequence[int], runs: Sequence[int], accuracies: Sequence[float]) -> list[Study]:
     """All designs of the benchmark: the primary test over images × runs × accuracies, its edges, and the families.
 
+    Towards the ceiling (90 against 95 %) and with three runs nothing is promised: those lines stand for what they show.
+
     Groups of the families are unequal, 45 %, 35 % and 20 % of the images, and differ from run to run by themselves.
     """
     found = []
@@ -140,7 +146,7 @@ def studies(images: Sequence[int], runs: Sequence[int], accuracies: Sequence[flo
         for r in runs:
             for accuracy in accuracies:
                 found.append(Study("size", many, r, accuracy))
-                found.append(Study("coverage and power", many, r, accuracy, min(0.1, (1 - accuracy) / 2)))
+                found.append(Study("coverage and power", many, r, min(accuracy, 0.8), 0.1))  # the better arm at most 90 %
             found.append(Study("no variance between images", many, r, accuracies[0], sd=(0.0, 0.3, 0.0, 0.3, 0.0)))
             found.append(Study("ceiling accuracy", many, r, 0.98))
     one_each, against = tuple(map(tuple, np.eye(3))), ((-1.0, 1.0, 0.0), (-1.0, 0.0, 1.0))
@@ -161,4 +167,4 @@ def studies(images: Sequence[int], runs: Sequence[int], accuracies: Sequence[flo
             found.append(Study(names[0], many, r, 0.8, **settings, contrasts=one_each))
             found.append(Study(names[1], many, r, 0.5, **settings, contrasts=one_each))
             found += [Study(names[2], many, r, 0.5, gain, **settings, contrasts=against) for gain in (0.0, 0.1)]
-    return found
+    return found + [Study("coverage towards the ceiling", many, r, 0.9, 0.05) for many in images for r in runs]
