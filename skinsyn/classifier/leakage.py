@@ -26,7 +26,8 @@ def audit(
     training and validation images; `train`, none but training images; `matched`, none but the real images that the cell
     itself may train on. Pixels of a parent count as seen. synthetic (with `saw`), exposure: tables of 03; images, subsets
     (by run): of 01. seen: the most that one cell's generators saw; own: the fewest that a cell of the arm may train on.
-    Raises LeakageError naming the arms whose claim does not hold, and an image of each.
+    Raises LeakageError naming the arms whose claim does not hold, and an image of each; ValueError where `exposure` does
+    not belong to `synthetic`.
     """
     split = images.set_index("image_id")["split"]
     able = {
@@ -35,12 +36,14 @@ def audit(
     }  # fmt: skip
     known, made = frozenset(split.index), synthetic.set_index("image_id")
     saw = {name: frozenset(part) for name, part in exposure.groupby("saw")["image_id"]} | {"": frozenset()}
+    if unknown := set(synthetic["saw"]) - set(saw):
+        raise ValueError(f"the table 'exposure' does not say what {min(unknown)!r} saw; run 03_generation again")
     rows, broken = [], {}
     for cell, ids in uses:
         used = made.loc[made.index.intersection(pd.Index(ids))]
         ranked = subsets[cell["run"]]
         own = frozenset(ranked.loc[ranked["rank"] < cell["sources"], "image_id"])
-        seen = frozenset().union(*(saw.get(name, frozenset()) for name in used["saw"].unique()))
+        seen = frozenset().union(*(saw[name] for name in used["saw"].unique()))
         seen |= frozenset(used.loc[~used["method"].isin(UNSEEN_PARENT), "parent"])
         outside = sorted((seen & known) - (own if cell["generator_data"] == "matched" else able[cell["generator_data"]]))
         if outside:

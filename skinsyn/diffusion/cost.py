@@ -181,7 +181,7 @@ def estimate(profile: str, changed: dict[str, Any] | None = None, gpu: str = "A1
     found |= {"images": images, **{f"  {name}": int(count) for name, count in by.sum().items()}, "shards": len(stages)}
     found |= {"rate": f"{rate.passes:.1f} passes of the UNet a second at 512 px, {rate.source}"}
     found |= {f"GPU-hours, {name}": round(value, 2) for name, value in hours.items()}
-    found["not in it"] = "decoding and encoding (a few per cent), loading, queues; a GAN's own training"
+    found["not in it"] = "decoding and encoding (a few per cent), the optimiser, loading, queues; a GAN's own training"
     found |= {f"disk, {name}": f"{value / 1e9:.2f} GB" for name, value in disk.items()}
     if price:
         found["money"] = round(sum(hours.values()) * price, 2)

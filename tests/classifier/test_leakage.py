@@ -14,7 +14,7 @@ def cell(claim, n=2):
 
 
 def audit(claim, saw, method="text-to-image", parent="a"):
-    made = pd.DataFrame({"image_id": ["s1", "s2"], "parent": [parent, "a"], "method": method, "saw": ["x", ""]})
+    made = pd.DataFrame({"image_id": ["s1", "s2"], "parent": [parent, "a"], "method": method, "saw": ["x" * bool(saw), ""]})
     exposure = pd.DataFrame({"saw": "x", "image_id": list(saw)})
     return leakage.audit([(cell(claim), ["a", "b", "s1", "s2"])], made, exposure, IMAGES, SUBSETS)
 
@@ -39,6 +39,13 @@ def test_a_parents_pixels_count_where_the_method_takes_them():
     audit("matched", "ab", parent="d")
     with pytest.raises(leakage.LeakageError, match="first 'd'"):
         audit("matched", "ab", method="inpaint", parent="d")
+
+
+def test_what_nobody_says_was_seen_is_no_proof():
+    made = pd.DataFrame({"image_id": ["s1"], "parent": "a", "method": "text-to-image", "saw": "y"})
+    exposure = pd.DataFrame({"saw": ["x"], "image_id": ["a"]})
+    with pytest.raises(ValueError, match="does not say what 'y' saw"):
+        leakage.audit([(cell("any"), ["s1"])], made, exposure, IMAGES, SUBSETS)
 
 
 def test_images_from_elsewhere_are_no_leak():

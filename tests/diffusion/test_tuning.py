@@ -6,6 +6,7 @@ import torch
 from skinsyn import images
 from skinsyn.datasets import phantom
 from skinsyn.diffusion import dreambooth, prior, references
+from skinsyn.run import seeds, store
 
 LORA = {"rank": 4, "alpha": 8}
 PRIOR = {"weight": 1.0, "images": 3, "steps": 2}
@@ -65,3 +66,19 @@ def test_images_of_any_size_are_learned_from(study):
         study.frame, [phantom.CONDITIONS[0]], {"text-to-image": task["base"]}, {**task, "image_size": 32}, 1
     )
     assert dreambooth.fine_tune(small[0])
+
+
+# What prior images of the small base are, under these pins and these kinds of processor, for this RECIPE.
+PINNED = {
+    "recipe": 1,
+    "pins": "271ae2fe6bf5",
+    "sha256": {"AVX2": "b2aa5a6823e39325da7ca2b723944c57cee21f1afd2fd112595a76f9d436a957"},
+}
+
+
+def test_pinned_bytes_of_prior_images(study):
+    here = {"recipe": prior.RECIPE, "pins": seeds.digest(store.pins())[:12]}
+    cpu = torch.backends.cpu.get_cpu_capability()
+    if {k: PINNED[k] for k in here} != here or cpu not in PINNED["sha256"]:
+        pytest.skip(f"pinned under {PINNED}, here {here} and {cpu}")
+    assert study.digest("shard", prior.keep(study.tune(prior=PRIOR)[0]))["images.tar"] == PINNED["sha256"][cpu]
