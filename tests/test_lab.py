@@ -172,7 +172,7 @@ def test_every_notebook_runs_on_what_the_others_made(lab, smoke, tmp_path):
 
 def test_a_notebook_without_inputs_names_what_makes_them(lab, tmp_path):
     here = lab(tmp_path / "empty")
-    needs = {"05_fairness_stats": "04_training_grid", "03_generation": "02_dreambooth", "02_dreambooth": "01_data_prep"}
+    needs = {"05_fairness_stats": "04_training_grid", "03_generation": "01_data_prep", "02_dreambooth": "01_data_prep"}
     for stem, maker in needs.items():
         here.open(f"{stem}.ipynb")
         book = here.run_all(f"{stem}.ipynb")

@@ -61,7 +61,7 @@ def lab_to_srgb(lab: np.ndarray) -> np.ndarray:
 
 def _lesion(pattern: str, rng: np.random.Generator, x: np.ndarray, y: np.ndarray, size: int) -> np.ndarray:
     """The CIELAB difference (size, size, 3) that the lesion adds to the skin, at full contrast."""
-    scale, squeeze, turn = rng.uniform(0.15, 0.235), rng.uniform(0.75, 1.33), rng.uniform(0, 2 * np.pi)
+    scale, squeeze, turn = rng.uniform(0.185, 0.235), rng.uniform(0.8, 1.25), rng.uniform(0, 2 * np.pi)
     wobble = rng.uniform(0.04, 0.16) * scale
     x, y = x + wobble * smooth_noise(rng, 5, size), y + wobble * smooth_noise(rng, 5, size)
     u = (np.cos(turn) * x + np.sin(turn) * y) / scale * squeeze**0.5
@@ -73,18 +73,8 @@ def _lesion(pattern: str, rng: np.random.Generator, x: np.ndarray, y: np.ndarray
         # hue and strength of every layer wander, so that colour alone does not tell the patterns apart
         colour = np.array(LAYERS[name]) * rng.uniform(0.65, 1.15) + rng.normal(0, 3.5, 3)
         delta += weight[..., None] * colour
-    blotch = np.clip(0.5 + smooth_noise(rng, 7, size), 0, 2) * disc(canvas, 1.3, 0.3)
-    return delta + rng.uniform(0.0, 0.55) * blotch[..., None] * np.array(LAYERS[str(rng.choice(list(LAYERS)))])
-
-
-def _hair(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, size: int) -> np.ndarray:
-    """Coverage (size, size) of 0 to 5 thin, slightly bent hairs."""
-    cover = np.zeros((size, size))
-    for _ in range(int(rng.integers(1, 6)) if rng.random() < 0.2 else 0):
-        angle, offset, bend = rng.uniform(0, np.pi), rng.uniform(-0.45, 0.45), rng.uniform(-0.5, 0.5)
-        along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
-        cover = np.maximum(cover, np.exp(-(((across - offset - bend * along**2) / 0.009) ** 2)))
-    return cover
+    blotch = np.clip(0.5 + smooth_noise(rng, 7, size), 0, 2) * disc(canvas, 1.2, 0.25)
+    return delta + rng.uniform(0.0, 0.4) * blotch[..., None] * np.array(LAYERS[str(rng.choice(list(LAYERS)))])
 
 
 def _check(condition: str, fst: int, size: int) -> None:
@@ -99,15 +89,12 @@ def _check(condition: str, fst: int, size: int) -> None:
         raise ValueError(f"size is {size}: a phantom needs at least 16 pixels")
 
 
-def draw(
-    condition: str, fst: int, seed: int, size: int = 64, shift: float = 0.0, view: int = 0, hair: bool = True
-) -> Phantom:
+def draw(condition: str, fst: int, seed: int, size: int = 64, shift: float = 0.0, view: int = 0) -> Phantom:
     """Draw one phantom; the same arguments give the same bytes.
 
     condition: one of `CONDITIONS` or `PRETRAINING_PATTERNS`. fst: 1-6. size: pixels a side.
     shift: 0 is the demo's camera; 1 another one (warmer, flatter, softer), for training on one source and testing on
     another; the planted ita then describes the skin, not the picture. view: another photograph of the same lesion.
-    hair: False shaves it, and changes nothing else.
     Raises ValueError for an unknown condition (with the nearest name), skin type or a size below 16.
     """
     _check(condition, fst, size)
@@ -122,9 +109,11 @@ def draw(
 
     step = (np.arange(size) + 0.5) / size - 0.5
     x, y = np.meshgrid(step, step)
-    dx, dy = photo_rng.normal(0, 0.03, 2)
+    dx, dy = np.clip(photo_rng.normal(0, 0.025, 2), -0.06, 0.06)
     delta = _lesion(condition, lesion_rng, x - dx, y - dy, size)
-    mask = np.linalg.norm(delta, axis=-1) > MASK_THRESHOLD
+    strength = np.linalg.norm(delta, axis=-1)
+    mask = strength > MASK_THRESHOLD
+    delta *= np.clip(strength / MASK_THRESHOLD, 0, 1)[..., None] ** 2  # fades out, so that skin outside the mask is skin
     texture = 1.0 * smooth_noise(lesion_rng, 9, size) + 0.8 * smooth_noise(lesion_rng, 24, size)
     angle = photo_rng.uniform(0, 2 * np.pi)
     light = photo_rng.uniform(0, 9) * (np.cos(angle) * x + np.sin(angle) * y) - photo_rng.uniform(0, 6) * (x**2 + y**2)
@@ -132,7 +121,6 @@ def draw(
     light -= light[~mask].mean() if not mask.all() else 0.0  # so that the planted ITA is the picture's, too
     lab = skin + contrast * delta
     lab[..., 0] += light + photo_rng.normal(0, 0.8, (size, size))
-    lab = lab + hair * _hair(photo_rng, x, y, size)[..., None] * (np.array([0.35, 0.3, 0.3]) * skin - skin) * 0.8
     lab = (1 - 0.15 * shift) * lab + shift * np.array([8.0, 2.0, 4.0])
     image = Image.fromarray((lab_to_srgb(lab) * 255 + 0.5).astype(np.uint8))
     softness = photo_rng.uniform(0.0, 0.9) + 0.8 * shift

@@ -161,7 +161,6 @@ def pretrain(
     lr: float = 1.5e-3,
     seed: int = 0,
     threads: int = 2,
-    autoencoder_images: np.ndarray | None = None,
     about: str = "",
 ) -> dict[str, Any]:
     """Pretrain a tiny base on images and write it to `output` in diffusers' layout, whole or not at all.
@@ -169,8 +168,7 @@ def pretrain(
     images: uint8 (n, s, s, 3), s a multiple of 16. prompts: one an image. autoencoder: "" trains a new one; else a
     folder or hub id whose latents are used. start: "" begins from random weights; else a base
     (`tiny`) whose tokenizer, text encoder and UNet give every weight of matching shape. steps, batch, lr: of
-    text-to-image; inpainting goes on from it at half the rate. autoencoder_images: what a new autoencoder learns from, where
-    not from `images`. about: a sentence for the card. Returns the card, as written to card.json. Raises ValueError where
+    text-to-image; inpainting goes on from it at half the rate. about: a sentence for the card. Returns the card, as written to card.json. Raises ValueError where
     images and prompts disagree or the shape is wrong.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[1] % 16:
@@ -188,8 +186,7 @@ def pretrain(
     torch.set_num_threads(threads)
     try:
         with torch.random.fork_rng(devices=[]):
-            shown = images if autoencoder_images is None else autoencoder_images
-            vae = _pretrained_autoencoder(shown, autoencoder, autoencoder_steps, seed, card)
+            vae = _pretrained_autoencoder(images, autoencoder, autoencoder_steps, seed, card)
             latents = pretraining.make_latents(vae, images, seed)
             if latents.clean.shape[2] != 4 or latents.clean.shape[-1] % 4:
                 shape = tuple(latents.clean.shape[2:])
@@ -238,17 +235,15 @@ def _set_aside(folder: Path) -> None:
 def make(output: Path, minutes: float | None = None, seed: int = 0) -> dict[str, Any]:
     """Make the shipped base again from phantoms of `PRETRAINING_PATTERNS`, never of the nine conditions.
 
-    The autoencoder sees hair; the UNets do not: from few steps they learn hair as specks everywhere, and fine-tuning shows
-    it to them soon enough. minutes: None is the shipped recipe (MINUTES); else its steps are cut in proportion. Returns the
+    minutes: None is the shipped recipe (MINUTES); else its steps are cut in proportion. Returns the
     card with `shipped`, the shipped card's measures beside this one's, and `same_bytes`. Run by `make base-model`.
     """
     share = 1.0 if minutes is None else min(1.0, minutes / MINUTES)
     old = json.loads((SHIPPED / "card.json").read_text()) if (SHIPPED / "card.json").is_file() else {}
-    patterns, images, hairy, prompts = phantom.PRETRAINING_PATTERNS, [], [], []
+    patterns, images, prompts = phantom.PRETRAINING_PATTERNS, [], []
     for i in range(RECIPE["images"]):
         name, fst = patterns[i % len(patterns)], i // len(patterns) % 6 + 1
-        images.append(phantom.draw(name, fst, seed=seed * 1_000_003 + i, hair=False).image)
-        hairy.append(phantom.draw(name, fst, seed=seed * 1_000_003 + i).image)
+        images.append(phantom.draw(name, fst, seed=seed * 1_000_003 + i).image)
         prompts.append(f"An image of {name}, a skin disease, Fitzpatrick skin type {fst}")
     card = pretrain(
         np.stack(images),
@@ -258,7 +253,6 @@ def make(output: Path, minutes: float | None = None, seed: int = 0) -> dict[str,
         inpainting_steps=max(1, int(RECIPE["inpainting"] * share)),
         autoencoder_steps=max(1, int(RECIPE["autoencoder"] * share)),
         seed=seed,
-        autoencoder_images=np.stack(hairy),
         about=f"Phantoms of the patterns {', '.join(patterns)}; never of the nine conditions, and not of patients.",
     )
     measures = ("autoencoder_psnr_db", "text_to_image_loss", "inpainting_loss")

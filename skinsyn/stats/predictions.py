@@ -15,6 +15,8 @@ import pandas as pd
 
 REQUIRED = ("arm", "run", "image_id", "cluster_id", "condition", "fst_group", "task", "y_true", "correct")
 SETTINGS = ("n", "ratio", "method", "generator", "transforms")
+# What 04's arms may set besides; a table of somebody else's need not have these columns.
+OF_ARMS = ("scope", "parents", "generator_data", "steps", "sources")
 IMAGE = ("cluster_id", "condition", "fst_group", "y_true")
 # What else may be known of an image, to select by: a mark on its label, its skin type by other annotators.
 FACTS = ("label_flag", "fst_group_scale", "fst_group_centaur", "fst_group_agreed")
@@ -137,7 +139,12 @@ def sizes(made: Mapping[str, Block]) -> pd.DataFrame:
 
 
 def find_arm(block: Block, where: Mapping) -> int | None:
-    """Position of the one arm with these settings, None where it was not run; two or more are an error."""
+    """Position of the one arm with these settings, None where it was not run; two or more are an error.
+
+    A table without a column of OF_ARMS knows no arm that sets it: such an arm was not run. Any other name is a mistake.
+    """
+    if any(name in OF_ARMS and name not in block.arms and wanted is not None for name, wanted in where.items()):
+        return None
     found = select(block.arms, **where)
     if len(found) > 1:
         differ = [c for c in found.columns if c != "arm" and found[c].astype(str).nunique() > 1]

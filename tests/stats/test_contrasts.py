@@ -6,7 +6,7 @@ import pytest
 from simulated import predictions
 
 from skinsyn.stats import contrasts, declared, dose_response, mrmc
-from skinsyn.stats.predictions import blocks, sizes
+from skinsyn.stats.predictions import blocks, find_arm, sizes
 
 TABLE = predictions()
 BLOCKS = blocks(TABLE)  # checked once
@@ -23,6 +23,17 @@ def test_the_contract_holds_and_remarks_are_given():
     fewer = TABLE[TABLE["condition"] != "pattern 0"].assign(fst_group="unknown")
     remarks = contrasts.check_predictions(fewer)
     assert any("no test image of pattern 0" in r for r in remarks) and any("unknown for all" in r for r in remarks)
+
+
+def test_a_setting_that_a_table_has_no_column_of_was_not_run_and_a_misspelt_one_is_refused():
+    """Somebody else's predictions need not have every column of ours; a typing error must not pass for that."""
+    block = BLOCKS["condition"]
+    assert find_arm(block, CONTROL) is not None
+    assert find_arm(block, CONTROL | {"steps": "matched"}) is None
+    with pytest.raises(ValueError, match="'step'"):
+        find_arm(block, CONTROL | {"step": "matched"})
+    with pytest.raises(ValueError, match="did you mean 'ratio'"):
+        find_arm(block, {"ratios": 0})
 
 
 def broken(change):
