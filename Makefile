@@ -44,8 +44,8 @@ status: setup ## For each notebook: fresh, or why it is stale
 	@$(call run,status)
 params: setup ## Every parameter of PROFILE, with its type and meaning
 	@$(call run,params)
-test: setup ## The tests, in minutes
-	@$(PY) -m pytest
+test: setup ## The tests, in minutes: files shared out over two processes
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile
 test-slow: setup ## Kills, simulations, whole profiles
 	@$(PY) -m pytest -m slow
 lab: setup ## JupyterLab on notebooks/ (LAB='--no-browser --port=8899' hands options on)

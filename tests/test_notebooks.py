@@ -158,6 +158,8 @@ def test_the_paper_links_each_number_to_its_row(smoke_run):
     page = (paths.figures_dir("smoke") / "paper.html").read_text()
     links, anchors = set(re.findall(r'href="#(n-[^"]+)"', page)), re.findall(r'<tr id="(n-[^"]+)"', page)
     assert links and links <= set(anchors) and len(set(anchors)) == len(anchors)
+    assert "n-F0.primary" in links and "n-ledger.c1" in links, "cells of tables are links, too"
+    assert re.search(r"Made by 05_fairness_stats, cell \d+, table tests", page)
     assert "\ue000" not in page and b"\xee\x80\x80" not in (paths.figures_dir("smoke") / "paper.pdf").read_bytes()
 
 

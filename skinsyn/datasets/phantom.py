@@ -61,8 +61,8 @@ def lab_to_srgb(lab: np.ndarray) -> np.ndarray:
 
 def _lesion(pattern: str, rng: np.random.Generator, x: np.ndarray, y: np.ndarray, size: int) -> np.ndarray:
     """The CIELAB difference (size, size, 3) that the lesion adds to the skin, at full contrast."""
-    scale, squeeze, turn = rng.uniform(0.185, 0.235), rng.uniform(0.8, 1.25), rng.uniform(0, 2 * np.pi)
-    wobble = rng.uniform(0.04, 0.16) * scale
+    scale, squeeze, turn = rng.uniform(0.23, 0.275), rng.uniform(0.88, 1.13), rng.uniform(0, 2 * np.pi)
+    wobble = rng.uniform(0.04, 0.12) * scale
     x, y = x + wobble * smooth_noise(rng, 5, size), y + wobble * smooth_noise(rng, 5, size)
     u = (np.cos(turn) * x + np.sin(turn) * y) / scale * squeeze**0.5
     v = (np.cos(turn) * y - np.sin(turn) * x) / scale / squeeze**0.5
@@ -73,7 +73,7 @@ def _lesion(pattern: str, rng: np.random.Generator, x: np.ndarray, y: np.ndarray
         # hue and strength of every layer wander, so that colour alone does not tell the patterns apart
         colour = np.array(LAYERS[name]) * rng.uniform(0.65, 1.15) + rng.normal(0, 3.5, 3)
         delta += weight[..., None] * colour
-    blotch = np.clip(0.5 + smooth_noise(rng, 7, size), 0, 2) * disc(canvas, 1.2, 0.25)
+    blotch = np.clip(0.5 + smooth_noise(rng, 7, size), 0, 2) * disc(canvas, 1.0, 0.15)
     return delta + rng.uniform(0.0, 0.4) * blotch[..., None] * np.array(LAYERS[str(rng.choice(list(LAYERS)))])
 
 
@@ -109,21 +109,21 @@ def draw(condition: str, fst: int, seed: int, size: int = 64, shift: float = 0.0
 
     step = (np.arange(size) + 0.5) / size - 0.5
     x, y = np.meshgrid(step, step)
-    dx, dy = np.clip(photo_rng.normal(0, 0.025, 2), -0.06, 0.06)
+    dx, dy = np.clip(photo_rng.normal(0, 0.015, 2), -0.03, 0.03)
     delta = _lesion(condition, lesion_rng, x - dx, y - dy, size)
     strength = np.linalg.norm(delta, axis=-1)
     mask = strength > MASK_THRESHOLD
     delta *= np.clip(strength / MASK_THRESHOLD, 0, 1)[..., None] ** 2  # fades out, so that skin outside the mask is skin
-    texture = 1.0 * smooth_noise(lesion_rng, 9, size) + 0.8 * smooth_noise(lesion_rng, 24, size)
+    texture = 1.0 * smooth_noise(lesion_rng, 9, size) + 0.4 * smooth_noise(lesion_rng, 16, size)
     angle = photo_rng.uniform(0, 2 * np.pi)
     light = photo_rng.uniform(0, 9) * (np.cos(angle) * x + np.sin(angle) * y) - photo_rng.uniform(0, 6) * (x**2 + y**2)
     light = light + texture
     light -= light[~mask].mean() if not mask.all() else 0.0  # so that the planted ITA is the picture's, too
     lab = skin + contrast * delta
-    lab[..., 0] += light + photo_rng.normal(0, 0.8, (size, size))
+    lab[..., 0] += light + photo_rng.normal(0, 0.25, (size, size))
     lab = (1 - 0.15 * shift) * lab + shift * np.array([8.0, 2.0, 4.0])
     image = Image.fromarray((lab_to_srgb(lab) * 255 + 0.5).astype(np.uint8))
-    softness = photo_rng.uniform(0.0, 0.9) + 0.8 * shift
+    softness = photo_rng.uniform(0.5, 1.1) + 0.8 * shift
     image = image.filter(ImageFilter.GaussianBlur(softness * size / 64))
     return Phantom(np.asarray(image), mask, float(ita), float(np.clip(1.05 - contrast, 0.0, 1.0)))
 

@@ -32,7 +32,7 @@ __all__ = ["PROMPT_TOKENS", "SHIPPED", "TASKS", "Base", "build_pipeline", "load"
 LOG = logging.getLogger(__name__)
 TASKS = ("text-to-image", "inpainting")
 # Images, batch and steps of the shipped weights.
-RECIPE = {"images": 4032, "batch": 16, "autoencoder": 2000, "text-to-image": 3200, "inpainting": 800}
+RECIPE = {"images": 4032, "batch": 16, "autoencoder": 1600, "text-to-image": 3600, "inpainting": 800}
 MINUTES = 25.0  # that this takes on 2 cores
 
 

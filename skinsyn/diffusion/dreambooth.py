@@ -27,10 +27,10 @@ CLIP_NORM = 1.0  # of the gradient, as in diffusers' DreamBooth examples that th
 SETTINGS = (
     "image_size", "steps", "epochs", "batch_size", "learning_rate", "accumulation", "prompt", "add_skin_type",
     "crop_scale", "crop_ratio", "jitter", "flip", "mask_shares", "mask_fraction", "dtype", "seed", "lora", "prior",
-    "gradient_checkpointing", "checkpoint_every",
+    "gradient_checkpointing", "checkpoint_every", "inpainting_steps",
 )  # fmt: skip
 # Settings that may be left out, and what they then are; as such they are in no key.
-USUAL = {"lora": {}, "prior": {}, "gradient_checkpointing": False, "checkpoint_every": 0}
+USUAL = {"lora": {}, "prior": {}, "gradient_checkpointing": False, "checkpoint_every": 0, "inpainting_steps": 0}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -56,11 +56,10 @@ def plan(
         if mine.empty:
             raise ValueError(f"no training image of {condition!r}; known: {sorted(frame['condition'].unique())}")
         rows = json.loads(mine.sort_values("image_id")[columns].to_json(orient="records"))
-        about = {name: settings[name] for name in SETTINGS}
-        tasks += [
-            {**about, "condition": condition, "task": t, "base": b, "images": rows, "threads": threads}
-            for t, b in bases.items()
-        ]
+        about = {name: settings[name] for name in SETTINGS if name != "inpainting_steps"}
+        steps = {"text-to-image": settings["steps"], "inpainting": settings["inpainting_steps"] or settings["steps"]}
+        about |= {"condition": condition, "images": rows, "threads": threads}
+        tasks += [{**about, "steps": steps[t], "task": t, "base": b} for t, b in bases.items()]
     return tasks
 
 

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
 from ..run import files, params, paths, tables
 from . import rows
 from .ledger import CLAIMS, rule_in_words
+from .links import mark
 from .numbers import NOT_ESTIMABLE, NOT_RUN, number, show, show_p
 
 __all__ = ["MADE_BY", "SPLITS", "exists", "maker", "optional", "parameters_on_record"]
@@ -29,6 +30,8 @@ MADE_BY = {
     "rates_by_group": "05_fairness_stats",
 }
 SPLITS = ("train", "validation", "test")
+# (row of the saved table, its column, text) → the text, marked with the id of the number that it shows, where it has one.
+Mark = Callable[[int, str, str], str]
 # Parameters that say how images are made; the appendix shows all.
 SETTINGS = ("02_dreambooth", "03_generation")
 APART = ("profile", "seed", "executor", "threads")
@@ -62,21 +65,28 @@ def parameters_on_record(profile: str) -> dict[str, dict]:
 def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numbers: Mapping[str, Mapping]):
     """A function name → table, as `manuscript.blocks` wants it; tables of what was not run say so."""
     record = parameters_on_record(profile)
+    loaded = rows.load(profile)
+    found = {name: rows.find(loaded, name, given) for name, given in sorted(numbers.items())}
+    ids = {(row.table, row.place, row.column): name for name, row in reversed(found.items()) if row}
+
+    def marker(table: str) -> Mark:
+        return lambda place, column, text: mark(ids[table, place, column], text) if (table, place, column) in ids else text
+
     makers = {
-        "ledger": lambda: _ledger(ledger),
+        "ledger": lambda: _ledger(ledger, marker("ledger")),
         "rules": lambda: _rules(rules),
         "settings": lambda: _parameters({k: v for k, v in record.items() if k in SETTINGS}),
         "parameters": lambda: _parameters(record, APART[:1]),
-        "numbers": lambda: _numbers(numbers, rows.load(profile)),
+        "numbers": lambda: _numbers(numbers, found),
     }
     from_table = {
         "attrition": ("attrition", _attrition),
         "counts": ("images", _counts),
         "generators": ("generators", _generators),
         "synthetic": ("synthetic", _synthetic),
-        "distances": ("distances", _distances),
-        "arms": ("learning_curves", _arms),
-        "tests": ("tests", _tests),
+        "distances": ("distances", lambda frame: _distances(frame, marker("distances"))),
+        "arms": ("learning_curves", lambda frame: _arms(frame, marker("learning_curves"))),
+        "tests": ("tests", lambda frame: _tests(frame, marker("tests"))),
         "plain_words": (
             "plain_words",
             lambda frame: _table(["result", "in plain words"], frame.to_numpy().tolist(), [1, 4.6]),
@@ -90,7 +100,9 @@ def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numb
         frame = optional(profile, source)
         if frame is None:
             return {"missing": f"{NOT_RUN}: the table {source!r} is made by {MADE_BY[source]}"}
-        return draw(frame) if len(frame) else {"missing": "none"}
+        cell = rows.saving_cell(MADE_BY[source], source)
+        origin = f"{MADE_BY[source]}{f', cell {cell}' if cell else ''}, table {source}"
+        return draw(frame) | {"origin": origin} if len(frame) else {"missing": "none"}
 
     return make
 
@@ -110,12 +122,13 @@ def _interval(row: Mapping, digits: int, sign: bool = True) -> str:
     return show(number(row["estimate"], "", *ends), digits, sign, interval=True)
 
 
-def _ledger(frame: pd.DataFrame) -> dict:
+def _ledger(frame: pd.DataFrame, marked: Mark) -> dict:
     digits = {"C6": (3, True), "C7": (0, False)}
     rows = []
-    for row in frame.to_dict("records"):
+    for place, row in enumerate(frame.to_dict("records")):
         estimate = _interval(row, *digits.get(row["claim"][:2], (1, True)))
-        rows.append([row["claim"], row["published"], estimate or NOT_RUN, row["verdict"]])
+        shown = marked(place, "estimate", estimate) if estimate else NOT_RUN
+        rows.append([row["claim"], row["published"], shown, row["verdict"]])
     return _table(["claim", "published", "this run (95 % interval)", "verdict"], rows, [3.2, 2.6, 1.8, 1.4])
 
 
@@ -141,18 +154,20 @@ def _parameters(record: Mapping[str, Mapping], apart: tuple = APART) -> dict:
     return _table(["notebook", "parameter", "value"], rows, [1.3, 1.6, 4])
 
 
-def _numbers(numbers: Mapping[str, Mapping], loaded: Mapping[str, pd.DataFrame]) -> dict:
-    """Each number with the notebook, cell and table row that it comes from; numbers in the text link here."""
-    # Those of single hypotheses (F0. to F4.) and of single arms have tables of their own.
-    listed = sorted((name, given) for name, given in numbers.items() if not re.match(r"(F\d|accuracy)\.", name))
+def _numbers(numbers: Mapping[str, Mapping], found: Mapping[str, rows.Row | None]) -> dict:
+    """Each number with the notebook, cell and table row that it comes from; numbers in text and tables link here."""
     lines = []
-    for name, given in listed:
-        row = rows.find(loaded, name, given)
+    for name, given in sorted(numbers.items()):
+        row = found[name]
         maker = given["made_by"] + (f", cell {given['cell']}" if "cell" in given else "")
         where = f"{row.table}: {row.names}, {row.column}" if row else "counted in the cell"
         lines.append([name, show(given, 4, interval=True), given["unit"], maker, where])
-    head = ["number", "value (interval)", "unit", "made by", "table row"]
-    return _table(head, lines, [1.8, 1.9, 1, 1.6, 2]) | {"anchors": True} if lines else {"missing": NOT_RUN}
+    if not lines:
+        return {"missing": NOT_RUN}
+    # On paper, those of single hypotheses (F0. to F4.) and of single arms stand in tables of their own and nowhere else.
+    printed = [line for line in lines if not re.match(r"(F\d|accuracy)\.", line[0])]
+    made = _table(["number", "value (interval)", "unit", "made by", "table row"], printed, [1.8, 1.9, 1, 1.6, 2])
+    return made | {"page_rows": lines, "anchors": True}
 
 
 def _attrition(frame: pd.DataFrame) -> dict:
@@ -197,42 +212,47 @@ def _synthetic(frame: pd.DataFrame) -> dict:
     return _table(["method", "generator", "images", "source images", "flagged"], rows, [1.6, 1.2, 1, 1, 1])
 
 
-def _distances(frame: pd.DataFrame) -> dict:
+def _distances(frame: pd.DataFrame, marked: Mark) -> dict:
     rows = [
-        [r["method"], r["generator"], *(_value(r[k], 3) for k in ("paired", "permuted"))]
-        + [_interval({"estimate": r["difference"], **r}, 3), show_p(r["p"])]
-        for r in frame.to_dict("records")
+        [r["method"], r["generator"], *(marked(i, k, _value(r[k], 3)) for k in ("paired", "permuted"))]
+        + [marked(i, "difference", _interval({"estimate": r["difference"], **r}, 3)), marked(i, "p", show_p(r["p"]))]
+        for i, r in enumerate(frame.to_dict("records"))
     ]
     return _table(
         ["method", "generator", "paired", "permuted", "difference (interval)", "p"], rows, [1.5, 1.2, 0.9, 0.9, 2, 0.8]
     )
 
 
-def _arms(frame: pd.DataFrame) -> dict:
+def _arms(frame: pd.DataFrame, marked: Mark) -> dict:
     rows, task = [], None
-    for row in frame.to_dict("records"):
+    for place, row in enumerate(frame.to_dict("records")):
         if row["task"] != task:
             task = row["task"]
             rows.append([f"§{task}", "", "", ""])
         shares = {"estimate": 100 * row["accuracy"], "low": 100 * row["low"], "high": 100 * row["high"]}
-        rows.append([row["label"], _value(row["n"], 0), _value(int(row["runs"])), _interval(shares, 1, sign=False)])
+        share = marked(place, "accuracy", _interval(shares, 1, sign=False))
+        rows.append([row["label"], _value(row["n"], 0), _value(int(row["runs"])), share])
     return _table(["trained on", "real images / class", "runs", "accuracy, % (interval)"], rows, [3.2, 1.1, 0.6, 1.8])
 
 
-def _tests(frame: pd.DataFrame) -> dict:
+def _tests(frame: pd.DataFrame, marked: Mark) -> dict:
     rows, family = [], None
     cells = frame["id"].str.startswith("cell")
-    for row in frame[~cells].to_dict("records"):
+    for place, row in enumerate(frame.to_dict("records")):
+        if cells.iloc[place]:
+            continue
         if row["family"] != family:
             family = row["family"]
             rows.append([f"§{family}"] + [""] * 7)
         if row.get("verdict") == NOT_RUN:
             rows.append([row["id"], NOT_RUN] + [""] * 6)
             continue
-        p = [("" if pd.isna(row[k]) else show_p(row[k])) for k in ("p", "p_adjusted")]
+        p = [("" if pd.isna(row[k]) else marked(place, k, show_p(row[k]))) for k in ("p", "p_adjusted")]
         remark = row["flags"] or row.get("verdict", "") or ""
         sizes = [_value(int(row[k])) for k in ("images", "clusters", "runs")]
-        rows.append([row["id"], _interval(row, 1) or NOT_ESTIMABLE, *p, *sizes, remark])
+        estimate = _interval(row, 1)
+        shown = marked(place, "estimate", estimate) if estimate else NOT_ESTIMABLE
+        rows.append([row["id"], shown, *p, *sizes, remark])
     if cells.any():
         ran = int((frame.loc[cells, "verdict"] != NOT_RUN).sum())
         rows.append([f"{show(number(int(cells.sum())))} cells", f"{show(number(ran))} run"] + [""] * 6)

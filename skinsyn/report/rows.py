@@ -17,7 +17,7 @@ import pandas as pd
 
 from ..run import paths, tables
 
-__all__ = ["KEYS", "Row", "cell_of", "find", "load"]
+__all__ = ["KEYS", "Row", "cell_of", "find", "load", "saving_cell"]
 
 # Tables that readers see: who makes each, and what names a row of it.
 KEYS = {
@@ -159,3 +159,17 @@ def cell_of(stem: str, name: str) -> int | None:
     found, saving = _cells(notebook, notebook.stat().st_mtime_ns)
     fits = [(letters, cell) for cell, letters, pattern in found if re.fullmatch(pattern, name)]
     return max(fits, key=lambda fit: fit[0])[1] if fits and max(fits)[0] else saving
+
+
+@lru_cache(maxsize=64)
+def _saves(notebook: Path, stamp: int) -> dict[str, int]:
+    """Table → the code cell of a notebook that saves it, counted from 1. stamp: of the file."""
+    cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    saved = r"tables\.save\(\s*profile,\s*\"(\w+)\""
+    return {name: number for number, source in enumerate(cells, 1) for name in re.findall(saved, source)}
+
+
+def saving_cell(stem: str, table: str) -> int | None:
+    """The code cell of a notebook that saves a table, counted from 1; None where no cell names it."""
+    notebook = paths.project_root() / "notebooks" / f"{stem}.ipynb"
+    return _saves(notebook, notebook.stat().st_mtime_ns).get(table) if notebook.exists() else None

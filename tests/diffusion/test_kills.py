@@ -81,18 +81,27 @@ def shards_begun() -> list[Path]:
     return [p for p in (paths.store_dir() / "shard").glob(".*") if p.is_dir()]
 
 
-def watch(tasks: list[dict], spec: str, meddle) -> list[str]:
-    """Make tasks on an engine while `meddle` interferes once a shard is being made; the keys."""
+def generate_once_told(task: dict, told: Path) -> str:
+    """Generate, but not before the file `told` exists."""
+    while not told.exists():
+        time.sleep(0.1)
+    return generation.generate(task)
+
+
+def watch(tasks: list[dict], spec: str, meddle, told: Path, before=lambda: None) -> list[str]:
+    """Make tasks on an engine, begun once `before` returns, while `meddle` interferes with a shard being made; the keys."""
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
-            compute.fan_out(spec, generation.generate, [(task,) for task in tasks], "test")
+            compute.fan_out(spec, generate_once_told, [(task, told) for task in tasks], "test")
         except BaseException as error:
             failed.append(error)
 
     thread = threading.Thread(target=work)
     thread.start()
+    before()
+    told.touch()
     until = time.monotonic() + 240
     while not shards_begun() and thread.is_alive() and time.monotonic() < until:
         time.sleep(0.005)
@@ -130,7 +139,7 @@ def test_a_dask_worker_is_killed_and_the_bytes_are_the_same(study, tmp_path):
         busy = max(workers, key=lambda p: sum(p.cpu_times()[:2]))
         busy.send_signal(signal.SIGKILL)
 
-    keys = watch(tasks, "dask:2", meddle)
+    keys = watch(tasks, "dask:2", meddle, tmp_path / "told")
     assert {key: study.digest("shard", key) for key in keys} == whole
     assert len(shards_begun()) <= 1, "one worker died, and it lost one shard"
 
@@ -146,7 +155,7 @@ def slurm(tmp_path, monkeypatch):
         pytest.skip(f"a local SLURM needs root, {SLURM}, and Debian's slurm-wlm and munge; lacking: {lacking}")
     monkeypatch.setenv("SLURM_HOME", str(tmp_path / "slurm"))
     monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm" / "slurm.conf"))
-    monkeypatch.setenv("PYTHONPATH", str(paths.project_root()))
+    monkeypatch.setenv("PYTHONPATH", f"{paths.project_root()}{os.pathsep}{Path(__file__).parent}")  # as workers see it
     started = subprocess.run(["bash", str(SLURM), "start"], capture_output=True, text=True)
     if started.returncode or "idle" not in started.stdout:
         subprocess.run(["bash", str(SLURM), "stop"], capture_output=True)
@@ -168,12 +177,15 @@ def test_a_slurm_job_is_cancelled_a_worker_killed_and_the_bytes_are_the_same(stu
         asked = ["squeue", "-h", "-t", "R", "-o", "%A"]
         return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
 
-    def meddle() -> None:
-        until = time.monotonic() + 120
+    def both_run() -> None:  # SLURM may start the second job half a minute after the first
+        until = time.monotonic() + 180
         while len(jobs()) < 2 and time.monotonic() < until:
             time.sleep(0.2)
+
+    def meddle() -> None:
         running = jobs()
-        assert len(running) == 2, "two jobs, one worker each"
+        queue = subprocess.run(["squeue", "-a", "-o", "%A %T %r"], capture_output=True, text=True).stdout
+        assert len(running) == 2, f"two jobs, one worker each, but: {queue}"
         subprocess.run(["scancel", running[0]], check=True)
         every = psutil.process_iter(["environ", "cmdline"])
         mine = [p for p in every if (p.info["environ"] or {}).get("SLURM_JOB_ID") == running[1]]
@@ -182,6 +194,6 @@ def test_a_slurm_job_is_cancelled_a_worker_killed_and_the_bytes_are_the_same(stu
             process.send_signal(signal.SIGKILL)
         assert workers, "no worker of the other job was found"
 
-    keys = watch(tasks, "slurm:2", meddle)
+    keys = watch(tasks, "slurm:2", meddle, tmp_path / "told", both_run)
     assert {key: study.digest("shard", key) for key in keys} == whole
     assert len(shards_begun()) <= 2, "a job and a worker died, and each lost one shard"
