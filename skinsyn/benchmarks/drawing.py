@@ -84,7 +84,7 @@ def against_loop(
     changed, one synthetic image each. settings: what differs from SETTINGS. real: phantoms of each condition, not sources,
     that KID compares with. steps: optimiser steps of the generators.
     """
-    with timing.own_store() as place, compute.get_executor("dask:2") as ours, timing.processes(1) as theirs:
+    with timing.own_store() as place, compute.get_executor("dask:2") as ours, timing.processes(1, threads) as theirs:
         frame, other = timing.phantoms(conditions, sources, 1), timing.phantoms(conditions, real, 2)
         models = _generators(ours, frame, steps)
         parts = [

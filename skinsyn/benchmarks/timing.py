@@ -43,9 +43,9 @@ def own_store() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def processes(count: int) -> Iterator[Executor]:
+def processes(count: int, threads: int = 1) -> Iterator[Executor]:
     """Bare processes, started as Dask starts its own (spawned, glibc told to keep memory), with nothing around them."""
-    keep = {**compute.KEEP_MEMORY, "OMP_NUM_THREADS": "1"}  # torch.set_num_threads says how many are used
+    keep = {**compute.KEEP_MEMORY, "OMP_NUM_THREADS": str(threads)}
     with mock.patch.dict(os.environ, keep), ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
         yield pool
 

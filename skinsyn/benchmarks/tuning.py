@@ -78,7 +78,7 @@ def against_synderm(
         folder = peers.save_folder(place / "base", base, "text-to-image")
         about = {**SETTINGS, **settings, "threads": threads, "base": str(folder)}
         about |= {"images": references.pixels(frame.to_dict("records")), "labels": list(frame["condition"])}
-        with compute.get_executor("dask:2") as ours, timing.processes(1) as theirs:
+        with compute.get_executor("dask:2") as ours, timing.processes(1, threads) as theirs:
 
             def peer(run: int) -> dict[str, float]:
                 task = {**about, "seed": run, "output": str(place / f"peer-{run}")}
