@@ -18,7 +18,9 @@ from . import checkpoints, lora, masks, prior
 from .base_model import Base
 from .references import GENERIC_PROMPT, load_base, pictures, prompt_of
 
-__all__ = ["TASKS", "fine_tune", "key_of", "load_unet", "losses", "plan", "row_of", "steps_of", "table"]
+__all__ = [
+    "TASKS", "contexts", "encode", "fine_tune", "key_of", "load_unet", "losses", "plan", "row_of", "steps_of", "table",
+]  # fmt: skip
 
 RECIPE = 2  # 2: AdamW's fused form, whose sums round otherwise
 TASKS = ("text-to-image", "inpainting")
@@ -155,7 +157,7 @@ def steps_of(task: dict) -> int:
 
 
 @torch.no_grad()
-def _encode(vae: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+def encode(vae: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     """Scaled latents (n, 4, h, w) of pixels in [-1, 1]: drawn from the posterior, or what a tiny autoencoder gives."""
     out = vae.encode(pixels)
     drawn = out.latents if hasattr(out, "latents") else _draw(out.latent_dist)
@@ -185,7 +187,7 @@ def _train(task: dict, saved: Path) -> tuple[UNet2DConditionModel, list[float]]:
     vae, noise = base.vae.float().to(device).eval(), DDPMScheduler.from_config(base.scheduler)
     learned = [weight for weight in unet.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(learned, lr=task["learning_rate"], fused=True)  # a tenth of a small step
-    words = _contexts(base, task, device)
+    words = contexts(base, task, device)
     done, state = checkpoints.load(saved, {"unet": unet}, {"adamw": optimiser})
     shapes, waiting, curve = np.random.default_rng(seed), state.get("waiting", [[], []]), state.get("curve", [])
     shapes.bit_generator.state = state.get("shapes", shapes.bit_generator.state)
@@ -243,19 +245,19 @@ def _loss(
     words: torch.Tensor,
 ) -> torch.Tensor:
     """The denoising loss of a batch: noise or velocity, as the base's scheduler says; with a mask, of nine channels."""
-    latents = _encode(vae, shown)
+    latents = encode(vae, shown)
     grain = torch.randn(latents.shape).to(latents)
     when = torch.randint(0, noise.config.num_train_timesteps, (len(latents),)).to(latents.device)
     given = noise.add_noise(latents, grain, when)
     if mask is not None:
         small = F.interpolate(mask, size=latents.shape[-2:])
-        given = torch.cat([given, small, _encode(vae, shown * (mask < 0.5))], dim=1)
+        given = torch.cat([given, small, encode(vae, shown * (mask < 0.5))], dim=1)
     velocity = noise.config.prediction_type == "v_prediction"
     target = noise.get_velocity(latents, grain, when) if velocity else grain
     return F.mse_loss(unet(given, when, words).sample.float(), target.float())
 
 
-def _contexts(base: Base, task: dict, device: torch.device) -> list[torch.Tensor]:
+def contexts(base: Base, task: dict, device: torch.device) -> list[torch.Tensor]:
     """The text encoder's output for each image's prompt and, last, the prior's, (tokens, width); it is not trained."""
     encoder = base.text_encoder.float().to(device).eval()
 

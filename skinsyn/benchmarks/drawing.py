@@ -1,0 +1,146 @@
+"""Generation timed: two one-thread workers beside the authors' loop on two threads, and Dask's workers beside processes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from skinsyn import images
+from skinsyn.classifier import features
+from skinsyn.diffusion import dreambooth, generation, references
+from skinsyn.report import numbers
+from skinsyn.run import compute
+
+from . import peers, timing, tuning
+
+__all__ = ["SETTINGS", "against_loop", "against_processes", "kid"]
+
+# The study's generation (PROTOCOL, Generator).
+SETTINGS = {
+    "sampling_steps": 50, "guidance_scale": 3.0, "mask_fraction": 0.25, "strength_inpaint": 0.97, "strength_outpaint": 0.95,
+    "outpaint_border": 1 / 32, "batch_size": 16, "near_copy_distance": 0, "dtype": "fp32", "seed": 0,
+}  # fmt: skip
+TAUGHT = {name: tuning.SETTINGS[name] for name in ("image_size", "prompt", "add_skin_type")}
+
+
+def draw(task: dict) -> tuple[str, float]:
+    """A task of `generation.plan`, for a worker: the key of the shard that it made, and the seconds in the UNet."""
+    return timing.in_unet(lambda: generation.generate(task))
+
+
+def kid(drawn: np.ndarray, real: np.ndarray) -> float:
+    """Kernel distance of features (n, d) and (m, d): unbiased squared MMD with the kernel (x·y / d + 1)³.
+
+    Source: Bińkowski et al. 2018 (arXiv 1801.01401), section 4. May come out below 0 where the sets agree.
+    """
+    kernels = [(a @ b.T / drawn.shape[1] + 1) ** 3 for a, b in ((drawn, drawn), (real, real), (drawn, real))]
+    within = [(k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)) for k in kernels[:2]]
+    return float(sum(within) - 2 * kernels[2].mean())
+
+
+def _generators(executor: object, frame: pd.DataFrame, steps: int) -> dict[tuple, dict]:
+    """An inpainting generator of each condition, taught for so many steps: what `generation.plan` wants."""
+    base, names = timing.bases()["inpainting"], sorted(frame["condition"].unique())
+    told = {**tuning.SETTINGS, "steps": steps, "learning_rate": 5e-4}
+    tasks = dreambooth.plan(frame, names, {"inpainting": base}, told, 1)
+    keys = timing.all_of(executor, dreambooth.fine_tune, tasks)
+    return {("fine-tuned", "inpainting", c): {"key": k, "base": base, **TAUGHT} for c, k in zip(names, keys, strict=True)}
+
+
+def _plan(frame: pd.DataFrame, models: dict, settings: dict, run: int) -> list[dict]:
+    """Tasks of the study's method for all conditions, one image of each source; another seed a run."""
+    entry = {"method": "in-then-outpaint", "generator": "fine-tuned", "scope": "condition", "replicates": 1}
+    return generation.plan(frame, models, [entry], {**SETTINGS, **settings, "seed": run}, 1)
+
+
+def _seen(pixels: np.ndarray) -> np.ndarray:
+    return features.embed(pixels, features.shared_body(features.LITE0)[0], 128, 2).astype(float)
+
+
+def _shards(made: list[tuple[str, float]]) -> np.ndarray:
+    return np.concatenate([images.read_shard(key)[1] for key, _ in made])
+
+
+def _pngs(folder: Path) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(file)) for file in sorted((folder / "outpaint").rglob("*.png"))])
+
+
+def against_loop(
+    conditions: Sequence[str],
+    sources: int,
+    settings: dict,
+    runs: int,
+    real: int = 200,
+    steps: int = 100,
+    threads: int = 2,
+    goals: tuple[float, float] = (1.4, 4),
+) -> tuple[list[dict], pd.DataFrame]:
+    """The rows `generate_exact_vs_diffusers` and `generate_fast_vs_diffusers`, and their runs: seconds, KID to real images.
+
+    Ours: in-then-outpaint over two Dask workers of one thread, both stages kept as shards; the peer: the authors' loop with
+    `threads` threads and PNG files. Every model is loaded in the warm-up. sources: images of each condition that are
+    changed, one synthetic image each. settings: what differs from SETTINGS. real: phantoms of each condition, not sources,
+    that KID compares with. steps: optimiser steps of the generators.
+    """
+    with timing.own_store() as place, compute.get_executor("dask:2") as ours, timing.processes(1, threads) as theirs:
+        frame, other = timing.phantoms(conditions, sources, 1), timing.phantoms(conditions, real, 2)
+        models = _generators(ours, frame, steps)
+        parts = [
+            {
+                "folder": str(peers.save_folder(place / f"model-{number}", model["base"], "inpainting", model["key"])),
+                "images": references.pixels(frame[frame["condition"] == condition].to_dict("records")),
+                "prompt": references.prompt_of(condition, -1, model["prompt"], False),
+            }
+            for number, ((_, _, condition), model) in enumerate(models.items())
+        ]
+        about = {**SETTINGS, **settings, "image_size": TAUGHT["image_size"], "parts": parts, "threads": threads}
+
+        def peer(run: int) -> float:
+            task = {**about, "seed": run, "output": str(place / f"peer-{run}")}
+            return theirs.submit(peers.authors_loop, task).result()
+
+        def by(preset: str) -> object:
+            return lambda run: timing.all_of(ours, draw, _plan(frame, models, {**settings, "preset": preset}, run))
+
+        seconds, made = timing.by_turns({"exact": by("exact"), "peer": peer, "fast": by("fast")}, runs)
+        truth = _seen(references.pixels(other.to_dict("records")))
+        drawn = {name: [_shards(one) for one in made[name]] for name in ("exact", "fast")}
+        drawn["peer"] = [_pngs(place / f"peer-{run}") for run in seconds.index]
+        found = {name: [kid(_seen(one), truth) for one in several] for name, several in drawn.items()}
+        distance = pd.DataFrame(found, seconds.index)
+    goal = dict(zip(("exact", "fast"), goals, strict=True))
+    rows = [_row(name, seconds, made, distance, len(frame), about, goal[name]) for name in goal]
+    return rows, seconds.join(distance, rsuffix="_kid")
+
+
+def _row(
+    name: str, seconds: pd.DataFrame, made: dict, distance: pd.DataFrame, images_: int, about: dict, goal: float
+) -> dict:
+    """One row of `against_loop`: the exact way or the fast one, beside the same peer."""
+    middle, kids = seconds.median(), distance.mean()
+    unet = timing.unet_of(made[name])
+    apart = 100 * (distance["fast"] - distance["exact"]) / kids["exact"]
+    note = (
+        f"{images_} images by in-then-outpaint, batch {about['batch_size']}, {about['sampling_steps']} steps, "
+        f"{len(seconds)} runs by turns, models loaded before; ours: two one-thread Dask workers, both stages kept; "
+        f"peer: the authors' loop in plain diffusers, {about['threads']} threads, PNG files; UNet's own arithmetic: "
+        f"{timing.share(unet, middle[name])} of our time, {timing.share(np.median(made['peer']), middle['peer'])} of the "
+        f"peer's; floor (our workers doing nothing else): ratio {middle['peer'] / unet:.2f}; KID to real phantoms "
+        f"(EfficientNet-Lite0): exact {kids['exact']:.4f}, fast {kids['fast']:.4f} ({apart.mean():+.1f} %, standard error "
+        f"{apart.sem():.1f} %), peer {kids['peer']:.4f}"
+    )
+    rates = images_ / middle[name], images_ / middle["peer"]
+    return numbers.ratio_row(f"generate_{name}_vs_diffusers", "images/s", *rates, goal, note, "more")
+
+
+def against_processes(
+    conditions: Sequence[str], sources: int, settings: dict, runs: int, goal: float = 0.9
+) -> tuple[dict, pd.DataFrame]:
+    """The row `generate_dask2_vs_processes`, by the untaught base. Arguments as in `against_loop`."""
+    with timing.own_store():
+        frame, base = timing.phantoms(conditions, sources, 1), timing.bases()["inpainting"]
+        models = {("fine-tuned", "inpainting", c): {"key": "", "base": base, **TAUGHT} for c in conditions}
+        planned = lambda number: _plan(frame, models, settings, number)  # noqa: E731
+        return timing.dask_beside_processes("generate", draw, planned, len(frame), runs, goal)
