@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     out = verb("export", "Write the run's synthetic images as a Hugging Face dataset folder with a card.")
     out.add_argument("--output", type=Path, required=True, help="a new folder")
     out.add_argument("--license", default="other", help="licence id for the card; the real images' own licence binds you")
+    verb("grid", "Print how many classifiers of the training grid are done, running, failed or missing.")
     cost = verb("plan", "Print what a profile's generators and images will cost, before anything is spent.")
     cost.add_argument("--gpu", default="A100", help="whose published rate to take where none can be measured")
     cost.add_argument("--price", type=float, default=0.0, help="of one GPU-hour")
@@ -226,12 +227,20 @@ def _plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _grid(arguments: argparse.Namespace) -> int:
+    from .classifier import grid
+
+    table, told = grid.progress(arguments.profile, params.overrides(arguments.changed))
+    print(told)
+    return 1 if (table["state"] == "failed").any() else 0
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 a notebook or check failed, 2 the call was wrong."""
     arguments = _parser().parse_args(words)
     verbs = {"run": _run, "status": _status, "params": _params, "figures": _figures, "stats": _stats}
     verbs |= {"base-model": _base_model, "init": _init, "compare": _compare, "trace": _trace, "download": _download}
-    verbs |= {"image": _image, "export": _export, "plan": _plan}
+    verbs |= {"image": _image, "export": _export, "plan": _plan, "grid": _grid}
     try:
         return verbs[arguments.verb](arguments)
     except params.ParameterError as error:

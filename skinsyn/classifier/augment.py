@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from skinsyn.run import seeds
 
-__all__ = ["Draw", "apply", "draw"]
+__all__ = ["Draw", "apply", "draw", "matrix"]
 
-# fastai 2 `aug_transforms()` defaults (fastai/vision/augment.py): each but the flip happens with probability .75.
+# fastai 2 `aug_transforms()` defaults (fastai/vision/augment.py), against which tests/classifier/test_fastai.py holds them:
+# each but the flip happens with probability .75.
 MAX_ROTATE, MAX_ZOOM, MAX_WARP, MAX_LIGHTING, PROBABILITY = 10.0, 1.1, 0.2, 0.2, 0.75
 
 
@@ -29,18 +30,28 @@ class Draw(NamedTuple):
 def draw(seed: int, image_id: str, view: int) -> Draw:
     """The transform of one image in one view; the same wherever and whenever it is drawn."""
     rng = seeds.generator(seed, "view", image_id, view)
-    happens = rng.random(6) < np.array([0.5, *[PROBABILITY] * 5])
-    angle = np.deg2rad(rng.uniform(-MAX_ROTATE, MAX_ROTATE)) * happens[1]
-    zoom = 1 / (1 + (rng.uniform(1, MAX_ZOOM) - 1) * happens[2])
-    shift = (1 - zoom) * rng.uniform(-1, 1, 2)
-    tilt = rng.uniform(-MAX_WARP, MAX_WARP, 2) * happens[3]
+    flip, turns, zooms, tilts_x, tilts_y, lights, contrasts = rng.random(7) < np.array([0.5, *[PROBABILITY] * 6])
+    degrees = rng.uniform(-MAX_ROTATE, MAX_ROTATE) * turns
+    zoom = 1 + (rng.uniform(1, MAX_ZOOM) - 1) * zooms
+    centre = rng.uniform(0, 1, 2)
+    tilt = rng.uniform(-MAX_WARP, MAX_WARP, 2) * [tilts_x, tilts_y]  # each on its own, as fastai has it
     level = rng.uniform(0.5 * (1 - MAX_LIGHTING), 0.5 * (1 + MAX_LIGHTING))
     spread = np.log(1 - MAX_LIGHTING)
-    contrast = np.exp(rng.uniform(spread, -spread) * happens[5])
-    flip = np.diag([-1.0 if happens[0] else 1.0, 1.0, 1.0])
-    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
-    closer = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]], [0, 0, 1.0]])
-    return Draw(_perspective(*tilt) @ flip @ turn @ closer, float(np.log(level / (1 - level)) * happens[4]), float(contrast))
+    contrast = np.exp(rng.uniform(spread, -spread) * contrasts)
+    warp = matrix(bool(flip), degrees, zoom, centre, tilt)
+    return Draw(warp, float(np.log(level / (1 - level)) * lights), float(contrast))
+
+
+def matrix(flip: bool, degrees: float, zoom: float, centre: Sequence[float], tilt: Sequence[float]) -> np.ndarray:
+    """The homography (3, 3) from output to input places of fastai's flip, rotation, zoom and warp, in its order.
+
+    zoom: at least 1. centre: of the zoom, x and y as shares of the picture. tilt: of the warp, x and y.
+    """
+    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    turned = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1.0]])
+    shift = (1 - 1 / zoom) * (2 * np.asarray(centre) - 1)
+    closer = np.array([[1 / zoom, 0, shift[0]], [0, 1 / zoom, shift[1]], [0, 0, 1.0]])
+    return _perspective(*tilt) @ np.diag([-1.0 if flip else 1.0, 1.0, 1.0]) @ turned @ closer
 
 
 def _perspective(x: float, y: float) -> np.ndarray:
@@ -59,12 +70,12 @@ def apply(pixels: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
         raise ValueError(f"{len(pixels)} pictures but {len(draws)} draws; one each is needed")
     n, _, height, width = pixels.shape
     warp = torch.from_numpy(np.stack([d.warp for d in draws])).to(pixels)
-    ys = (torch.arange(height, device=pixels.device) * 2 + 1) / height - 1
-    xs = (torch.arange(width, device=pixels.device) * 2 + 1) / width - 1
+    # As fastai: -1 and 1 are the centres of the outermost pixels.
+    ys, xs = (torch.linspace(-1, 1, side, device=pixels.device) for side in (height, width))
     plane = torch.stack([*torch.meshgrid(xs, ys, indexing="xy"), torch.ones(height, width).to(pixels)], dim=-1)
     places = plane.reshape(1, -1, 3) @ warp.transpose(1, 2)
     grid = (places[..., :2] / places[..., 2:]).reshape(n, height, width, 2)
-    moved = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    moved = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
     brightness, contrast = (
         torch.tensor([getattr(d, name) for d in draws]).to(pixels).view(n, 1, 1, 1) for name in ("brightness", "contrast")
     )

@@ -18,9 +18,9 @@ from skinsyn.run import compute, files, seeds, store
 
 from . import augment
 
-__all__ = ["body_digest", "embed", "extract", "key_of", "load_body", "load_features", "to_tensor"]
+__all__ = ["body_digest", "embed", "extract", "key_of", "load_body", "load_features", "to_tensor", "width"]
 
-RECIPE = 1
+RECIPE = 2
 # Images at once. Fixed, since another number may change the last bits; eight on a CPU keep the activations in its cache.
 BATCH, GPU_BATCH = 8, 128
 LITE0 = "tf_efficientnet_lite0"
@@ -29,8 +29,10 @@ LITE0_FILE = "efficientnet-lite0-57934424.pth"
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-def load_body(name: str = LITE0, pretrained: bool = True) -> nn.Module:
+def load_body(name: str = LITE0, pretrained: bool = True, pool: str = "avg") -> nn.Module:
     """A timm model by name without its head, in eval mode: uint8-born images (n, 3, s, s) → pooled features (n, d).
+
+    pool: avg, or catavgmax, which puts maxima beside the means as fastai's learner does (d doubles).
 
     `tf_efficientnet_lite0` takes its ImageNet weights from the installed package, without network; the others come from
     timm's hub. pretrained=False: random weights under a fixed seed (for tests). Raises ValueError for an unknown name or
@@ -39,20 +41,27 @@ def load_body(name: str = LITE0, pretrained: bool = True) -> nn.Module:
     if not timm.is_model(name.split(".")[0]):
         near = ", ".join(timm.list_models(f"*{name.split('.')[0][:12]}*")[:5])
         raise ValueError(f"timm knows no model {name!r}" + (f"; near it: {near}" if near else ""))
+    pooled = {} if pool == "avg" else {"global_pool": pool}
     if not pretrained or name == LITE0:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            body = timm.create_model(name, pretrained=False, num_classes=0)
+            body = timm.create_model(name, pretrained=False, num_classes=0, **pooled)
         if pretrained:
             _load_lite0(body)
         return body.eval()
     try:
-        return timm.create_model(name, pretrained=True, num_classes=0).eval()
+        return timm.create_model(name, pretrained=True, num_classes=0, **pooled).eval()
     except Exception as error:  # hub, network and cache errors have no common class
         raise OSError(
             f"the ImageNet weights of {name!r} could not be loaded ({type(error).__name__}: {error}). They come from "
             f"the Hugging Face hub: connect once, or copy its cache (HF_HOME) here, or use {LITE0!r}, which needs none."
         ) from error
+
+
+def width(body: nn.Module) -> int:
+    """How many features a body gives: doubled by catavgmax."""
+    pool = getattr(body, "global_pool", None)
+    return body.num_features * (pool.feat_mult() if hasattr(pool, "feat_mult") else 1)
 
 
 def _load_lite0(body: nn.Module) -> None:
@@ -96,9 +105,9 @@ def body_digest(body: nn.Module) -> str:
 
 
 @lru_cache(maxsize=2)
-def shared_body(name: str, pretrained: bool = True) -> tuple[nn.Module, str]:
+def shared_body(name: str, pretrained: bool = True, pool: str = "avg") -> tuple[nn.Module, str]:
     """`load_body` once a process, and its digest. Not to be trained: copy it first."""
-    body = load_body(name, pretrained)
+    body = load_body(name, pretrained, pool)
     return body, body_digest(body)
 
 
@@ -144,16 +153,21 @@ def embed(
             if transforms is not None:
                 pixels = augment.apply(pixels, transforms[start : start + batch])
             found.append(body(normalise(pixels, body)).float().cpu().numpy())
-    return np.concatenate(found) if found else np.zeros((0, body.num_features), np.float32)
+    return np.concatenate(found) if found else np.zeros((0, width(body)), np.float32)
 
 
 def key_of(task: dict) -> str:
     """Key of the unit that `extract` makes of the same task."""
-    digest = shared_body(task["body"], task.get("pretrained", True))[1]
+    digest = _body(task)[1]
     parameters = {k: task.get(k) for k in ("image_size", "views", "image_ids")} | {"body": task["body"]}
+    parameters |= {"pool": task["pool"]} if task.get("pool", "avg") != "avg" else {}
     if any(task["views"]):
         parameters["seed"] = task["seed"]  # the untransformed view does not depend on it
     return store.key_of("features", RECIPE, parameters, {"shard": task["shard"], "body": digest}, task["threads"])
+
+
+def _body(task: dict) -> tuple[nn.Module, str]:
+    return shared_body(task["body"], task.get("pretrained", True), task.get("pool", "avg"))
 
 
 def extract(task: dict) -> str:
@@ -161,10 +175,10 @@ def extract(task: dict) -> str:
 
     task: shard (key), body (timm name), image_size (pixels), views (list of ints; 0 is the image itself, v ≥ 1 its v-th
     random transform), image_ids (list, the rows wanted in the shard's order; None for all), seed, threads, and optionally
-    pretrained. A transform is drawn from (seed, image id, view), so it is the same in any shard or batch. The unit holds
-    features.npy, float32 (views, n, d), and rows.parquet with image_id.
+    pool and pretrained. A transform is drawn from (seed, image id, view), so it is the same in any shard or batch. The
+    unit holds features.npy, float32 (views, n, d), and rows.parquet with image_id.
     """
-    body, digest = shared_body(task["body"], task.get("pretrained", True))
+    body, digest = _body(task)
     key = key_of(task)
 
     def make(folder: Path) -> dict:

@@ -16,7 +16,9 @@ def label(arm: Mapping) -> str:
     real = "real" if arm["n"] else ""
     steps = ", matched steps" if arm["steps"] == "matched" else ""
     kind = "" if arm["generator"] in ("none", "fine-tuned") else f", {arm['generator']}"
-    synthetic = f"{arm['ratio']:g} {arm['method']}{kind}" if arm["ratio"] else ""
+    weight = f", weight {arm['weight']:g}" if arm["weight"] != 1 else ""
+    changed = weight + (", unfiltered" if arm["filter"] == "off" else "")
+    synthetic = f"{arm['ratio']:g} {arm['method']}{kind}{changed}" if arm["ratio"] else ""
     return " + ".join(filter(None, [real, synthetic, "transforms" if arm["transforms"] else ""])) + steps
 
 

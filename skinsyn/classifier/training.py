@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from skinsyn.run import seeds
 
 from . import augment, features
+from .heads import make_head
 
 __all__ = ["Features", "Images", "Part", "Settings", "Trained", "batch_size", "pick_device", "train"]
 
@@ -34,16 +35,19 @@ DEFAULT = Settings()
 
 
 class Part(NamedTuple):
-    """Images of one part: rows in the source (n,) and labels (n,), integers from 0."""
+    """Images of one part: rows in the source (n,), labels (n,), integers from 0, and weights in the loss, float32 (n,)."""
 
     rows: np.ndarray
     labels: np.ndarray
+    weights: np.ndarray | None = None  # of training images; None: all the same
 
 
 class Trained(NamedTuple):
-    """Probabilities (n_test, classes), epochs run, the best one (from 1), its validation loss, and the loss by epoch."""
+    """Probabilities of the test (n_test, classes) and validation images, epochs run, the best one (from 1), its validation
+    loss, and the loss by epoch."""
 
     probabilities: np.ndarray
+    validation: np.ndarray
     epochs: int
     best_epoch: int
     validation_loss: float
@@ -66,20 +70,26 @@ def pick_device(device: str = "auto") -> torch.device:
 
 
 class Features:
-    """Kept features (views, n, d): view 0 for no transforms; with transforms, each image in a random view each epoch."""
+    """Kept features (views, n, d): view 0 for no transforms; with transforms, each image in a random view each epoch.
 
-    def __init__(self, array: np.ndarray, device: str = "auto") -> None:
+    places: rows of the array in the order that rows of a `Part` count; None: all, in the array's own order.
+    """
+
+    def __init__(self, array: np.ndarray, device: str = "auto", places: np.ndarray | None = None) -> None:
         self.array, self.device = array, pick_device(device)
+        self.places = np.arange(array.shape[1]) if places is None else places
+
+    def where(self, rows: np.ndarray, seed: int, view: int) -> tuple[np.ndarray, np.ndarray]:
+        """(view, row in the array) of some rows; `view` counts epochs from 1, 0 is without transforms."""
+        if view and len(self.array) < 2:
+            raise ValueError("transforms were asked for, but the features hold the untransformed view only")
+        # Drawn for all images and then picked, so that an image's view does not depend on the others in the batch.
+        drawn = seeds.generator(seed, "views", view).integers(1, len(self.array), len(self.places)) if view else None
+        return np.zeros(len(rows), int) if drawn is None else drawn[rows], self.places[rows]
 
     def batch(self, rows: np.ndarray, seed: int, view: int) -> torch.Tensor:
-        """Features of some rows; `view` counts epochs from 1, 0 is without transforms."""
-        views = 0
-        if view:
-            if len(self.array) < 2:
-                raise ValueError("transforms were asked for, but the features hold the untransformed view only")
-            # Drawn for all images and then picked, so that an image's view does not depend on the others in the batch.
-            views = seeds.generator(seed, "views", view).integers(1, len(self.array), self.array.shape[1])[rows]
-        return torch.from_numpy(self.array[views, rows]).to(self.device)
+        """Features of some rows, as `where` says."""
+        return torch.from_numpy(self.array[self.where(rows, seed, view)]).to(self.device)
 
     def model(self, classes: int, settings: Settings) -> nn.Module:
         """A head alone. Raises ValueError where more than the head is to be trained."""
@@ -121,36 +131,7 @@ class Images:
         if settings.trainable == "head+bn":
             for layer in _norms(body):
                 layer.requires_grad_(True)
-        return nn.Sequential(body, make_head(body.num_features, classes, settings.head))
-
-
-class Dropout(nn.Module):
-    """Dropout by random bytes, exact for shares that are multiples of 1/256: torch's own took a third of a small cell."""
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.limit, self.scale = round(share * 256), 1 / (1 - share)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not self.training:
-            return x
-        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
-        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.limit
-        return x * (kept * self.scale)
-
-
-def make_head(inputs: int, classes: int, kind: str) -> nn.Module:
-    """A fresh head on pooled features (n, inputs).
-
-    linear: normalise each feature over the batch, drop a quarter, one linear layer. fastai: its two-layer head (512 hidden)
-    but for the pooling, which the body has done.
-    """
-    if kind == "linear":
-        return nn.Sequential(nn.BatchNorm1d(inputs), Dropout(0.25), nn.Linear(inputs, classes))
-    if kind == "fastai":
-        first = (nn.BatchNorm1d(inputs), Dropout(0.25), nn.Linear(inputs, 512, bias=False), nn.ReLU())
-        return nn.Sequential(*first, nn.BatchNorm1d(512), Dropout(0.5), nn.Linear(512, classes, bias=False))
-    raise ValueError(f"head {kind!r}: expected linear or fastai")
+        return nn.Sequential(body, make_head(features.width(body), classes, settings.head))
 
 
 def batch_size(images: int) -> int:
@@ -175,7 +156,7 @@ def train(
     epoch; None shows each once, a larger number shows them again in another order (`steps: matched`).
     Raises ValueError for an empty part, labels out of range or a validation loss that is not finite.
     """
-    _check(training, validation, test, classes, settings)
+    check(training, validation, test, classes, settings)
     shown = max(epoch_images or 0, len(training.rows))
     size = min(batch_size(shown), shown)
     cuda = [source.device.index or 0] if source.device.type == "cuda" else []
@@ -191,11 +172,12 @@ def train(
         losses, best, state = [], 0, None
         for epoch in range(1, settings.epochs + 1):
             _set_mode(model, settings.trainable)
-            for at in _batches(len(training.rows), shown, size, seed, epoch):
+            for at in batches(len(training.rows), shown, size, seed, epoch):
                 inputs = source.batch(training.rows[at], seed, epoch if transforms else 0)
                 labels = torch.from_numpy(training.labels[at]).to(source.device)
+                weights = None if training.weights is None else torch.from_numpy(training.weights[at]).to(source.device)
                 optimiser.zero_grad(set_to_none=True)
-                F.cross_entropy(model(inputs), labels).backward()
+                _weighed(F.cross_entropy(model(inputs), labels, reduction="none"), weights).backward()
                 optimiser.step()
             losses.append(_loss(source, model, validation))
             if not np.isfinite(losses[-1]):
@@ -208,14 +190,22 @@ def train(
                 break
         if state is not None:
             model.load_state_dict(state)
-        answers = _predict(source, model, test.rows).softmax(1).cpu().numpy()
-    return Trained(answers, len(losses), best, losses[best - 1], losses)
+        answers, held = (_predict(source, model, part.rows).softmax(1).cpu().numpy() for part in (test, validation))
+    return Trained(answers, held, len(losses), best, losses[best - 1], losses)
 
 
-def _check(training: Part, validation: Part, test: Part, classes: int, settings: Settings) -> None:
+def _weighed(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """The mean loss of a batch, each image by its weight: Σ w·loss / Σ w."""
+    return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
+
+
+def check(training: Part, validation: Part, test: Part, classes: int, settings: Settings) -> None:
+    """Raises ValueError naming the part that cannot be trained on."""
     for name, part in (("training", training), ("validation", validation), ("test", test)):
         if len(part.rows) != len(part.labels) or len(part.rows) == 0:
             raise ValueError(f"the {name} part holds {len(part.rows)} images and {len(part.labels)} labels; expected 1 each")
+        if part.weights is not None and (len(part.weights) != len(part.rows) or not part.weights.min() > 0):
+            raise ValueError(f"weights of the {name} part: expected one above 0 for each of {len(part.rows)} images")
         if part.labels.min() < 0 or part.labels.max() >= classes:
             raise ValueError(f"labels of the {name} part lie outside 0..{classes - 1}")
     if len(training.rows) < 2:
@@ -227,7 +217,7 @@ def _check(training: Part, validation: Part, test: Part, classes: int, settings:
         )
 
 
-def _batches(images: int, shown: int, size: int, seed: int, epoch: int) -> list[np.ndarray]:
+def batches(images: int, shown: int, size: int, seed: int, epoch: int) -> list[np.ndarray]:
     """Places in the training part, batch by batch; every image once before any comes twice.
 
     A last batch of one is joined to the one before: it could not be normalised.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..run import paths, store
-from . import fitzpatrick17k, match, pad_ufes_20, phantom
+from . import ddi, fitzpatrick17k, match, pad_ufes_20, phantom
 from . import folder as own
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
 
 RECIPE = 1  # raise it when a data set of phantoms is laid out in another way
 GROUPS = {-1: "unknown", 1: "I-II", 2: "I-II", 3: "III-IV", 4: "III-IV", 5: "V-VI", 6: "V-VI"}
+GROUPS |= dict(zip(ddi.SKIN_TONES, ("I-II", "III-IV", "V-VI"), strict=True))  # DDI knows the pair only
 SPLITS = ("train", "validation", "test", "unused")
 DATASETS = ("phantom", "pad_ufes_20", "fitzpatrick17k", "ddi")
 # What a loader gives, and what 01 adds to it.
@@ -51,15 +52,14 @@ _IS = {
     "bool": pd.api.types.is_bool_dtype,
     "int": pd.api.types.is_integer_dtype,
 }
-DDI_HOW_TO = (
-    "Stanford DDI forbids redistribution: ask for it at ddi-dataset.github.io, and put ddi_metadata.csv and its images\n"
-    "000001.png … beside each other into data/ddi/."
-)
-HOW_TO = {"pad_ufes_20": pad_ufes_20.HOW_TO, "fitzpatrick17k": fitzpatrick17k.HOW_TO, "ddi": DDI_HOW_TO}
+HOW_TO = {"pad_ufes_20": pad_ufes_20.HOW_TO, "fitzpatrick17k": fitzpatrick17k.HOW_TO, "ddi": ddi.HOW_TO}
 
 
 def fst_group(fst: pd.Series) -> pd.Series:
-    """Fitzpatrick types 1-6 to 'I-II', 'III-IV', 'V-VI'; -1 stays 'unknown'. Raises ValueError for anything else."""
+    """Fitzpatrick types 1-6, and DDI's pairs 12, 34, 56, to 'I-II', 'III-IV', 'V-VI'; -1 stays 'unknown'.
+
+    Raises ValueError for anything else.
+    """
     group = fst.map(GROUPS)
     if group.isna().any():
         wrong = sorted(fst[group.isna()].unique())
@@ -163,16 +163,12 @@ def _rows(dataset: str, folder: Path, fst_annotator: str) -> pd.DataFrame:
         return pad_ufes_20.rows(folder)
     if dataset == "fitzpatrick17k":
         return fitzpatrick17k.rows(folder, fst_annotator)
-    if dataset not in DATASETS:
-        return own.rows(own.describe(dataset))
-    columns = ("DDI_ID", "DDI_file", "skin_tone", "malignant", "disease")
-    match.read_csv(folder / "ddi_metadata.csv", columns, key="DDI_file")
-    raise NotImplementedError("the ddi loader is not part of this version; its folder and table were found and look right")
+    return ddi.rows(folder) if dataset == "ddi" else own.rows(own.describe(dataset))
 
 
 def _known(dataset: str, rows: pd.DataFrame) -> list[str]:
-    if dataset == "phantom":
-        return list(phantom.CONDITIONS)
+    if dataset in ("phantom", "ddi"):
+        return list({"phantom": phantom, "ddi": ddi}[dataset].CONDITIONS)
     return list(pad_ufes_20.CONDITIONS.values()) if dataset == "pad_ufes_20" else sorted(rows["condition"].unique())
 
 
@@ -189,9 +185,9 @@ def load(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read a data set into the table, sorted by image_id, and count what is left out.
 
-    dataset: 'phantom', 'pad_ufes_20', 'fitzpatrick17k' or the name of one's own (`folder` describes it). conditions: the
-    classes; malignancy_only: conditions that are kept and marked, and count only in the malignancy task. fst_annotator:
-    whose skin type Fitzpatrick 17k's rows take.
+    dataset: one of DATASETS or the name of one's own (`folder` describes it). conditions: the classes; malignancy_only:
+    conditions that are kept and marked, and count only in the malignancy task. fst_annotator: whose skin type Fitzpatrick
+    17k's rows take.
     Returns (table with COLUMNS and label_flag, attrition: image_id or file, stage, reason).
     Raises FileNotFoundError where no image is there at all, ValueError naming file, column, row or condition.
     """

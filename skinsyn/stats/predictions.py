@@ -16,7 +16,7 @@ import pandas as pd
 REQUIRED = ("arm", "run", "image_id", "cluster_id", "condition", "fst_group", "task", "y_true", "correct")
 SETTINGS = ("n", "ratio", "method", "generator", "transforms")
 # What 04's arms may set besides; a table of somebody else's need not have these columns.
-OF_ARMS = ("scope", "parents", "generator_data", "steps", "sources")
+OF_ARMS = ("scope", "parents", "generator_data", "weight", "filter", "steps", "sources")
 IMAGE = ("cluster_id", "condition", "fst_group", "y_true")
 # What else may be known of an image, to select by: a mark on its label, its skin type by other annotators.
 FACTS = ("label_flag", "fst_group_scale", "fst_group_centaur", "fst_group_agreed")

@@ -28,6 +28,14 @@ def noise(condition: str, fst: int, seed: int, size: int):
     return SimpleNamespace(image=np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8))
 
 
+def hues(condition: str, fst: int, seed: int, size: int):
+    """A patch in its condition's colour, which varies so much from picture to picture that a few do not teach it."""
+    rng = np.random.default_rng(seed)
+    own = np.random.default_rng(list(condition.encode())).normal(0, 22, 3)
+    colour = 128 + own + rng.normal(0, 30, 3) + rng.normal(0, 12, (size, size, 3))
+    return SimpleNamespace(image=colour.clip(0, 255).astype(np.uint8))
+
+
 def make_run(
     profile="tiny",
     train=4,
@@ -38,8 +46,13 @@ def make_run(
     conditions=phantom.CONDITIONS,
     size=32,
     draw=phantom.draw,
+    copies=False,
+    methods=("in-then-outpaint",),
 ):
-    """Save the tables images, subsets and synthetic; synthetic images are further phantoms of the parent's condition."""
+    """Save the tables images, subsets and synthetic.
+
+    Synthetic images are further pictures of the parent's condition, or with `copies` the parent's own pixels again.
+    """
     rows, pixels = [], []
     for condition in conditions:
         for i in range(train + validation + test):
@@ -60,22 +73,19 @@ def make_run(
     subsets = pd.concat(ranked, ignore_index=True)
     tables.save(profile, "subsets", subsets, made_by="01_data_prep")
     made = []
-    for replicate in range(replicates):
-        one = members[["image_id", "condition", "fst", "fst_group"]].rename(columns={"image_id": "parent"})
-        one.insert(0, "image_id", [f"s{replicate}_{parent}" for parent in one["parent"]])
-        drawn = [
-            draw(c, f, 9000 + 500 * replicate + i, size).image for i, (c, f) in enumerate(one[["condition", "fst"]].values)
-        ]
-        made.append(shard(one.reset_index(drop=True), np.stack(drawn)).assign(replicate=replicate))
+    own = dict(zip(real["image_id"], pixels, strict=True))
+    for place, method in enumerate(methods):
+        for replicate in range(replicates):
+            one = members[["image_id", "condition", "fst", "fst_group"]].rename(columns={"image_id": "parent"})
+            one.insert(0, "image_id", [f"s{place or ''}{'x' * bool(place)}{replicate}_{parent}" for parent in one["parent"]])
+            first = 9000 + 500 * replicate + 100_000 * place
+            drawn = [
+                own[parent] if copies else draw(c, f, first + i, size).image
+                for i, (parent, c, f) in enumerate(one[["parent", "condition", "fst"]].values)
+            ]
+            made.append(shard(one.reset_index(drop=True), np.stack(drawn)).assign(replicate=replicate, method=method))
     synthetic = pd.concat(made, ignore_index=True).assign(
-        method="in-then-outpaint",
-        generator="fine-tuned",
-        scope="condition",
-        generator_key="k",
-        seed=0,
-        flags="",
-        n=0,
-        run=-1,
+        generator="fine-tuned", scope="condition", generator_key="k", seed=0, flags="", n=0, run=-1
     )
     tables.save(profile, "synthetic", synthetic, made_by="03_generation")
     return real, subsets, synthetic

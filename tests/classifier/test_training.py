@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skinsyn.classifier import features, training
+from skinsyn.classifier import features, heads, training
 from skinsyn.classifier.training import Features, Images, Part, Settings, train
 
 
@@ -88,15 +88,15 @@ def test_bad_input_is_named():
 @pytest.mark.parametrize("images", [2, 9, 17, 33, 100, 600])
 def test_every_image_is_shown_once_an_epoch_and_no_batch_is_one(images):
     size = min(training.batch_size(images), images)
-    batches = training._batches(images, images, size, 0, 1)
+    batches = training.batches(images, images, size, 0, 1)
     assert sorted(np.concatenate(batches)) == list(range(images)) and min(map(len, batches)) > 1
-    again = np.concatenate(training._batches(images, images * 3, size, 0, 1))
+    again = np.concatenate(training.batches(images, images * 3, size, 0, 1))
     assert (np.bincount(again) == 3).all()
 
 
 def test_dropout_drops_its_share():
     torch.manual_seed(0)
-    layer = training.Dropout(0.25)
+    layer = heads.Dropout(0.25)
     found = layer(torch.ones(200, 501))
     assert (found == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
     assert found.max().item() == pytest.approx(4 / 3)

@@ -123,5 +123,5 @@ def test_data_sets_are_known_by_name_and_place(tmp_path, monkeypatch):
         table.load("ddi", tmp_path / "ddi", ["benign", "malignant"])
     line = ",DDI_ID,DDI_file,skin_tone,malignant,disease\n0,1,000001.png,56,True,melanoma-in-situ\n"
     (tmp_path / "ddi/ddi_metadata.csv").write_text(line)
-    with pytest.raises(NotImplementedError, match="the ddi loader is not part of this version"):
+    with pytest.raises(FileNotFoundError, match="(?s)no image at all.*ddi-dataset.github.io"):
         table.load("ddi", tmp_path / "ddi", ["benign", "malignant"])

@@ -1,0 +1,125 @@
+"""Where classifiers err: confusion matrices, calibration, and the worst errors with the synthetic images nearest to them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import cdist
+from sklearn.metrics import confusion_matrix
+
+from skinsyn import images as rooms
+from skinsyn.run import compute
+
+from . import features
+from .summary import label
+
+__all__ = ["calibration", "confusion", "nearest", "pixels", "worst"]
+
+NEEDED = ("body", "image_size", "seed", "threads", "pool")
+
+
+def _scores(part: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    """The classes of one task and their probabilities, float (n, classes)."""
+    p = part.filter(like="p_").dropna(axis=1, how="all")
+    return [name[2:] for name in p.columns], p.to_numpy(float)
+
+
+def _called(part: pd.DataFrame) -> np.ndarray:
+    """The class that each row was called: right rows by the truth, wrong ones by the likeliest other class."""
+    classes, p = _scores(part)
+    others = np.where(np.array(classes) == part["y_true"].to_numpy()[:, None], -np.inf, p).argmax(1)
+    return np.where(part["correct"], part["y_true"], np.array(classes, object)[others])
+
+
+def confusion(predictions: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
+    """Truth against call, all runs together: arm (label), task, y_true, called, images (run × image), share of its truth.
+
+    arms: names, of one or more tasks. In malignancy the cell's own threshold decides, as for `correct`.
+    """
+    rows = []
+    for arm in arms:
+        part = predictions[predictions["arm"] == arm]
+        classes, _ = _scores(part)
+        counts = confusion_matrix(part["y_true"], _called(part), labels=classes)
+        pairs = pd.MultiIndex.from_product([classes, classes], names=["y_true", "called"])
+        one = pd.DataFrame({"images": counts.ravel()}, index=pairs).reset_index()
+        one["share"] = one["images"] / one.groupby("y_true")["images"].transform("sum").clip(lower=1)
+        rows.append(one.assign(arm=label(part.iloc[0]), task=part["task"].iloc[0]))
+    return pd.concat(rows, ignore_index=True)[["arm", "task", "y_true", "called", "images", "share"]]
+
+
+def calibration(predictions: pd.DataFrame, arms: Sequence[str], bins: int = 8) -> pd.DataFrame:
+    """How often the likeliest class is right, by how sure the classifier was: arm (label), task, bin, images, sure, right.
+
+    Bins of equal numbers of answers, all runs together. sure, right: mean highest probability and share right [proportions];
+    here no threshold is used, since what is asked is whether the probabilities themselves can be believed.
+    """
+    rows = []
+    for arm in arms:
+        part = predictions[predictions["arm"] == arm]
+        classes, p = _scores(part)
+        sure, right = p.max(1), np.array(classes, object)[p.argmax(1)] == part["y_true"].to_numpy()
+        order = np.lexsort((part["image_id"].to_numpy(str), part["run"], sure))
+        for number, members in enumerate(np.array_split(order, min(bins, len(order)))):
+            about = {"arm": label(part.iloc[0]), "task": part["task"].iloc[0], "bin": number, "images": len(members)}
+            rows.append(about | {"sure": sure[members].mean(), "right": right[members].mean()})
+    return pd.DataFrame(rows)
+
+
+def worst(predictions: pd.DataFrame, arm: str, count: int = 8) -> pd.DataFrame:
+    """The test images whose truth an arm thought least likely, over its runs: image_id, y_true, called, p_true, wrong.
+
+    p_true: mean probability of the truth over runs; called: the class it was called most often; wrong: share of runs.
+    """
+    part = predictions[predictions["arm"] == arm].reset_index(drop=True)
+    if part.empty:
+        raise ValueError(f"no predictions of the arm {arm!r}")
+    classes, p = _scores(part)
+    own = pd.Categorical(part["y_true"], classes).codes
+    part = part.assign(p_true=p[np.arange(len(p)), own], called=_called(part), wrong=~part["correct"].astype(bool))
+    found = part.groupby(["image_id", "y_true"], as_index=False).agg(
+        called=("called", lambda names: names.value_counts().sort_index().idxmax()),
+        p_true=("p_true", "mean"),
+        wrong=("wrong", "mean"),
+    )
+    return found.sort_values(["p_true", "image_id"], ignore_index=True).head(count)
+
+
+def nearest(asked: pd.DataFrame, among: pd.DataFrame, how: dict, executor: str = "serial") -> pd.DataFrame:
+    """For each image the one of `among` that the frozen body sees as most alike: nearest (image_id), unit, row, distance.
+
+    asked, among: image_id, unit (shard), row. how: of `grid.prepare`. distance: cosine, between untransformed features;
+    the body is as it came from ImageNet, also where the grid trained it further.
+    """
+    seen = pd.concat([asked, among])
+    tasks = [
+        {name: how[name] for name in NEEDED} | {"shard": unit, "views": [0], "image_ids": None} for unit in _units(seen)
+    ]
+    place, rows = {}, []
+    for key in compute.fan_out(executor, features.extract, [(task,) for task in tasks], "features"):
+        ids, array = features.load_features(key)
+        place |= {name: len(place) + i for i, name in enumerate(ids)}
+        rows.append(array[0])
+    array = np.concatenate(rows)
+    first, second = (array[[place[name] for name in frame["image_id"]]] for frame in (asked, among))
+    distance = cdist(first, second, "cosine")
+    found = among.iloc[distance.argmin(1)]
+    return pd.DataFrame(
+        {
+            "image_id": asked["image_id"].to_numpy(),
+            "nearest": found["image_id"].to_numpy(),
+            "unit": found["unit"].to_numpy(),
+            "row": found["row"].to_numpy(),
+            "distance": distance.min(1),
+        }
+    )
+
+
+def pixels(frame: pd.DataFrame) -> np.ndarray:
+    """The pictures of rows (unit, row) in their order, uint8 (n, s, s, 3)."""
+    shards = {unit: rooms.read_shard(unit)[1] for unit in _units(frame)}
+    return np.stack([shards[unit][row] for unit, row in zip(frame["unit"], frame["row"], strict=True)])
+
+
+def _units(frame: pd.DataFrame) -> list[str]:
+    return sorted(frame["unit"].unique())

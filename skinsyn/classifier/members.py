@@ -1,0 +1,162 @@
+"""Which images a cell of the grid sees: real ones shared by all arms of a run, and synthetic ones as its arm says."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from skinsyn.run import tables
+
+from .arms import TASKS, shares
+
+__all__ = ["Members", "Tables", "members", "read_tables"]
+
+COLUMNS = ["image_id", "unit", "row", "label"]
+
+
+class Tables(NamedTuple):
+    """What the cells are made of, looked up once for all of them.
+
+    images: the table of 01. tasks: task → its images (image_id, condition, unit, row, label, split) and classes. subsets:
+    run → rows of 01's table. ranked: (task, run) → the images of that run's order, by condition and rank. synthetic:
+    (method, generator, scope) → rows of 03's table; empty where no arm needs it.
+    """
+
+    images: pd.DataFrame
+    tasks: dict[str, tuple[pd.DataFrame, list[str]]]
+    subsets: dict[int, pd.DataFrame]
+    ranked: dict[tuple[str, int], pd.DataFrame]
+    synthetic: dict[tuple, pd.DataFrame]
+
+
+class Members(NamedTuple):
+    """The images of one cell: frames of image_id, unit, row, label, the first `n_real` of training real; what a synthetic
+    image weighs in the loss; how many synthetic images were left out for their flags."""
+
+    training: pd.DataFrame
+    validation: pd.DataFrame
+    test: pd.DataFrame
+    classes: list[str]
+    n_real: int
+    weight: float
+    left_out: int
+
+    def weights(self) -> np.ndarray | None:
+        """Weight of each training image in the loss, float32 (n,); None where all weigh the same."""
+        if self.weight == 1 or not 0 < self.n_real < len(self.training):
+            return None
+        return np.repeat(np.float32([1, self.weight]), [self.n_real, len(self.training) - self.n_real])
+
+
+def read_tables(profile: str, wanted: Sequence[Mapping]) -> Tables:
+    """The tables that the cells need. Raises FileNotFoundError naming the notebook that makes the missing one."""
+    images = tables.read(profile, "images", made_by="01_data_prep")
+    subsets = dict(iter(tables.read(profile, "subsets", made_by="01_data_prep").groupby("run")))
+    synthetic = {}
+    if any(cell["ratio"] for cell in wanted):
+        made = tables.read(profile, "synthetic", made_by="03_generation")
+        synthetic = dict(iter(made.groupby(["method", "generator", "scope"])))
+    tasks = {task: _labelled(images, task) for task in TASKS}
+    ranked = {
+        (task, run): part[["image_id", "rank"]].merge(table, on="image_id").sort_values(["condition", "rank"], kind="stable")
+        for task, (table, _) in tasks.items()
+        for run, part in subsets.items()
+    }
+    return Tables(images, tasks, subsets, ranked, synthetic)
+
+
+def _labelled(images: pd.DataFrame, task: str) -> tuple[pd.DataFrame, list[str]]:
+    """A task's images with their label, sorted by name, and its classes in the order of labels."""
+    if task == "condition":
+        images = images[~images["malignancy_only"]]
+        classes = sorted(images["condition"].unique())
+        labels = images["condition"].map({name: i for i, name in enumerate(classes)})
+    else:
+        classes, labels = ["benign", "malignant"], images["malignant"]
+    images = images.assign(label=labels.astype(np.int64)).sort_values("image_id")
+    return images[["image_id", "condition", "unit", "row", "label", "split"]], classes
+
+
+def members(cell: Mapping, given: Tables, use_flags: Sequence[str] = ("",)) -> Members:
+    """Which images a cell trains on, is validated on and answers. Every arm of a run shares the real images.
+
+    use_flags: flags of synthetic images that may be used, '' for none; the others are counted as left out.
+    Raises ValueError naming the arm where real images are fewer than asked for or synthetic ones have not been made.
+    """
+    table, classes = given.tasks[cell["task"]]
+    real = _real(cell, given)
+    parts = [real] if cell["n"] else []
+    left_out = 0
+    if cell["ratio"]:
+        made = _synthetic(cell, real, given)
+        usable = made["flags"].isin(list(use_flags)) | (cell.get("filter") == "off")  # older tables have no filter
+        parts, left_out = [*parts, made[usable]], int((~usable).sum())
+    held = [table.loc[table["split"] == split, COLUMNS] for split in ("validation", "test")]
+    for split, part in zip(("validation", "test"), held, strict=True):
+        absent = set(range(len(classes))) - set(part["label"])
+        if absent:
+            raise ValueError(f"{cell['arm']}: the {split} split holds no image of {classes[min(absent)]!r} (01_data_prep)")
+    training = pd.concat([part[COLUMNS] for part in parts])
+    return Members(training, *held, classes, len(real) if cell["n"] else 0, cell.get("weight", 1.0), left_out)
+
+
+def _real(cell: Mapping, given: Tables) -> pd.DataFrame:
+    """The run's first real images of each condition. Only conditions of malignancy alone may have fewer."""
+    if cell["run"] not in given.subsets:
+        runs = sorted(given.subsets)
+        raise ValueError(
+            f"{cell['arm']}: run {cell['run']} is not in the table subsets, which holds {runs}; raise runs of 01"
+        )
+    real = given.ranked[cell["task"], cell["run"]]
+    real = real[real["rank"] < cell["sources"]]
+    few = real["condition"].value_counts(sort=False)
+    few = few[few < cell["sources"]]
+    if len(few):
+        few = few.drop(given.images.loc[given.images["malignancy_only"], "condition"], errors="ignore")
+    if len(few):
+        raise ValueError(
+            f"{cell['arm']}: {cell['sources']} real images per class were asked for, but {few.index[0]!r} has {few.iloc[0]} "
+            "for training; ask for fewer (n in 04_training_grid), or leave more to training (01_data_prep)"
+        )
+    return real
+
+
+def _synthetic(cell: Mapping, real: pd.DataFrame, given: Tables) -> pd.DataFrame:
+    """The cell's synthetic images, flagged ones among them, with label; method by method where they are mixed."""
+    found = [_of_method(cell, name, ratio, real, given) for name, ratio in shares(cell["method"], cell["ratio"])]
+    return pd.concat(found) if len(found) > 1 else found[0]
+
+
+def _of_method(cell: Mapping, method: str, ratio: int, real: pd.DataFrame, given: Tables) -> pd.DataFrame:
+    """`ratio` synthetic images of one method for each real one, children in the order of their parents."""
+    asked = {"method": method, "generator": cell["generator"], "scope": cell["scope"]}
+    # Where none was made at all, an empty table of the same columns leads to the same message as too few.
+    made = given.synthetic.get(tuple(asked.values()), next(iter(given.synthetic.values())).head(0))
+    made = _by_model(cell, made)
+    if cell["parents"] == "subset":
+        made = made[made["replicate"] < ratio]
+        found = real[["image_id", "label"]].merge(made, left_on="image_id", right_on="parent", suffixes=("_parent", ""))
+    else:
+        # Replicate by replicate, in the order of names, as many of each condition as the subset's children would be.
+        found = made.sort_values(["replicate", "image_id"])
+        wanted = real.groupby("condition").agg(label=("label", "first"), wanted=("label", "size"))
+        found = found.merge(wanted, left_on="condition", right_index=True)
+        found = found[found.groupby("condition").cumcount() < found["wanted"] * ratio]
+    if len(found) != len(real) * ratio:
+        by, of = ("image_id", "parent") if cell["parents"] == "subset" else ("condition", "condition")
+        lacking = real[~real[by].isin(found[of])]
+        what = ", ".join(f"{key} {value}" for key, value in asked.items())
+        first = f", first for {lacking['image_id'].iloc[0]} ({lacking['condition'].iloc[0]})" if len(lacking) else ""
+        raise ValueError(
+            f"{cell['arm']}, run {cell['run']}: {len(real) * ratio} synthetic images are needed ({what}), "
+            f"{ratio} for each of {len(real)} real ones, but {len(found)} have been made{first}. "
+            "Add them to plan in 03_generation and run it, or take the arm out of 04_training_grid"
+        )
+    return found
+
+
+def _by_model(cell: Mapping, made: pd.DataFrame) -> pd.DataFrame:
+    """Images by models of the run's own real images where matched; else by the run's own model of all, or the shared one."""
+    own = (made["run"] == cell["run"]) & (made["n"] == (cell["sources"] if cell["generator_data"] == "matched" else 0))
+    return made[own] if own.any() or cell["generator_data"] == "matched" else made[made["run"] == -1]

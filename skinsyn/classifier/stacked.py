@@ -1,0 +1,260 @@
+"""Heads of many cells as one stacked problem: what `training.train` does to each, in a fraction of its time.
+
+Where the body is frozen a cell is a few thousand numbers, and PyTorch spends more time on starting its sums than on them.
+Here the heads of many cells stand in one tensor and take their steps together: batched products, each cell with its own
+batch statistics, its own random numbers (those that `train` would draw) and its own early stop, at which it leaves.
+On one thread a cell's bytes do not depend on which other cells it was stacked with.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .heads import Dropout, make_head
+from .training import DEFAULT, Features, Part, Settings, Trained, batch_size, batches, check, pick_device
+
+__all__ = ["Job", "train_heads"]
+
+# Bytes of one step's inputs. More cells at once would not be faster (the inputs leave the cache), only larger.
+WORKING = 8 << 20
+ALIGNED = 16  # a cell's numbers begin at whole vectors, so that its rounding is the same at any place of the stack
+
+
+class Job(NamedTuple):
+    """One cell: `places` are the bank's rows of its images; rows of the parts count in them. The rest as in `train`."""
+
+    places: np.ndarray
+    training: Part
+    validation: Part
+    test: Part
+    seed: int
+    transforms: bool = False
+    epoch_images: int | None = None
+
+
+def train_heads(
+    bank: np.ndarray, jobs: Sequence[Job], classes: int, settings: Settings = DEFAULT, device: str = "auto"
+) -> Iterator[tuple[int, Trained | ValueError]]:
+    """(place in jobs, what became of it), each as soon as it stops: `Trained`, or the ValueError that ended this one alone.
+
+    bank: kept features, float32 (1 + views, n, d). Raises ValueError where settings are wrong for all.
+    """
+    if settings.trainable != "head":
+        raise ValueError(f"trainable {settings.trainable!r} needs images: kept features are of a frozen body")
+    stacks: dict[tuple, list[int]] = {}
+    for number, job in enumerate(jobs):
+        try:
+            check(job.training, job.validation, job.test, classes, settings)
+            shape = _shape(job)
+        except ValueError as error:
+            yield number, error
+            continue
+        held = tuple(job.places[part.rows].tobytes() for part in (job.validation, job.test))
+        stacks.setdefault((*shape, *held, job.validation.labels.tobytes()), []).append(number)
+    for (size, _, *_), numbers in stacks.items():
+        width = max(1, WORKING // (8 * size * bank.shape[-1]))
+        for start in range(0, len(numbers), width):
+            chosen = numbers[start : start + width]
+            stack = _Stack(bank, [jobs[number] for number in chosen], classes, settings, size, pick_device(device))
+            yield from ((chosen[place], done) for place, done in stack.run())
+
+
+def _shown(job: Job) -> int:
+    return max(job.epoch_images or 0, len(job.training.rows))
+
+
+def _shape(job: Job) -> tuple[int, int]:
+    """(batch size, steps an epoch): cells of one stack take their steps together."""
+    size = min(batch_size(_shown(job)), _shown(job))
+    return size, len(batches(len(job.training.rows), _shown(job), size, job.seed, 1))
+
+
+class _Stack:
+    """Cells that are still learning. `flat` (cells, numbers) holds all that is learned, `moving` the running statistics."""
+
+    def __init__(self, bank, jobs: list[Job], classes: int, settings: Settings, size: int, device: torch.device) -> None:
+        self.settings, self.size, self.device = settings, size, device
+        self.bank = torch.from_numpy(bank).view(-1, bank.shape[-1])
+        self.sources = [Features(bank, "cpu", job.places) for job in jobs]
+        self.jobs, self.at = jobs, list(range(len(jobs)))
+        held = [self.bank[torch.from_numpy(jobs[0].places[part.rows])] for part in (jobs[0].validation, jobs[0].test)]
+        self.validation, self.test = (rows.to(device) for rows in held)
+        self.labels = torch.from_numpy(jobs[0].validation.labels).to(device)
+        begun = [_begin(bank.shape[-1], classes, settings.head, job.seed, device) for job in jobs]
+        self.head, self.generators = begun[0][0], [generator for _, generator in begun]
+        self.layout, end = {}, 0
+        for name, value in self.head.named_parameters():
+            self.layout[name] = (end, value.shape)
+            end += -(-value.numel() // ALIGNED) * ALIGNED
+        flat = torch.zeros(len(jobs), end)
+        for cell, (head, _) in zip(flat, begun, strict=True):
+            for name, value in head.named_parameters():
+                cell[self.layout[name][0] :][: value.numel()] = value.detach().flatten()
+        self.moving = {
+            name: torch.stack([head.get_buffer(name) for head, _ in begun]).to(device)
+            for name, _ in self.head.named_buffers()
+            if "running" in name
+        }
+        self.head.to(device)
+        self._learn(flat.to(device), {})
+        self.losses: list[list[float]] = [[] for _ in jobs]
+        self.best = [0] * len(jobs)
+        self.states: list[dict] = [{} for _ in jobs]
+
+    def _learn(self, flat: torch.Tensor, state: dict) -> None:
+        """Go on with these numbers and this state of the optimiser."""
+        self.flat = flat.requires_grad_()
+        how = {"lr": self.settings.learning_rate, "weight_decay": self.settings.weight_decay}
+        self.optimiser = torch.optim.AdamW([self.flat], **how, fused=True)
+        if state:
+            self.optimiser.state[self.flat] = state
+
+    def _named(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Each layer's numbers, (cells, …)."""
+        return {
+            name: flat[:, start : start + shape.numel()].unflatten(1, shape) for name, (start, shape) in self.layout.items()
+        }
+
+    def run(self) -> Iterator[tuple[int, Trained | ValueError]]:
+        """Train until all have stopped; (place among the stack's first jobs, what became of it)."""
+        for epoch in range(1, self.settings.epochs + 1):
+            self._epoch(epoch)
+            stopped = []
+            for cell, place in enumerate(self.at):
+                going = self._judge(cell, epoch)
+                if isinstance(going, ValueError):
+                    yield place, going
+                elif not going or epoch == self.settings.epochs:
+                    yield place, self._answer(cell)
+                if going is not True:
+                    stopped.append(cell)
+            self._drop(stopped)
+            if not self.at:
+                return
+
+    def _epoch(self, epoch: int) -> None:
+        """One epoch of every cell, step by step."""
+        orders = [batches(len(job.training.rows), _shown(job), self.size, job.seed, epoch) for job in self.jobs]
+        rows = []
+        for job, source in zip(self.jobs, self.sources, strict=True):
+            views, places = source.where(job.training.rows, job.seed, epoch if job.transforms else 0)
+            rows.append(views * source.array.shape[1] + places)
+        for batch in zip(*orders, strict=True):
+            lengths = [len(at) for at in batch]
+            shape = (len(batch), max(lengths))
+            index, labels, weights = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.float32)
+            for cell, (job, at) in enumerate(zip(self.jobs, batch, strict=True)):
+                index[cell, : len(at)], labels[cell, : len(at)] = rows[cell][at], job.training.labels[at]
+                weights[cell, : len(at)] = 1 if job.training.weights is None else job.training.weights[at]
+            inputs = self.bank.index_select(0, torch.from_numpy(index).flatten()).view(*shape, -1)
+            self._step(*(x.to(self.device) for x in (inputs, torch.from_numpy(labels), torch.from_numpy(weights))), lengths)
+
+    def _step(self, inputs: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, lengths: list[int]) -> None:
+        """One step of every cell. inputs (cells, batch, d); images beyond a cell's own length have the weight 0."""
+        self.optimiser.zero_grad(set_to_none=True)
+        logits = self._forward(inputs, lengths)
+        losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
+        # A cell's loss depends on its own numbers alone, so that the gradient of the sum is each cell's own.
+        ((losses * weights).sum(1) / weights.sum(1)).sum().backward()
+        self.optimiser.step()
+
+    def _forward(self, x: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+        """Logits (cells, batch, classes) in training mode, by batched forms of the head's layers."""
+        given, layers = self._named(self.flat), list(self.head.named_children())
+        counts = torch.tensor(lengths, dtype=torch.float32, device=self.device)[:, None]
+        present = None
+        if len(set(lengths)) > 1:
+            present = (torch.arange(x.shape[1], device=self.device) < counts).float().unsqueeze(2)
+        first = True
+        for (name, norm), (_, dropout), (of, linear) in zip(layers[0::4], layers[1::4], layers[2::4], strict=True):
+            x = x if first else x.relu()
+            centred, scale = self._centre(name, norm, x, present, counts)
+            kept = self._kept(dropout, x.shape, lengths)
+            gamma, beta = given[f"{name}.weight"] * scale, given[f"{name}.bias"]
+            if first and linear.out_features < ALIGNED * 2:
+                # ((x - mean)·γ·scale + β)·kept·W, ordered so that no gradient of the width of the inputs is made.
+                both = torch.cat([centred * kept, kept], 2)
+                wide = torch.cat([gamma.unsqueeze(1) * given[f"{of}.weight"], beta.unsqueeze(1) * given[f"{of}.weight"]], 2)
+            else:
+                both, wide = (centred * gamma.unsqueeze(1) + beta.unsqueeze(1)) * kept, given[f"{of}.weight"]
+            x = torch.bmm(both, wide.transpose(1, 2))
+            x = x if linear.bias is None else x + given[f"{of}.bias"].unsqueeze(1)
+            first = False
+        return x
+
+    def _centre(
+        self, name: str, norm: nn.BatchNorm1d, x: torch.Tensor, present, counts
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs minus their batch's mean, and 1 / standard deviation (cells, d); moves the running statistics."""
+        mean = (x if present is None else x * present).sum(1) / counts
+        centred = x - mean.unsqueeze(1)
+        centred = centred if present is None else centred * present
+        variance = (centred * centred).sum(1) / counts
+        with torch.no_grad():
+            self.moving[f"{name}.running_mean"].lerp_(mean, norm.momentum)
+            self.moving[f"{name}.running_var"].lerp_(variance * (counts / (counts - 1)), norm.momentum)
+        return centred, (variance + norm.eps).rsqrt()
+
+    def _kept(self, dropout: Dropout, shape: torch.Size, lengths: list[int]) -> torch.Tensor:
+        """What dropout multiplies by, each cell's from its own generator and as `Dropout` draws it: 0 or 1 / (1 - share)."""
+        cells, longest, width = shape
+        words = torch.zeros(cells, -(-longest * width // 8), dtype=torch.int64, device=self.device)
+        for row, generator, length in zip(words, self.generators, lengths, strict=True):
+            row[: -(-length * width // 8)].random_(-(2**63), None, generator=generator)
+        kept = words.view(torch.uint8)[:, : longest * width].reshape(shape) >= dropout.limit
+        return kept * dropout.scale
+
+    def _judge(self, cell: int, epoch: int) -> bool | ValueError:
+        """Whether the cell goes on, by its validation loss; keeps its numbers where they are the best so far."""
+        losses, state = self.losses[cell], self._state(cell)
+        with torch.inference_mode():
+            losses.append(float(F.cross_entropy(self._logits(state, self.validation), self.labels)))
+        if not np.isfinite(losses[-1]):
+            return ValueError(f"the validation loss is {losses[-1]} after epoch {epoch}; lower the learning rate")
+        if losses[-1] < min(losses[:-1], default=np.inf):
+            self.best[cell] = epoch
+            if self.settings.best_model == "restore":
+                self.states[cell] = {name: value.clone() for name, value in state.items()}
+        return epoch - self.best[cell] < self.settings.patience
+
+    def _state(self, cell: int) -> dict[str, torch.Tensor]:
+        """One cell's own numbers and statistics, under the names of its head."""
+        one = self._named(self.flat.detach()[cell : cell + 1])
+        return {name: value[0] for name, value in one.items()} | {name: value[cell] for name, value in self.moving.items()}
+
+    def _logits(self, state: dict[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(self.head.eval(), state, (rows,))
+
+    def _answer(self, cell: int) -> Trained:
+        state, losses, best = self.states[cell] or self._state(cell), self.losses[cell], self.best[cell]
+        with torch.inference_mode():
+            test, held = (self._logits(state, rows).softmax(1).cpu().numpy() for rows in (self.test, self.validation))
+        return Trained(test, held, len(losses), best, losses[best - 1], losses)
+
+    def _drop(self, stopped: list[int]) -> None:
+        """Go on without the cells that have stopped."""
+        if not stopped:
+            return
+        left = [cell for cell in range(len(self.at)) if cell not in stopped]
+        for name in ("at", "jobs", "sources", "generators", "losses", "best", "states"):
+            setattr(self, name, [getattr(self, name)[cell] for cell in left])
+        self.moving = {name: value[left] for name, value in self.moving.items()}
+        state = self.optimiser.state[self.flat]
+        self._learn(self.flat.detach()[left], {k: v[left] if v.dim() > 1 else v for k, v in state.items()})
+
+
+def _begin(inputs: int, classes: int, kind: str, seed: int, device: torch.device) -> tuple[nn.Module, torch.Generator]:
+    """A cell's fresh head, and the generator that goes on where its making ended: both as `train` has them."""
+    generator = torch.Generator(device)
+    with torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        head = make_head(inputs, classes, kind)
+        if device.type == "cpu":
+            generator.set_state(torch.get_rng_state())
+        else:
+            generator.manual_seed(seed)
+    return head, generator

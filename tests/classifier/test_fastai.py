@@ -1,0 +1,130 @@
+"""Against fastai itself (extra `peers`): its transforms are ours, its head is ours, and a cell of it answers alike."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from small_grid import hues
+
+from skinsyn.classifier import augment, features, heads, training
+
+vision = pytest.importorskip("fastai.vision.all", reason="fastai is not installed: pip install 'skinsyn[peers]'")
+
+CLASSES, RUNS = ("annular", "papular", "target"), 5
+PARTS = {"training": 8, "validation": 8, "test": 60}  # images of each class
+
+
+def test_the_geometry_is_that_of_fastais_transforms():
+    """Flip, rotation, zoom and warp with the same draws, composed by fastai's own pipeline."""
+    pixels = torch.rand(2, 3, 33, 33, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1
+    draws = {"flip": [1, 0], "degrees": [7.0, -4.0], "zoom": [1.08, 1.02], "x": [0.3, 0.9], "y": [0.7, 0.2]}
+    tilts = {"x": [0.15, -0.1], "y": [-0.05, 0.0]}
+    theirs = vision.setup_aug_tfms(
+        [
+            vision.Flip(p=1.0, draw=draws["flip"]),
+            vision.Warp(p=1.0, draw_x=tilts["x"], draw_y=tilts["y"]),
+            vision.Rotate(p=1.0, draw=draws["degrees"]),
+            vision.Zoom(p=1.0, draw=draws["zoom"], draw_x=draws["x"], draw_y=draws["y"]),
+        ]
+    )
+    expected = vision.TensorImage(pixels.clone())
+    for tfm in theirs:
+        expected = tfm(expected, split_idx=0)
+    ours = [
+        augment.Draw(augment.matrix(bool(flip), degrees, zoom, (x, y), (tilts["x"][i], tilts["y"][i])), 0.0, 1.0)
+        for i, (flip, degrees, zoom, x, y) in enumerate(zip(*draws.values(), strict=True))
+    ]
+    assert float((augment.apply(pixels, ours) - torch.Tensor(expected)).abs().max()) < 2e-3
+
+
+def test_the_lighting_is_that_of_fastais_transforms():
+    pixels = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1
+    levels, contrasts = [0.58, 0.44], [1.2, 0.85]
+    expected = vision.TensorImage(pixels.clone())
+    for tfm in vision.setup_aug_tfms([vision.Brightness(p=1.0, draw=levels), vision.Contrast(p=1.0, draw=contrasts)]):
+        expected = tfm(expected, split_idx=0)
+    ours = [augment.Draw(np.eye(3), float(np.log(a / (1 - a))), c) for a, c in zip(levels, contrasts, strict=True)]
+    assert float((augment.apply(pixels, ours) - torch.Tensor(expected)).abs().max()) < 1e-4
+
+
+def test_the_defaults_are_those_of_aug_transforms():
+    defaults = vision.aug_transforms.__defaults__
+    names = vision.aug_transforms.__code__.co_varnames[: len(defaults)]
+    told = dict(zip(names, defaults, strict=True))
+    ours = (augment.MAX_ROTATE, augment.MAX_ZOOM, augment.MAX_WARP, augment.MAX_LIGHTING)
+    assert tuple(told[f"max_{name}"] for name in ("rotate", "zoom", "warp", "lighting")) == ours
+    assert told["p_affine"] == told["p_lighting"] == augment.PROBABILITY and told["do_flip"] and not told["flip_vert"]
+
+
+def test_the_head_has_fastais_layers():
+    theirs = [layer for layer in vision.create_head(2 * 1280, 3).children()][2:]  # after pooling and flattening
+    ours = list(heads.make_head(2 * 1280, 3, "fastai").children())
+    kinds = lambda layers: [type(layer).__name__ for layer in layers]  # noqa: E731
+    assert kinds(theirs) == kinds(ours)
+    shapes = lambda layers: [tuple(p.shape) for layer in layers for p in layer.parameters()]  # noqa: E731
+    assert shapes(theirs) == shapes(ours)
+    shares = [1 - 1 / layer.scale for layer in ours if isinstance(layer, heads.Dropout)]
+    assert shares == pytest.approx([layer.p for layer in theirs if isinstance(layer, torch.nn.Dropout)])
+    body = features.load_body(pool=heads.POOL["fastai"])
+    seen = features.embed(np.zeros((1, 64, 64, 3), np.uint8), body, 64, threads=1)
+    assert seen.shape == (1, 2 * 1280) == (1, features.width(body))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A tiny split of planted colours, as files for fastai and as one array: (folder, frame, pixels)."""
+    folder, rows, pixels = tmp_path_factory.mktemp("fastai"), [], []
+    for part, count in PARTS.items():
+        for name in CLASSES:
+            for _ in range(count):
+                pixels.append(hues(name, 1, len(rows), 64).image)
+                rows.append({"name": f"{len(rows):04d}.png", "label": name, "part": part})
+                Image.fromarray(pixels[-1]).save(folder / rows[-1]["name"])
+    return folder, pd.DataFrame(rows), np.stack(pixels)
+
+
+def theirs(pictures, trainable: str, seed: int) -> float:
+    """Accuracy of a cell as its authors would write it with fastai."""
+    folder, frame, _ = pictures
+    body = features.load_body()
+    vision.set_seed(seed)
+    used = frame[frame["part"] != "test"].assign(held=lambda rows: rows["part"] == "validation")
+    stats = vision.Normalize.from_stats(body.pretrained_cfg["mean"], body.pretrained_cfg["std"])
+    dls = vision.ImageDataLoaders.from_df(
+        used[["name", "label", "held"]], folder, valid_col="held", bs=8, val_bs=64, batch_tfms=[stats], num_workers=0
+    )
+    learn = vision.vision_learner(dls, features.LITE0, pretrained=False, train_bn=trainable == "head+bn", path=folder)
+    learn.model[0].model.load_state_dict(body.state_dict(), strict=True)
+    learn.freeze()
+    stop = vision.EarlyStoppingCallback(monitor="valid_loss", patience=3)
+    keep = vision.SaveModelCallback(monitor="valid_loss", fname=f"best-{trainable}-{seed}", with_opt=False)
+    frozen = [] if trainable == "head+bn" else [vision.BnFreeze()]
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(12, 1e-3, cbs=[keep, stop, *frozen])
+        test = frame[frame["part"] == "test"]
+        p, _ = learn.get_preds(dl=dls.test_dl([folder / name for name in test["name"]]))
+    return float((np.array(dls.vocab)[p.argmax(1).numpy()] == test["label"].to_numpy()).mean())
+
+
+def ours(pictures, trainable: str, seed: int) -> float:
+    _, frame, pixels = pictures
+    body = features.load_body(pool="catavgmax")
+    labels = pd.Categorical(frame["label"], CLASSES).codes.astype(np.int64)
+    parts = [training.Part(at, labels[at]) for at in (np.flatnonzero(frame["part"] == part) for part in PARTS)]
+    settings = training.Settings(trainable=trainable, head="fastai", epochs=12)
+    if trainable == "head":
+        source = training.Features(features.embed(pixels, body, 64, threads=1)[None], "cpu")
+    else:
+        source = training.Images(pixels, frame["name"].tolist(), body, 64, "cpu")
+    done = training.train(source, *parts, len(CLASSES), seed, settings)
+    return float((done.probabilities.argmax(1) == parts[2].labels).mean())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainable", ["head", "head+bn"])
+def test_a_cell_agrees_with_fastais_within_noise(pictures, trainable):
+    first, second = (np.array([f(pictures, trainable, seed) for seed in range(RUNS)]) for f in (ours, theirs))
+    noise = np.sqrt((first.var(ddof=1) + second.var(ddof=1)) / RUNS)
+    assert min(first.mean(), second.mean()) > 0.45, "both are meant to learn; a third is guessing"
+    assert abs(first.mean() - second.mean()) < max(3 * noise, 0.03), (first, second)
