@@ -14,7 +14,7 @@ LAB ?=
 export MALLOC_TRIM_THRESHOLD_ := 1073741824
 export MALLOC_MMAP_THRESHOLD_ := 33554432
 
-.PHONY: help setup paper figures status params test test-slow lab docs bench plan lint base-model clean
+.PHONY: help setup paper figures status params test test-slow lab docs bench plan lint base-model reader-study clean
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  PROFILE=demo|smoke|pad_ufes_20|fitzpatrick17k|ddi chooses params/PROFILE; P='key=value …' changes parameters."
@@ -60,6 +60,8 @@ base-model: setup ## Make the tiny base model's weights again and say how close 
 	@$(PY) -m skinsyn base-model
 plan: setup ## Models, images, shards, GPU-hours, disk of PROFILE, before anything is spent
 	@$(call run,plan)
+reader-study: setup ## A page that asks people: real or synthetic? And its key, in runs/PROFILE/reader_study
+	@$(call run,reader-study)
 bench: setup ## Time the work and hold the statistics against their promises (09_benchmarks)
 	@$(call run,run) --only 09 --force
 clean: ## Say what may be deleted; deletes nothing but caches

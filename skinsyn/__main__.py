@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--output", type=Path, required=True, help="a new folder")
     out.add_argument("--license", default="other", help="licence id for the card; the real images' own licence binds you")
     verb("grid", "Print how many classifiers of the training grid are done, running, failed or missing.")
+    asked = verb("reader-study", "Write a page that asks people: real or synthetic? And its key, which they must not get.")
+    asked.add_argument("--images", type=int, default=40, help="half real, half synthetic (default: 40)")
+    asked.add_argument("--seed", type=int, default=0, help="of which images and in which order (default: 0)")
     cost = verb("plan", "Print what a profile's generators and images will cost, before anything is spent.")
     cost.add_argument("--gpu", default="A100", help="whose published rate to take where none can be measured")
     cost.add_argument("--price", type=float, default=0.0, help="of one GPU-hour")
@@ -235,12 +238,21 @@ def _grid(arguments: argparse.Namespace) -> int:
     return 1 if (table["state"] == "failed").any() else 0
 
 
+def _reader_study(arguments: argparse.Namespace) -> int:
+    from .fidelity import reader_study
+
+    made = reader_study.make(arguments.profile, arguments.images, arguments.seed)
+    print(f"For readers: {made}\nKeep to yourself: {made.with_name('key.csv')}")
+    print(f"Put the CSV files that readers send into {made.parent / 'answers'}; then: make paper PROFILE=…")
+    return 0
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 a notebook or check failed, 2 the call was wrong."""
     arguments = _parser().parse_args(words)
     verbs = {"run": _run, "status": _status, "params": _params, "figures": _figures, "stats": _stats}
     verbs |= {"base-model": _base_model, "init": _init, "compare": _compare, "trace": _trace, "download": _download}
-    verbs |= {"image": _image, "export": _export, "plan": _plan, "grid": _grid}
+    verbs |= {"image": _image, "export": _export, "plan": _plan, "grid": _grid, "reader-study": _reader_study}
     try:
         return verbs[arguments.verb](arguments)
     except params.ParameterError as error:

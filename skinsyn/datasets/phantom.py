@@ -59,6 +59,14 @@ def lab_to_srgb(lab: np.ndarray) -> np.ndarray:
     return np.where(rgb <= 0.0031308, 12.92 * rgb, 1.055 * rgb ** (1 / 2.4) - 0.055)
 
 
+def srgb_to_lab(rgb: np.ndarray) -> np.ndarray:
+    """sRGB in [0, 1] (…, 3) to CIELAB under D65: the way back. Source: IEC 61966-2-1 and CIE 15."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    xyz = linear @ np.linalg.inv(TO_RGB).T / np.array([0.95047, 1.0, 1.08883])
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
+
+
 def _lesion(pattern: str, rng: np.random.Generator, x: np.ndarray, y: np.ndarray, size: int) -> np.ndarray:
     """The CIELAB difference (size, size, 3) that the lesion adds to the skin, at full contrast."""
     scale, squeeze, turn = rng.uniform(0.23, 0.275), rng.uniform(0.88, 1.13), rng.uniform(0, 2 * np.pi)

@@ -26,6 +26,7 @@ MADE_BY = {
     "memmap": "notebooks/04_training_grid.ipynb",
     "features": "notebooks/03_generation.ipynb or notebooks/04_training_grid.ipynb",
     "cell": "notebooks/04_training_grid.ipynb",
+    "looks": "notebooks/06_fidelity.ipynb",
 }
 # Libraries whose version may change the bytes of a unit.
 DECISIVE = ("torch", "torchvision", "diffusers", "transformers", "timm", "numpy", "pillow", "scikit-learn")

@@ -1,0 +1,77 @@
+"""Each distance beside its floor: what real images say of other real images, at the same number of images."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from skinsyn.run import seeds
+
+from . import distributions
+
+__all__ = ["MEASURES", "by_group", "rbf_name"]
+
+MODEL = ["method", "generator", "scope"]
+MEASURES = ("kid", "rbf_mmd", "precision", "recall", "density", "coverage", "vendi", "frechet")
+
+
+def rbf_name(body: str) -> str:
+    """What `rbf_mmd` is called on the embeddings of a body: CMMD on CLIP's alone."""
+    return "CMMD" if "clip" in body else "RBF-MMD"
+
+
+def _measures(reference: np.ndarray, sample: np.ndarray, k: int) -> dict[str, float]:
+    """MEASURES of a sample against a reference, both (n, d); Vendi is of the sample alone."""
+    return {
+        "kid": distributions.kid(reference, sample).value,
+        "rbf_mmd": distributions.rbf_mmd(reference, sample),
+        **distributions.prdc(reference, sample, k)._asdict(),
+        "vendi": distributions.vendi(sample),
+        "frechet": distributions.frechet(reference, sample),
+    }
+
+
+def by_group(
+    rows: pd.DataFrame,
+    synthetic: np.ndarray,
+    images: pd.DataFrame,
+    real: np.ndarray,
+    over: Sequence[str] = (),
+    k: int = 5,
+    repeats: int = 10,
+    draws: int = 999,
+    min_images: int = 10,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """MEASURES of synthetic images against held-out real ones, and of training images against the same: the floor.
+
+    rows: synthetic images (MODEL, over), synthetic (n, d); images: real ones (split, over), real (m, d). The reference are
+    real images that no generator saw (validation and test). All three samples are drawn anew to the same number, the
+    smallest that is there, `repeats` times; the values are means over the draws. `p` is the permutation p of the kernel
+    distance between synthetic and held-out images in the first draw, which takes images as independent and so is too small
+    where many share a source. Groups below min_images, or without k neighbours, are flagged and hold NaN.
+    Returns MODEL, over, images (in each sample), each of MEASURES, floor_<measure>, p, flags.
+    """
+    keys, found = [*MODEL, *over], []
+    held, trained = (images["split"].isin(split).to_numpy() for split in (["validation", "test"], ["train"]))
+    for key, at in rows.groupby(keys, sort=True).indices.items():
+        group = dict(zip(keys, key, strict=True))
+        same = np.ones(len(images), bool)
+        for name in over:
+            same &= (images[name] == group[name]).to_numpy()
+        pools = [real[held & same], synthetic[at], real[trained & same]]
+        n = min(map(len, pools))
+        row = group | {"images": n, "flags": ""}
+        if n < max(min_images, k + 1):
+            found.append(row | {"flags": f"not estimable: fewer than {max(min_images, k + 1)} images"})
+            continue
+        rng, drawn = seeds.generator("floor", seed, list(map(str, key))), []
+        for repeat in range(repeats):
+            reference, ours, theirs = (pool[rng.permutation(len(pool))[:n]] for pool in pools)
+            below = {f"floor_{name}": value for name, value in _measures(reference, theirs, k).items()}
+            drawn.append(_measures(reference, ours, k) | below)
+            if repeat == 0:
+                row["p"] = distributions.kid(reference, ours, draws, seed).p
+        found.append(row | pd.DataFrame(drawn).mean().to_dict())
+    values = [name for measure in MEASURES for name in (measure, f"floor_{measure}")]
+    return pd.DataFrame(found, columns=[*keys, "images", *values, "p", "flags"])

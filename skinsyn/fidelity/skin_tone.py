@@ -1,0 +1,110 @@
+"""Skin tone: the individual typology angle (ITA) of the skin around the lesion, in real images and in synthetic ones.
+
+ITA = arctan((L* - 50) / b*) in degrees: above 55 very light, below -30 dark (Chardon, Cretois, Hourseau 1991, International
+Journal of Cosmetic Science 13:191-208). It describes a picture, under its light and its camera, and not a person.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from skinsyn.datasets.phantom import srgb_to_lab
+
+from . import clustered
+
+__all__ = ["Tone", "by_type", "ita", "lightening", "measure", "skin_mask"]
+
+BAND = 1 / 8  # of the side: where skin is looked for first, since the lesion stands in the middle
+SPREADS = 3.0  # robust standard deviations from the band's median colour that still count as skin
+LEAST_SPREAD = 1.0  # CIELAB units: even a flat picture has rounding and noise
+GREYS = (4.0, 98.0)  # L* of what may be skin; frames and glare are not
+LEAST_SKIN = 0.05  # share of the pixels below which nothing is said
+
+
+class Tone(NamedTuple):
+    """ITA in degrees (NaN where too little skin is seen) and the share of the pixels that it rests on."""
+
+    ita: float
+    skin: float
+
+
+def ita(lab: np.ndarray) -> np.ndarray:
+    """ITA in degrees of CIELAB colours (…, 3); NaN where b* is not above 0, for which it is not defined."""
+    lightness, yellow = lab[..., 0], lab[..., 2]
+    return np.where(yellow > 0, np.degrees(np.arctan2(lightness - 50, yellow)), np.nan)
+
+
+def skin_mask(lab: np.ndarray) -> np.ndarray:
+    """Which pixels of a picture in CIELAB (h, w, 3) are skin around the lesion: bool (h, w), by a heuristic without a mask.
+
+    The outermost eighth on each side is taken for skin; its median colour and spread (median absolute deviation) then
+    choose, all over the picture, the pixels of that colour. Lesion, hair, rulers and frames differ in lightness or hue. It
+    fails where a lesion fills the border, and nobody sees that it did: compare with masks where there are any.
+    """
+    side = min(lab.shape[:2])
+    width = max(1, round(side * BAND))
+    band = np.ones(lab.shape[:2], bool)
+    band[width:-width, width:-width] = False
+    able = (lab[..., 0] > GREYS[0]) & (lab[..., 0] < GREYS[1])
+    if not (band & able).any():
+        return np.zeros(lab.shape[:2], bool)
+    centre = np.median(lab[band & able], axis=0)
+    spread = 1.4826 * np.median(np.abs(lab[band & able] - centre), axis=0)
+    return able & (np.abs(lab - centre) <= SPREADS * np.maximum(spread, LEAST_SPREAD)).all(axis=-1)
+
+
+def measure(image: np.ndarray, lesion: np.ndarray | None = None) -> Tone:
+    """ITA of the skin in one picture, from the median of L* and of b* over its skin.
+
+    image: uint8 (h, w, 3). lesion: bool (h, w), True where the lesion is; None finds the skin by `skin_mask`. Raises
+    ValueError for another shape or type.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected uint8 (height, width, 3), got {image.dtype} {image.shape}")
+    if lesion is not None and lesion.shape != image.shape[:2]:
+        raise ValueError(f"the mask is {lesion.shape}, the image {image.shape[:2]}")
+    lab = srgb_to_lab(image / 255.0)
+    skin = skin_mask(lab) if lesion is None else ~lesion
+    if skin.mean() < LEAST_SKIN:
+        return Tone(float("nan"), float(skin.mean()))
+    return Tone(float(ita(np.median(lab[skin], axis=0))), float(skin.mean()))
+
+
+def by_type(table: pd.DataFrame, by: str = "kind") -> pd.DataFrame:
+    """The distribution of ITA by kind of image and requested skin type: by, fst, images, unseen, q10, q25, median, q75, q90.
+
+    table: one row an image (by, fst, ita). unseen: images in which too little skin was found.
+    """
+    groups = table.groupby([by, "fst"], sort=True)["ita"]
+    found = groups.quantile([0.1, 0.25, 0.5, 0.75, 0.9]).unstack().set_axis(["q10", "q25", "median", "q75", "q90"], axis=1)
+    counts = groups.agg(images="size", seen="count")
+    found.insert(0, "unseen", counts["images"] - counts["seen"])
+    found.insert(0, "images", counts["images"])
+    return found.reset_index()
+
+
+def lightening(
+    rows: pd.DataFrame, tones: np.ndarray, images: pd.DataFrame, real: np.ndarray, by: list[str], draws: int, seed: int
+) -> pd.DataFrame:
+    """Is a synthetic image lighter than the source for whose skin type it was asked? By group: difference of ITA in degrees.
+
+    rows: synthetic images (parent, by), tones: their ITA (n,); images: real ones (image_id, cluster_id), real: theirs (m,).
+    Above zero is lighter. Sources are the clusters of the bootstrap. A pair without both ITA is left out and counted.
+    Returns by, lightening, low, high, images, clusters, unseen.
+    """
+    place = pd.Index(images["image_id"]).get_indexer(rows["parent"])
+    if (place < 0).any():
+        raise ValueError(f"the parent {rows['parent'][place < 0].iloc[0]!r} is not among the real images given")
+    change = pd.Series(np.asarray(tones) - np.asarray(real)[place], index=rows.index)
+    clusters = pd.Series(images["cluster_id"].to_numpy()[place], index=rows.index)
+    found = []
+    for key, part in rows.groupby(by, sort=True):
+        seen = part.index[change[part.index].notna()]
+        row = dict(zip(by, key, strict=True))
+        if len(seen):
+            value, low, high, n, k = clustered.mean(change[seen].to_numpy(), clusters[seen], draws, seed)
+            row |= {"lightening": value, "low": low, "high": high, "images": n, "clusters": k}
+        found.append(row | {"unseen": len(part) - len(seen)})
+    columns = [*by, "lightening", "low", "high", "images", "clusters", "unseen"]
+    return pd.DataFrame(found).reindex(columns=columns)
