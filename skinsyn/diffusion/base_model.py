@@ -168,8 +168,8 @@ def pretrain(
     images: uint8 (n, s, s, 3), s a multiple of 16. prompts: one an image. autoencoder: "" trains a new one; else a
     folder or hub id whose latents are used. start: "" begins from random weights; else a base
     (`tiny`) whose tokenizer, text encoder and UNet give every weight of matching shape. steps, batch, lr: of
-    text-to-image; inpainting goes on from it at half the rate. about: a sentence for the card. Returns the card, as written to card.json. Raises ValueError where
-    images and prompts disagree or the shape is wrong.
+    text-to-image; inpainting goes on from it at half the rate. about: a sentence for the card. Returns the card, as
+    written to card.json. Raises ValueError where images and prompts disagree or the shape is wrong.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[1] % 16:
         raise ValueError(f"images are {images.dtype} {images.shape}: expected uint8 (n, s, s, 3), s a multiple of 16")
@@ -235,8 +235,8 @@ def _set_aside(folder: Path) -> None:
 def make(output: Path, minutes: float | None = None, seed: int = 0) -> dict[str, Any]:
     """Make the shipped base again from phantoms of `PRETRAINING_PATTERNS`, never of the nine conditions.
 
-    minutes: None is the shipped recipe (MINUTES); else its steps are cut in proportion. Returns the
-    card with `shipped`, the shipped card's measures beside this one's, and `same_bytes`. Run by `make base-model`.
+    minutes: None is the shipped recipe (MINUTES); else its steps are cut in proportion. Returns the card
+    with `shipped`, the shipped card's measures beside this one's, and `same_bytes`. Run by `make base-model`.
     """
     share = 1.0 if minutes is None else min(1.0, minutes / MINUTES)
     old = json.loads((SHIPPED / "card.json").read_text()) if (SHIPPED / "card.json").is_file() else {}
