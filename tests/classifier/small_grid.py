@@ -1,5 +1,6 @@
 """A small run to train on: tables and shards as 01 and 03 write them, of phantoms or of planted colours."""
 
+from hashlib import sha256
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,7 @@ HOW = {
 
 def shard(rows: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:
     """Keep pictures as one shard; the rows with their unit and row."""
-    key = store.key_of("shard", 1, {"test": rows["image_id"].tolist()}, {}, 0)
+    key = store.key_of("shard", 1, {"test": rows["image_id"].tolist()}, {"pixels": sha256(pixels.tobytes()).hexdigest()}, 0)
     store.keep("shard", key, lambda folder: images.write_shard(folder, pixels, rows[["image_id"]]))
     return rows.assign(unit=key, row=np.arange(len(rows)))
 
