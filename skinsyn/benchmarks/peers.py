@@ -133,7 +133,7 @@ def _draw(task: dict, number: int) -> None:
     for first in range(0, len(part["images"]), count):
         shown = torch.stack([to_tensor(image) for image in part["images"][first : first + count]])
         for stage, mask in (("inpaint", inside), ("outpaint", outside)):
-            strength, several = task[f"strength_{stage}"], mask.expand(len(shown), 1, size, size)
+            strength, several = task[f"strength_{stage}"], mask.repeat(len(shown), 1, 1, 1)  # written to by the pipeline
             given = {"prompt": [part["prompt"]] * len(shown), "image": shown * 2 - 1, "mask_image": several}
             made = pipeline(**given, strength=strength, height=size, width=size, **asked).images
             folder = Path(task["output"]) / stage / f"{number}"

@@ -34,6 +34,13 @@ KEYS = {
     "accuracy_by_group": ("05_fairness_stats", ["arm", "task", "group"]),
     "dose_response": ("05_fairness_stats", ["part", "dose"]),
     "dose_verdict": ("05_fairness_stats", ["verdict"]),
+    "distributions": ("06_fidelity", ["body", "method", "generator", "scope"]),
+    "memorised_by_model": ("06_fidelity", ["method", "generator", "scope"]),
+    "lightening": ("06_fidelity", ["method", "generator", "scope", "fst_group"]),
+    "diversity": ("06_fidelity", ["method", "generator", "scope", "group"]),
+    "label_fidelity": ("06_fidelity", ["method", "generator", "scope", "condition", "fst_group"]),
+    "classification_accuracy": ("06_fidelity", ["method", "generator", "scope"]),
+    "usefulness": ("06_fidelity", ["measure"]),
     "ledger": ("08_paper", ["claim"]),
 }
 

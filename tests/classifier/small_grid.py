@@ -1,5 +1,6 @@
 """A small run to train on: tables and shards as 01 and 03 write them, of phantoms or of planted colours."""
 
+from hashlib import sha256
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,7 @@ HOW = {
 
 def shard(rows: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:
     """Keep pictures as one shard; the rows with their unit and row."""
-    key = store.key_of("shard", 1, {"test": rows["image_id"].tolist()}, {}, 0)
+    key = store.key_of("shard", 1, {"test": rows["image_id"].tolist()}, {"pixels": sha256(pixels.tobytes()).hexdigest()}, 0)
     store.keep("shard", key, lambda folder: images.write_shard(folder, pixels, rows[["image_id"]]))
     return rows.assign(unit=key, row=np.arange(len(rows)))
 
@@ -28,10 +29,13 @@ def noise(condition: str, fst: int, seed: int, size: int):
     return SimpleNamespace(image=np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8))
 
 
-def hues(condition: str, fst: int, seed: int, size: int):
-    """A patch in its condition's colour, which varies so much from picture to picture that a few do not teach it."""
+def hues(condition: str, fst: int, seed: int, size: int, strength: float = 22.0):
+    """A patch in its condition's colour, which varies so much from picture to picture that a few do not teach it.
+
+    strength: grey levels by which conditions differ (standard deviation); pictures of one condition differ by 30.
+    """
     rng = np.random.default_rng(seed)
-    own = np.random.default_rng(list(condition.encode())).normal(0, 22, 3)
+    own = np.random.default_rng(list(condition.encode())).normal(0, strength, 3)
     colour = 128 + own + rng.normal(0, 30, 3) + rng.normal(0, 12, (size, size, 3))
     return SimpleNamespace(image=colour.clip(0, 255).astype(np.uint8))
 

@@ -1,6 +1,7 @@
 """What arms may say besides method and ratio: mixes, weights, filters; what a run's arms share; effects that are planted."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -121,14 +122,22 @@ def test_whatever_arms_are_declared_those_of_a_run_share_real_images_seed_and_te
     check()
 
 
-def accuracies(declared, runs=4, **about) -> dict[str, float]:
+def accuracies(declared, runs=4, draw=hues, **about) -> dict[str, float]:
     """Mean accuracy of each arm on planted colours, through the whole grid."""
-    make_run(conditions=FEW, train=12, validation=6, test=40, runs=runs, draw=hues, **about)
+    make_run(conditions=FEW, train=12, validation=6, test=40, runs=runs, draw=draw, **about)
     wanted = grid.cells(declared, runs)
     given_tables = grid.read_tables("tiny", wanted)
     how = grid.prepare(wanted, given_tables, HOW | {"epochs": 25, "learning_rate": 3e-3})
     predictions, _ = grid.collect(wanted, grid.run("tiny", wanted, how), given_tables.images)
     return predictions.groupby("arm")["correct"].mean().to_dict()
+
+
+def test_a_planted_effect_is_found_and_is_what_as_many_real_images_give():
+    declared = [{"n": 2, "ratios": [0, 5], **IN_OUT, "steps": "matched"}, {"n": 12}]
+    found = accuracies(declared, replicates=5, draw=partial(hues, strength=60))
+    gain = found["condition/n2/x5/in-then-outpaint/fine-tuned/steps of x5"] - found["condition/n2/steps of x5"]
+    expected = found["condition/n12"] - found["condition/n2/steps of x5"]
+    assert gain > 0.06 and gain == pytest.approx(expected, abs=0.06), found
 
 
 def test_a_planted_null_shows_no_gain_where_steps_are_matched():

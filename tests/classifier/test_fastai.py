@@ -9,6 +9,7 @@ from small_grid import hues
 
 from skinsyn.classifier import augment, features, heads, training
 
+pytestmark = pytest.mark.slow  # importing fastai alone takes seconds
 vision = pytest.importorskip("fastai.vision.all", reason="fastai is not installed: pip install 'skinsyn[peers]'")
 
 CLASSES, RUNS = ("annular", "papular", "target"), 5
@@ -121,7 +122,6 @@ def ours(pictures, trainable: str, seed: int) -> float:
     return float((done.probabilities.argmax(1) == parts[2].labels).mean())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("trainable", ["head", "head+bn"])
 def test_a_cell_agrees_with_fastais_within_noise(pictures, trainable):
     first, second = (np.array([f(pictures, trainable, seed) for seed in range(RUNS)]) for f in (ours, theirs))

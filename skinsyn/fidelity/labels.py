@@ -1,0 +1,70 @@
+"""Label fidelity: do synthetic images show what was asked for, and do they teach it?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from skinsyn.run import seeds
+
+from . import clustered, distances
+
+__all__ = ["COLUMNS", "classification_accuracy", "shown"]
+
+COLUMNS = ["recognised", "low", "high", "images", "clusters"]
+MODEL = ["method", "generator", "scope"]
+
+
+def shown(
+    rows: pd.DataFrame, right: np.ndarray, clusters: Sequence, by: Sequence[str] = (*MODEL, "condition")
+) -> pd.DataFrame:
+    """The share of images in which the recogniser sees the condition that was asked for, by group, with interval.
+
+    rows: images with the columns `by`; right: bool (n,), of `distances.recognised`; clusters: of the bootstrap, one an image
+    (the source's). Returns by and COLUMNS.
+    """
+    right, clusters, found = np.asarray(right), np.asarray(clusters), []
+    for key, at in rows.groupby(list(by), sort=True).indices.items():
+        row = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
+        found.append(row | dict(zip(COLUMNS, clustered.share(right[at], clusters[at]), strict=True)))
+    return pd.DataFrame(found)
+
+
+def classification_accuracy(
+    rows: pd.DataFrame, synthetic: np.ndarray, images: pd.DataFrame, real: np.ndarray, seed: int = 0
+) -> pd.DataFrame:
+    """Classification accuracy score: a classifier that learns from synthetic images alone is asked about real test images.
+
+    rows: synthetic images (MODEL, condition), synthetic: their embeddings; images: real ones (split, condition, cluster_id),
+    real: theirs. Beside each score stands that of as many real training images, drawn alike: as many of each condition as
+    both kinds have. Logistic regression in both. Returns MODEL, accuracy, low, high, real, real_low, real_high (accuracies
+    over test images), trained_on (images, of each kind), images, clusters. Conditions without synthetic images are not
+    learned and count as errors. Source: Ravuri and Vinyals 2019 (arXiv 1905.10887).
+    """
+    train, test = ((images["split"] == split).to_numpy() for split in ("train", "test"))
+    asked, clusters = images.loc[test, "condition"].to_numpy(), images.loc[test, "cluster_id"].to_numpy()
+    pool, found = images[train].reset_index(drop=True), []
+    for key, at in rows.groupby(MODEL, sort=True).indices.items():
+        part = rows.iloc[at].reset_index(drop=True)
+        least = pd.concat([part["condition"].value_counts(), pool["condition"].value_counts()], axis=1).dropna().min(axis=1)
+        mine, theirs = (_drawn(frame, least.astype(int), seed) for frame in (part, pool))
+        row = dict(zip(MODEL, key, strict=True))
+        learned = {"": (synthetic[at][mine], part["condition"][mine])}
+        learned["real_"] = real[train][theirs], pool["condition"][theirs]
+        for name, (features, labels) in learned.items():
+            if labels.nunique() < 2:
+                value, low, high, n, k = (float("nan"),) * 3 + (int(test.sum()), len(set(clusters)))
+            else:
+                right = distances.recognised(features, labels, real[test]) == asked
+                value, low, high, n, k = clustered.share(right, clusters)
+            row |= {name.rstrip("_") or "accuracy": value, f"{name}low": low, f"{name}high": high}
+        found.append(row | {"trained_on": len(mine), "images": n, "clusters": k})
+    return pd.DataFrame(found)
+
+
+def _drawn(frame: pd.DataFrame, wanted: pd.Series, seed: int) -> np.ndarray:
+    """Places of so many rows of each condition, drawn without replacement."""
+    order = seeds.generator("classification accuracy", seed).permutation(len(frame))
+    shuffled = frame.iloc[order]
+    keep = shuffled.groupby("condition").cumcount() < shuffled["condition"].map(wanted).fillna(0)
+    return np.sort(order[keep.to_numpy()])

@@ -1,0 +1,86 @@
+"""Memorisation: which synthetic images lie nearer to a training image than real images that nobody trained on?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from . import distances, distributions
+
+__all__ = ["FLAG", "filtered", "find", "pairs", "shares"]
+
+FLAG = "memorised"  # as it stands in the `flags` of a synthetic image
+MODEL = ["method", "generator", "scope"]
+
+
+def find(
+    rows: pd.DataFrame,
+    synthetic: np.ndarray,
+    images: pd.DataFrame,
+    real: np.ndarray,
+    bits: tuple[np.ndarray, np.ndarray],
+    quantile: float = 0.99,
+) -> pd.DataFrame:
+    """Each synthetic image's nearest training image, against the null of real test images' nearest training images.
+
+    rows: synthetic images (image_id, parent, condition, MODEL), synthetic: float (n, d); images: real images (image_id,
+    split), real: float (m, d). bits: hashes (`looks`) of both, bool (n, 64) and (m, 64). quantile: of the null's cosine
+    similarity, above which an image counts as memorised; a model that memorises nothing has a share of about 1 - quantile.
+    Returns image_id, parent, condition, MODEL, nearest (image_id), similarity, threshold, p (1 + test images at least as
+    near, over 1 + all), of_parent (the nearest is the own source), bits (pHash distance to the nearest), bits_threshold (the
+    same quantile of the null, from below) and memorised. Raises ValueError where no training or no test image is there.
+    """
+    trained, held = (np.flatnonzero(images["split"] == split) for split in ("train", "test"))
+    if not len(trained) or not len(held):
+        raise ValueError(f"memorisation needs real images to train on and to test on; got {len(trained)} and {len(held)}")
+    ours, theirs = bits
+    similarity, place = (found[:, 0] for found in distributions.nearest(synthetic, real[trained]))
+    usual, usual_place = (found[:, 0] for found in distributions.nearest(real[held], real[trained]))
+    # One of the values, not a value between two of them: an interpolated one would lie below the largest of a small null.
+    threshold = float(np.quantile(usual, quantile, method="higher"))
+    above = len(usual) - np.searchsorted(np.sort(usual), similarity, side="left")
+    apart = (ours != theirs[trained[place]]).sum(1)
+    usually_apart = (theirs[held] != theirs[trained[usual_place]]).sum(1)
+    names = images["image_id"].to_numpy()[trained[place]]
+    return rows[["image_id", "parent", "condition", *MODEL]].assign(
+        nearest=names,
+        similarity=similarity,
+        threshold=threshold,
+        p=(1 + above) / (1 + len(usual)),
+        of_parent=names == rows["parent"].to_numpy(),
+        bits=apart,
+        bits_threshold=int(np.quantile(usually_apart, 1 - quantile, method="lower")),
+        memorised=similarity > threshold,
+    )
+
+
+def shares(table: pd.DataFrame, by: Sequence[str] = (*MODEL, "condition")) -> pd.DataFrame:
+    """The share of memorised images by model with Wilson's interval: by, memorised, low, high, images, of_parent, same_hash.
+
+    of_parent: of the memorised ones, how many have their own source as the nearest. same_hash: share of all whose hash lies
+    as near to the nearest training image as the nearest real ones do (`bits_threshold`).
+    """
+    found = []
+    for key, part in table.groupby(list(by), sort=True):
+        value, low, high, images = distances.share(part["memorised"].to_numpy())
+        own = int((part["memorised"] & part["of_parent"]).sum())
+        same = float((part["bits"] <= part["bits_threshold"]).mean())
+        row = dict(zip(by, key, strict=True)) | {"memorised": value, "low": low, "high": high}
+        found.append(row | {"images": images, "of_parent": own, "same_hash": same})
+    return pd.DataFrame(found)
+
+
+def pairs(table: pd.DataFrame, number: int) -> pd.DataFrame:
+    """The rows with the highest similarity, at most one a training image, so that one memory does not fill the sheet."""
+    return table.sort_values(["similarity", "image_id"], ascending=[False, True]).drop_duplicates("nearest").head(number)
+
+
+def filtered(synthetic: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The table `synthetic` with FLAG in the `flags` of memorised images that had none.
+
+    `use_flags` of the grid then leaves them out. Raises ValueError where an image of `synthetic` was not looked at.
+    """
+    found = table.set_index("image_id")["memorised"].reindex(synthetic["image_id"])
+    if found.isna().any():
+        raise ValueError(f"the table of memorisation lacks {found.index[found.isna()][0]!r}; run 06_fidelity again")
+    return synthetic.assign(flags=synthetic["flags"].mask((synthetic["flags"] == "") & found.to_numpy(bool), FLAG))
