@@ -97,7 +97,7 @@ def test_strange_settings_are_refused(task):
 PINNED = {
     "recipe": 1,
     "pins": "271ae2fe6bf5",
-    "sha256": {"AVX2": "c5c82bdb095a6ff1cac854ed7aea23b0609133868fe368b51ab5f8aa91aaea15"},
+    "sha256": {"AVX2": "6c767e9d13c5e80fc4334c7497f91b511a8d01a94415342c5a73ea302cbd7436"},
 }
 
 

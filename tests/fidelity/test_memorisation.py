@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skinsyn.classifier import grid
+from skinsyn.classifier.members import labelled
 from skinsyn.fidelity import memorisation
 
 
@@ -70,7 +71,7 @@ def test_the_grid_leaves_marked_images_out():
     assert (marked["flags"] == "").sum() == 29 - table["memorised"].drop(5).sum()
     real_rows = images.assign(condition=["a", "b"] * 40, malignancy_only=False, malignant=False, unit="v", row=range(80))
     real_rows.loc[30:50, "split"] = "validation"
-    tasks = {task: grid._labelled(real_rows, task) for task in ("condition",)}
+    tasks = {task: labelled(real_rows, task) for task in ("condition",)}
     subset = pd.DataFrame({"image_id": [f"r{i}" for i in range(30)], "rank": [i // 2 for i in range(30)]})
     made = marked.assign(condition=["a", "b"] * 15)
     given_ = grid.Tables(real_rows, tasks, {0: subset}, {("text-to-image", "fine-tuned", "condition"): made})

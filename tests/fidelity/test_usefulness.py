@@ -55,6 +55,7 @@ def test_a_planted_relation_is_found_and_holm_counts_the_others():
     assert np.isnan(few["p"]) and "fewer than" in few["flags"]
 
 
+@pytest.mark.slow
 def test_size_under_the_null():
     p = [usefulness.correlations(points(1, s), ["idle"], draws=99, seed=s)["p"].iloc[0] for s in range(100)]
     assert 0.01 <= np.mean(np.array(p) <= 0.05) <= 0.11
