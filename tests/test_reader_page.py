@@ -61,9 +61,10 @@ def test_a_whole_study_is_answered_by_keyboard(study, viewport):
         with page.expect_download() as saved:
             page.keyboard.press("Enter")  # the button to save has the focus
         (folder / "answers").mkdir()
-        saved.value.save_as(folder / "answers" / saved.value.suggested_filename)
+        named = saved.value.suggested_filename  # asked while the browser is there
+        saved.value.save_as(folder / "answers" / named)
         context.close()
-    assert not wrong and saved.value.suggested_filename == "reader-study-Ada_MD.csv"
+    assert not wrong and named == "reader-study-Ada_MD.csv"
     found = reader_study.read(folder / "key.csv", folder / "answers")
     assert found.readers == ["Ada, MD"] and (found.answers["kind"].to_numpy() == key["kind"].to_numpy()).all()
     assert set(found.answers["realism"]) == {2, 5} and set(found.answers["condition"]) == {'a "quoted", one'}

@@ -129,7 +129,8 @@ def _save(model: Any, folder: Path) -> str:
     copy.deepcopy(model).half().save_pretrained(folder, safe_serialization=True)
     if isinstance(model, AutoencoderTiny):  # diffusers derives this entry, saves it, and warns when it reads it
         config = json.loads((folder / "config.json").read_text())
-        files.write_json(folder / "config.json", {k: v for k, v in config.items() if k != "block_out_channels"})
+        kept = {k: v for k, v in config.items() if k not in ("block_out_channels", "_name_or_path")}
+        files.write_json(folder / "config.json", kept)
     return files.digest_file(next(folder.glob("*.safetensors")))
 
 

@@ -42,7 +42,7 @@ def arm_of(block: Block, where: Mapping) -> int:
     """The place of an arm in its block. KeyError where it was not run."""
     found = find_arm(block, where)
     if found is None:
-        raise KeyError(f"no arm with {dict(where)}")
+        raise KeyError("no arm with " + ", ".join(f"{name} {value}" for name, value in where.items()))
     return found
 
 
