@@ -3,7 +3,7 @@
 import itertools
 from functools import partial
 
-import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +12,7 @@ from small_grid import HOW, hues, make_run
 from skinsyn.classifier import arms, grid, summary
 from skinsyn.datasets import phantom
 from skinsyn.run import tables
+from skinsyn.stats import mrmc
 
 FEW = phantom.CONDITIONS[:3]
 IN_OUT = {"method": "in-then-outpaint"}
@@ -122,14 +123,19 @@ def test_whatever_arms_are_declared_those_of_a_run_share_real_images_seed_and_te
     check()
 
 
-def accuracies(declared, runs=4, draw=hues, **about) -> dict[str, float]:
-    """Mean accuracy of each arm on planted colours, through the whole grid."""
+def answers(declared, runs=4, draw=hues, **about) -> pd.DataFrame:
+    """Predictions on planted colours, through the whole grid."""
     make_run(conditions=FEW, train=12, validation=6, test=40, runs=runs, draw=draw, **about)
     wanted = grid.cells(declared, runs)
     given_tables = grid.read_tables("tiny", wanted)
     how = grid.prepare(wanted, given_tables, HOW | {"epochs": 25, "learning_rate": 3e-3})
     predictions, _ = grid.collect(wanted, grid.run("tiny", wanted, how), given_tables.images)
-    return predictions.groupby("arm")["correct"].mean().to_dict()
+    return predictions
+
+
+def accuracies(declared, **about) -> dict[str, float]:
+    """Mean accuracy of each arm."""
+    return answers(declared, **about).groupby("arm")["correct"].mean().to_dict()
 
 
 def test_a_planted_effect_is_found_and_is_what_as_many_real_images_give():
@@ -143,8 +149,10 @@ def test_a_planted_effect_is_found_and_is_what_as_many_real_images_give():
 def test_a_planted_null_shows_no_gain_where_steps_are_matched():
     """Copies come in other batches than the originals shown again, so training differs by chance: six runs even that out."""
     declared = [{"n": 4, "ratios": [0, 5], **IN_OUT, "steps": "matched"}]
-    found = accuracies(declared, runs=6, replicates=5, copies=True)
-    assert np.ptp(list(found.values())) < 0.02, found
+    found = answers(declared, runs=6, replicates=5, copies=True).astype({"correct": float})
+    real, copied = (part.pivot(index="run", columns="image_id", values="correct") for _, part in found.groupby("arm"))
+    gain = mrmc.paired_gain([(copied - real).to_numpy()])
+    assert gain.low < 0 < gain.high and abs(gain.estimate) < 0.04, gain
 
 
 def test_a_light_weight_undoes_what_wrong_images_do():

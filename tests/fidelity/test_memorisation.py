@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skinsyn.classifier import grid
-from skinsyn.classifier.members import labelled
 from skinsyn.fidelity import memorisation
+from skinsyn.run import tables
 
 
 def world(seed, n=40, trained=30, held=50, d=16):
@@ -71,13 +71,14 @@ def test_the_grid_leaves_marked_images_out():
     assert (marked["flags"] == "").sum() == 29 - table["memorised"].drop(5).sum()
     real_rows = images.assign(condition=["a", "b"] * 40, malignancy_only=False, malignant=False, unit="v", row=range(80))
     real_rows.loc[30:50, "split"] = "validation"
-    tasks = {task: labelled(real_rows, task) for task in ("condition",)}
-    subset = pd.DataFrame({"image_id": [f"r{i}" for i in range(30)], "rank": [i // 2 for i in range(30)]})
+    subset = pd.DataFrame({"image_id": [f"r{i}" for i in range(30)], "rank": [i // 2 for i in range(30)], "run": 0})
     made = marked.assign(condition=["a", "b"] * 15)
-    given_ = grid.Tables(real_rows, tasks, {0: subset}, {("text-to-image", "fine-tuned", "condition"): made})
-    cell = {"arm": "x", "task": "condition", "n": 15, "ratio": 1, "sources": 15, "run": 0, "parents": "subset"}
-    cell |= {"method": "text-to-image", "generator": "fine-tuned", "scope": "condition", "generator_data": "any"}
-    members = grid.members(cell, given_)
+    for name, table_, maker in (
+        ("images", real_rows, "01_data_prep"), ("subsets", subset, "01_data_prep"), ("synthetic", made, "03_generation"),
+    ):  # fmt: skip
+        tables.save("tiny", name, table_, made_by=maker)
+    cell = grid.cells([{"n": 15, "ratios": 1, "method": "text-to-image"}], 1)[0]
+    members = grid.members(cell, grid.read_tables("tiny", [cell]))
     assert "s4" not in set(members.training["image_id"]) and members.left_out == (marked["flags"] != "").sum()
     with pytest.raises(ValueError, match="lacks 's29'"):
         memorisation.filtered(made, table.iloc[:29])
