@@ -10,7 +10,7 @@ from skinsyn.run import tables
 
 from .arms import TASKS, shares
 
-__all__ = ["Members", "Tables", "labelled", "members", "read_tables"]
+__all__ = ["Members", "Tables", "members", "read_tables"]
 
 COLUMNS = ["image_id", "unit", "row", "label"]
 
@@ -57,7 +57,7 @@ def read_tables(profile: str, wanted: Sequence[Mapping]) -> Tables:
     if any(cell["ratio"] for cell in wanted):
         made = tables.read(profile, "synthetic", made_by="03_generation")
         synthetic = dict(iter(made.groupby(["method", "generator", "scope"])))
-    tasks = {task: labelled(images, task) for task in TASKS}
+    tasks = {task: _labelled(images, task) for task in TASKS}
     ranked = {
         (task, run): part[["image_id", "rank"]].merge(table, on="image_id").sort_values(["condition", "rank"], kind="stable")
         for task, (table, _) in tasks.items()
@@ -66,7 +66,7 @@ def read_tables(profile: str, wanted: Sequence[Mapping]) -> Tables:
     return Tables(images, tasks, subsets, ranked, synthetic)
 
 
-def labelled(images: pd.DataFrame, task: str) -> tuple[pd.DataFrame, list[str]]:
+def _labelled(images: pd.DataFrame, task: str) -> tuple[pd.DataFrame, list[str]]:
     """A task's images with their label, sorted by name, and its classes in the order of labels."""
     if task == "condition":
         images = images[~images["malignancy_only"]]
