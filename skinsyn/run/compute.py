@@ -2,10 +2,13 @@
 
 import contextlib
 import os
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -14,6 +17,9 @@ __all__ = ["TaskError", "fan_out", "get_executor", "progress", "set_threads"]
 # For a process that is to start: let glibc keep freed memory. PyTorch asks for it again in the next layer, and Dask's own
 # setting, to hand it back at once, nearly doubled the time of a training step. glibc ignores an MMAP of over 32 MiB.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
+
+
+SLURM_EVERY = 15.0  # seconds between two looks at SLURM's queue
 
 
 class TaskError(RuntimeError):
@@ -72,9 +78,59 @@ def get_executor(spec: str = "serial") -> Iterator[Executor]:
             from dask_jobqueue import SLURMCluster
 
             cluster = stack.enter_context(SLURMCluster())
-            cluster.scale(jobs=int(rest) if rest else 1)
             client = stack.enter_context(Client(cluster))
+            stack.enter_context(_jobs_kept(cluster, client, int(rest) if rest else 1))
         yield client.get_executor(retries=2)
+
+
+@contextlib.contextmanager
+def _jobs_kept(cluster: Any, client: Any, jobs: int) -> Iterator[None]:
+    """Hold a number of SLURM jobs: one that was cancelled, ran out of time or died is asked for again.
+
+    dask-jobqueue asks once, and a study longer than a job would wait for ever. Raises RuntimeError where jobs end again
+    and again before a worker of theirs has come, which is a fault of their configuration.
+    """
+    import distributed
+
+    over, in_vain = threading.Event(), 0
+
+    def queued() -> set[str]:
+        asked = ["squeue", "--me", "--noheader", "--format=%A"]
+        return set(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split())
+
+    def keep() -> None:
+        nonlocal in_vain
+        before: set[str] = set()
+        while not over.wait(SLURM_EVERY):
+            begun = {job.job_id: name for name, job in dict(cluster.workers).items()}  # before the queue is read
+            try:
+                gone = set(begun) - queued() - {None}
+            except (OSError, subprocess.CalledProcessError):  # a controller that does not answer just now
+                continue
+            # Gone at two looks: Dask itself forgets a job whose worker was here, and must not meet its successor.
+            lost, before = gone & before, gone
+            in_vain = 0 if client.scheduler_info()["workers"] else in_vain + len(lost)
+            if in_vain > 2 * jobs:
+                client.cancel([distributed.Future(key, client) for key in list(client.futures)])
+                return
+            for number in lost:
+                print(f"SLURM: job {number} is gone; another is asked for", flush=True)
+                cluster.loop.add_callback(cluster.workers.pop, begun[number], None)
+            cluster.scale(jobs=jobs)
+
+    cluster.scale(jobs=jobs)
+    keeper = threading.Thread(target=keep, daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
+    if in_vain > 2 * jobs:
+        raise RuntimeError(
+            f"SLURM: {in_vain} jobs ended before their worker came; read their logs (jobqueue.slurm.log-directory), "
+            f"and compare this job script with one that works there:\n{cluster.job_script()}"
+        )
 
 
 def progress(items: Iterable, total: int | None = None, label: str = "") -> Iterator:

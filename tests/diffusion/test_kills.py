@@ -98,7 +98,7 @@ def watch(tasks: list[dict], spec: str, meddle, told: Path, before=lambda: None)
         except BaseException as error:
             failed.append(error)
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=work, daemon=True)  # must not outlive a failed test
     thread.start()
     before()
     told.touch()
@@ -203,3 +203,12 @@ def test_a_slurm_job_is_cancelled_a_worker_killed_and_the_bytes_are_the_same(stu
     keys = watch(tasks, "slurm:2", meddle, tmp_path / "told", one_runs)
     assert {key: study.digest("shard", key) for key in keys} == whole
     assert len(shards_begun()) <= 2, "a job and a worker died, and each lost one shard"
+
+
+@pytest.mark.slow
+def test_slurm_jobs_that_end_before_their_worker_comes_are_told_of(slurm, monkeypatch):
+    dask = pytest.importorskip("dask")
+    monkeypatch.setattr(compute, "SLURM_EVERY", 1.0)
+    with dask.config.set({"jobqueue.slurm.job-script-prologue": ["exit 3"]}):
+        with pytest.raises(RuntimeError, match="ended before their worker came.*\n#!/"):
+            compute.fan_out("slurm:1", os.getpid, [()], "test")
