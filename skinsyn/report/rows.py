@@ -11,11 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import nbformat
 import numpy as np
 import pandas as pd
 
-from ..run import paths, tables
+from ..run import paths, sources, tables
 
 __all__ = ["KEYS", "Row", "cell_of", "find", "load", "saving_cell"]
 
@@ -144,10 +143,8 @@ def _patterns(source: str) -> list[tuple[int, str]]:
 @lru_cache(maxsize=32)
 def _cells(notebook: Path, stamp: int) -> tuple[list[tuple[int, int, str]], int | None]:
     """((cell, letters, pattern) of each id that a notebook's cells may make, the cell that saves). stamp: of the file."""
-    book = nbformat.read(notebook, as_version=4)
-    sources = [cell.source for cell in book.cells if cell.cell_type == "code"]
     found, saving = [], None
-    for number, source in enumerate(sources, 1):
+    for number, source in enumerate(sources.code_cells(notebook), 1):
         if "numbers.number" in source:
             found += [(number, *pattern) for pattern in _patterns(source)]
         if re.search(r"\b(numbers\.save|save_numbers)\(", source):
@@ -171,9 +168,9 @@ def cell_of(stem: str, name: str) -> int | None:
 @lru_cache(maxsize=64)
 def _saves(notebook: Path, stamp: int) -> dict[str, int]:
     """Table → the code cell of a notebook that saves it, counted from 1. stamp: of the file."""
-    cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
     saved = r"tables\.save\(\s*profile,\s*\"(\w+)\""
-    return {name: number for number, source in enumerate(cells, 1) for name in re.findall(saved, source)}
+    cells = enumerate(sources.code_cells(notebook), 1)
+    return {name: number for number, source in cells for name in re.findall(saved, source)}
 
 
 def saving_cell(stem: str, table: str) -> int | None:
