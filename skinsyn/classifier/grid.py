@@ -18,11 +18,13 @@ from .members import Members, Tables, members, read_tables
 
 __all__ = [
     "Tables", "cells", "collect", "members", "plan", "prepare", "progress", "read_tables", "run", "run_cell",
-    "run_cells",
+    "run_cells", "tasks",
 ]  # fmt: skip
 
 RECIPE = 2
 HOW = ("body", "image_size", "seed", "threads", "device", "views", "use_flags", *training.Settings._fields)
+LATER = {name: getattr(training.DEFAULT, name) for name in ("dtype", "compile")}  # in a cell's key where they differ
+WORTH = 500  # images of one class an epoch, below which a task is not cut further
 
 
 class Planned(NamedTuple):
@@ -41,7 +43,12 @@ def _complete(how: Mapping) -> dict:
         raise ValueError(f"head is {how['head']!r}, expected one of {', '.join(POOL)}")
     pool = POOL[how["head"]]
     digest = features.shared_body(how["body"], True, pool)[1]
+    how = {**LATER, **how}
     return {name: how[name] for name in HOW} | {"pool": pool, "body_digest": digest}
+
+
+def _settings(how: Mapping) -> training.Settings:
+    return training.Settings(**{name: how[name] for name in training.Settings._fields if name in how})
 
 
 def prepare(wanted: Sequence[Mapping], given: Tables, how: Mapping, executor: str = "serial") -> dict:
@@ -49,7 +56,7 @@ def prepare(wanted: Sequence[Mapping], given: Tables, how: Mapping, executor: st
 
     how: values for HOW. `views` is the number of random views of a training image. Raises ValueError before any training.
     """
-    lacking = [name for name in HOW if name not in how]
+    lacking = [name for name in HOW if name not in how and name not in LATER]
     if lacking:
         raise ValueError(f"how lacks {', '.join(lacking)}")
     units: dict[bool, set] = {False: set(), True: set()}
@@ -98,7 +105,7 @@ def plan(cell: Mapping, how: Mapping, given: Tables) -> Planned:
     The key holds what decides the answers (images, labels, weights, settings, seed), not the arm's name.
     """
     one = members(cell, given, how["use_flags"])
-    settings = {name: how[name] for name in training.Settings._fields}
+    settings = {name: v for name, v in _settings(how)._asdict().items() if name not in LATER or v != LATER[name]}
     seed = seeds.seed_of(how["seed"], "classifier", cell["task"], cell["run"])
     shown = one.n_real * (1 + cell["shown_ratio"]) if cell["steps"] == "matched" else None
     parameters = {**settings, "seed": seed, "transforms": cell["transforms"], "shown": shown}
@@ -127,7 +134,7 @@ def _parts(planned: Planned) -> tuple[list[training.Part], list[str]]:
 
 def _train(planned: Sequence[Planned], how: Mapping) -> Iterator[tuple[Planned, training.Trained | Exception]]:
     """Each cell with what became of it, as soon as it stops: heads of a frozen body together, whole networks one by one."""
-    settings = training.Settings(**{name: how[name] for name in training.Settings._fields})
+    settings = _settings(how)
     if how["trainable"] != "head":
         for one in planned:
             try:
@@ -235,20 +242,29 @@ def _again(one: Planned, how: Mapping, given: Tables, profile: str) -> str:
 
 
 def run(profile: str, wanted: Sequence[Mapping], how: Mapping, executor: str = "serial", chunk: int = 32) -> list[str]:
-    """Keys of all cells in their order, fanned out. chunk: cells a task where the body is frozen; otherwise one cell.
+    """Keys of all cells in their order, fanned out in `tasks`."""
+    _tables.cache_clear()
+    planned, found = tasks(profile, wanted, how, chunk), {}
+    made = compute.fan_out(executor, run_cells, [(task,) for _, task in planned], "cells")
+    for (places, _), keys in zip(planned, made, strict=True):
+        found |= dict(zip(places, keys, strict=True))
+    return [found[i] for i in range(len(wanted))]
 
-    Cells of about the same number of images go together, the largest first, so that they fill stacks and no worker is left
-    with a long one at the end.
+
+def tasks(profile: str, wanted: Sequence[Mapping], how: Mapping, chunk: int = 32) -> list[tuple[list[int], dict]]:
+    """(places in wanted, task of `run_cells`) for all cells. chunk: cells a task where the body is frozen; otherwise one.
+
+    Cells of about the same number of images go together, the largest first, so that they fill stacks; and no task holds
+    more than an eighth of all images, or a few large cells would keep one worker long after the others have ended.
     """
     size = chunk if how["trainable"] == "head" else 1
-    order = sorted(range(len(wanted)), key=lambda i: (-_images(wanted[i]), wanted[i]["task"], i))
-    chunks = [order[start : start + size] for start in range(0, len(order), size)]
-    tasks = [({"profile": profile, "how": dict(how), "cells": [dict(wanted[i]) for i in part]},) for part in chunks]
-    _tables.cache_clear()
-    found: dict[int, str] = {}
-    for part, keys in zip(chunks, compute.fan_out(executor, run_cells, tasks, "cells"), strict=True):
-        found |= dict(zip(part, keys, strict=True))
-    return [found[i] for i in range(len(wanted))]
+    most = max(WORTH, sum(map(_images, wanted)) / 8)
+    chunks: list[list[int]] = []
+    for i in sorted(range(len(wanted)), key=lambda i: (-_images(wanted[i]), wanted[i]["task"], i)):
+        if not chunks or len(chunks[-1]) == size or sum(_images(wanted[j]) for j in [*chunks[-1], i]) > most:
+            chunks.append([])
+        chunks[-1].append(i)
+    return [(part, {"profile": profile, "how": dict(how), "cells": [dict(wanted[i]) for i in part]}) for part in chunks]
 
 
 def _images(cell: Mapping) -> int:

@@ -17,6 +17,7 @@ from .heads import make_head
 __all__ = ["Features", "Images", "Part", "Settings", "Trained", "batch_size", "pick_device", "train"]
 
 TRAINABLE = ("head", "head+bn", "all")
+DTYPES = ("fp32", "bf16")
 
 
 class Settings(NamedTuple):
@@ -29,6 +30,8 @@ class Settings(NamedTuple):
     best_model: str = "restore"  # restore | last
     learning_rate: float = 1e-3  # of AdamW, fastai's default
     weight_decay: float = 1e-2  # fastai's default
+    dtype: str = "fp32"  # fp32 | bf16 (autocast; weights and their steps stay float32)
+    compile: bool = False  # the training step through torch.compile; answers come from the model as it is
 
 
 DEFAULT = Settings()
@@ -163,6 +166,7 @@ def train(
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
         model = source.model(classes, settings).to(source.device)
+        learner = torch.compile(model) if settings.compile else model
         optimiser = torch.optim.AdamW(
             [p for p in model.parameters() if p.requires_grad],
             lr=settings.learning_rate,
@@ -177,9 +181,10 @@ def train(
                 labels = torch.from_numpy(training.labels[at]).to(source.device)
                 weights = None if training.weights is None else torch.from_numpy(training.weights[at]).to(source.device)
                 optimiser.zero_grad(set_to_none=True)
-                _weighed(F.cross_entropy(model(inputs), labels, reduction="none"), weights).backward()
+                logits = _logits(learner, inputs, settings.dtype)
+                _weighed(F.cross_entropy(logits, labels, reduction="none"), weights).backward()
                 optimiser.step()
-            losses.append(_loss(source, model, validation))
+            losses.append(_loss(source, model, validation, settings.dtype))
             if not np.isfinite(losses[-1]):
                 raise ValueError(f"the validation loss is {losses[-1]} after epoch {epoch}; lower the learning rate")
             if losses[-1] < min(losses[:-1], default=np.inf):
@@ -190,7 +195,8 @@ def train(
                 break
         if state is not None:
             model.load_state_dict(state)
-        answers, held = (_predict(source, model, part.rows).softmax(1).cpu().numpy() for part in (test, validation))
+        found = (_predict(source, model, part.rows, settings.dtype) for part in (test, validation))
+        answers, held = (logits.softmax(1).cpu().numpy() for logits in found)
     return Trained(answers, held, len(losses), best, losses[best - 1], losses)
 
 
@@ -215,6 +221,10 @@ def check(training: Part, validation: Part, test: Part, classes: int, settings: 
             f"trainable {settings.trainable!r}, best_model {settings.best_model!r}: expected one of {', '.join(TRAINABLE)}, "
             "and restore or last"
         )
+    if settings.dtype not in DTYPES:
+        raise ValueError(f"dtype {settings.dtype!r}: expected one of {', '.join(DTYPES)}")
+    if settings.trainable == "head" and (settings.dtype != "fp32" or settings.compile):
+        raise ValueError("dtype and compile are for trainable head+bn or all: a head on kept features is too small to gain")
 
 
 def batches(images: int, shown: int, size: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -243,14 +253,21 @@ def _set_mode(model: nn.Module, trainable: str) -> None:
             layer.train()
 
 
-def _predict(source: Source, model: nn.Module, rows: np.ndarray, size: int = 512) -> torch.Tensor:
+def _logits(model: nn.Module, inputs: torch.Tensor, dtype: str) -> torch.Tensor:
+    """float32 logits, whatever the arithmetic before them."""
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=dtype == "bf16"):
+        return model(inputs).float()
+
+
+def _predict(source: Source, model: nn.Module, rows: np.ndarray, dtype: str) -> torch.Tensor:
     """Logits (n, classes), without transforms."""
     model.eval()
-    size = size if isinstance(source, Features) else 64
+    size = 512 if isinstance(source, Features) else 64
     with torch.inference_mode():
-        return torch.cat([model(source.batch(rows[i : i + size], 0, 0)) for i in range(0, len(rows), size)])
+        starts = range(0, len(rows), size)
+        return torch.cat([_logits(model, source.batch(rows[i : i + size], 0, 0), dtype) for i in starts])
 
 
-def _loss(source: Source, model: nn.Module, part: Part) -> float:
+def _loss(source: Source, model: nn.Module, part: Part, dtype: str) -> float:
     labels = torch.from_numpy(part.labels).to(source.device)
-    return float(F.cross_entropy(_predict(source, model, part.rows), labels))
+    return float(F.cross_entropy(_predict(source, model, part.rows, dtype), labels))
