@@ -30,16 +30,33 @@ __all__ = [
     "own_store",
     "phantoms",
     "processes",
+    "seconds_of",
     "share",
+    "side_by_side",
     "unet_of",
 ]
 
 
 @contextlib.contextmanager
 def own_store() -> Iterator[Path]:
-    """A store in a temporary folder, for this process and the workers that it starts meanwhile; removed at the end."""
+    """A store in a temporary folder, for this process and the workers that it starts meanwhile; removed at the end.
+
+    In a notebook these are workers of its own, too: those that all cells share know the store of the notebook's start.
+    """
     with tempfile.TemporaryDirectory() as place, mock.patch.dict(os.environ, {"SKINSYN_RUNS": str(Path(place) / "runs")}):
-        yield Path(place)
+        with mock.patch.object(compute, "get_executor", _own_workers):
+            yield Path(place)
+
+
+@contextlib.contextmanager
+def _own_workers(spec: str = "serial") -> Iterator[Executor]:
+    """`compute.get_executor` of `serial` and `dask:N`, never with workers that were there before."""
+    engine, _, workers = spec.partition(":")
+    if engine == "serial":
+        yield compute.SerialExecutor()
+        return
+    with compute._local_workers(int(workers)) as client:
+        yield client.get_executor(retries=2)
 
 
 @contextlib.contextmanager
@@ -73,6 +90,13 @@ def by_turns(works: Mapping[str, Callable[[int], object]], runs: int) -> tuple[p
         seconds += [row] if run else []
         print(f"run {run} of {runs}: " + ", ".join(f"{name} {value:.2f} s" for name, value in row.items()), flush=True)
     return pd.DataFrame(seconds, index=range(1, runs + 1)), returned
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """How long a piece of work takes."""
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
 
 
 def in_unet(work: Callable[[], object]) -> tuple[object, float]:
@@ -129,15 +153,15 @@ def _ready(_number: int) -> None:
     """Nothing; a worker that has done it has imported all that the work needs."""
 
 
-def dask_beside_processes(
-    what: str, work: Callable, tasks_of: Callable[[int], list], images_: int, runs: int, goal: float
-) -> tuple[dict, pd.DataFrame]:
-    """The row `<what>_dask2_vs_processes`: the same work over two Dask workers and over two bare processes, one thread each.
+def side_by_side(
+    work: Callable, tasks_of: Callable[[int], list], runs: int
+) -> tuple[pd.DataFrame, dict[str, list], dict[str, float]]:
+    """The same work over two Dask workers (`ours`) and over two bare processes (`peer`), one thread each, by turns.
 
-    work: a task → (what it made, seconds in the UNet). tasks_of: a number, never the same twice → tasks. images_: those of
-    one run, for the rate. Both engines are started before and stay; what their start takes is in the note.
+    tasks_of: a number → tasks; 2 · run for ours, 2 · run + 1 for the peer. Returns what `by_turns` does, and what it took to
+    start each engine, with all imports; both are started before and stay.
     """
-    start = {}
+    start: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
         engines = {}
         for name, opened in (("ours", compute.get_executor("dask:2")), ("peer", processes(2))):
@@ -149,7 +173,18 @@ def dask_beside_processes(
             name: lambda run, number=number, name=name: all_of(engines[name], work, tasks_of(2 * run + number))
             for number, name in enumerate(engines)
         }
-        seconds, made = by_turns(works, runs)
+        return *by_turns(works, runs), start
+
+
+def dask_beside_processes(
+    what: str, work: Callable, tasks_of: Callable[[int], list], images_: int, runs: int, goal: float
+) -> tuple[dict, pd.DataFrame]:
+    """The row `<what>_dask2_vs_processes`, by `side_by_side`.
+
+    work: a task → (what it made, seconds in the UNet). tasks_of: a number, never the same twice → tasks. images_: those of
+    one run, for the rate.
+    """
+    seconds, made, start = side_by_side(work, tasks_of, runs)
     middle, unet = seconds.median(), {name: unet_of(found) for name, found in made.items()}
     note = (
         f"{images_} images, {runs} runs by turns; two one-thread workers on both sides, started before and kept (start and "
