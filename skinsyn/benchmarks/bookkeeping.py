@@ -78,7 +78,7 @@ def _all_cells(about: dict) -> dict:
     return {"cells": len(wanted), "seconds": seconds, "training": spent[0], "memory": grown}
 
 
-def thousand_cells(conditions: Sequence[str], sizes: Sequence[int], ratio: int, runs: int, held: int, settings: dict):
+def thousand_cells(conditions: Sequence[str], sizes: Sequence[int], ratio: int, runs: int, held: int, settings: dict) -> list[dict]:
     """Rows (what, value, unit, limit) of a grid of 4 · sizes · runs cells on kept features, in one process.
 
     Bookkeeping is all that is not training: naming the cells, their images and keys, asking the store, keeping, collecting.
@@ -132,7 +132,7 @@ def _on_memmap(about: dict) -> dict[str, float]:
     return {"file": while_running(on_file), "plain": plain}
 
 
-def memmap(images: int, count: int, settings: dict):
+def memmap(images: int, settings: dict, count: int = 60) -> list[dict]:
     """Rows (what, value, unit, limit): growth of anonymous memory while one cell learns from `count` images of so many.
 
     The file is sparse: as large as the study's, and holding nothing but zeros. Trained as grid cells are, body and head.

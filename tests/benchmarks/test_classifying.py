@@ -136,5 +136,5 @@ def test_dask_beside_processes_gives_the_same_bytes(monkeypatch):
 def test_bookkeeping_and_memory():
     rows = pd.DataFrame(bookkeeping.thousand_cells(CONDITIONS, [1, 2], 2, 2, 3, SMALL))
     assert "of 16 cells" in rows["what"].iloc[0] and rows["value"].iloc[:3].gt(0).all() and rows["value"].iloc[0] < 100
-    file, plain = bookkeeping.memmap(3000, 8, {"image_size": 64})
+    file, plain = bookkeeping.memmap(3000, {"image_size": 64}, 8)
     assert file["limit"] == 1 and 0 <= file["value"] < 1 and 0 <= plain["value"] < 1

@@ -1,5 +1,7 @@
 """One loop for heads and whole networks: it learns, stops, restores, repeats itself, and finds what was planted only."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -127,16 +129,53 @@ def test_copies_of_real_images_show_no_gain_where_steps_are_matched():
     assert abs(mean_gain(lambda x, y, seed: (np.tile(x, (10, 1)), np.tile(y, 10)))) < 0.02
 
 
+def red_ones(count: int = 8):
+    """A small body's source of pictures of which every second is red, and the part that holds them all."""
+    body = features.load_body("test_efficientnet", pretrained=False)
+    pixels = np.random.default_rng(0).integers(0, 128, (count, 40, 40, 3), dtype=np.uint8)
+    labels = np.arange(count) % 2
+    pixels[labels == 1, :, :, 0] += 120
+    return Images(pixels, [f"i{i}" for i in range(count)], body, 32, "cpu"), Part(np.arange(count), labels)
+
+
+@pytest.mark.parametrize("trainable", ["head+bn", "all"])
+def test_bf16_learns_as_float32_does_to_its_own_precision(trainable):
+    source, part = red_ones()
+    settings = Settings(trainable=trainable, epochs=40, patience=40, learning_rate=1e-2)
+    plain, short = (train(source, part, part, part, 2, 0, settings._replace(dtype=d)) for d in ("fp32", "bf16"))
+    assert plain.validation_loss < 0.4 and short.validation_loss < 0.4
+    assert short.losses[0] == pytest.approx(plain.losses[0], rel=0.05) and short.losses != plain.losses
+    assert short.probabilities.dtype == np.float32
+    np.testing.assert_allclose(short.probabilities.sum(1), 1, atol=1e-5)
+    model = source.model(2, settings)
+    inputs = source.batch(part.rows, 0, 0)
+    assert torch.equal(training._logits(model.eval(), inputs, "fp32"), model(inputs)), "float32 is left as it was"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("trainable", ["head+bn", "all"])
+def test_a_compiled_step_is_the_same_step(trainable):
+    source, part = red_ones()
+    settings = Settings(trainable=trainable, epochs=3)
+    plain, compiled = (train(source, part, part, part, 2, 0, settings._replace(compile=c)) for c in (False, True))
+    np.testing.assert_allclose(compiled.losses, plain.losses, rtol=1e-3)
+    np.testing.assert_allclose(compiled.probabilities, plain.probabilities, atol=1e-3)
+
+
+def test_a_precision_that_is_unknown_or_of_no_use_is_refused():
+    source, parts = problem(4)
+    with pytest.raises(ValueError, match="dtype 'fp16': expected one of fp32, bf16"):
+        train(source, *parts, 3, 0, Settings(trainable="all", dtype="fp16"))
+    for more in ({"dtype": "bf16"}, {"compile": True}):
+        with pytest.raises(ValueError, match="are for trainable head.bn or all"):
+            train(source, *parts, 3, 0, Settings(**more))
+
+
 @pytest.mark.parametrize("trainable", ["head+bn", "all"])
 def test_body_and_head_train_end_to_end_on_images(trainable):
-    body = features.load_body("test_efficientnet", pretrained=False)
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 128, (8, 40, 40, 3), dtype=np.uint8)
-    labels = np.arange(8) % 2
-    pixels[labels == 1, :, :, 0] += 120
-    source = Images(pixels, [f"i{i}" for i in range(8)], body, 32, "cpu")
-    part = Part(np.arange(8), labels)
-    before = features.body_digest(body)
+    source, part = red_ones()
+    body, before = source.body, features.body_digest(source.body)
     settings = Settings(trainable=trainable, epochs=40, patience=40, learning_rate=1e-2)
     done = train(source, part, part, part, 2, 0, settings, transforms=True)
     assert done.validation_loss < 0.4 and features.body_digest(body) == before, "the shared body must not be changed"
