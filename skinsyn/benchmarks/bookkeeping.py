@@ -1,4 +1,4 @@
-"""What a grid costs beside training: the time and memory of a thousand cells' bookkeeping, and of a memmap of the study's size."""
+"""What a grid costs beside training: time and memory of a thousand cells' bookkeeping, and a memmap as long as the study's."""
 
 import contextlib
 import threading
@@ -78,7 +78,9 @@ def _all_cells(about: dict) -> dict:
     return {"cells": len(wanted), "seconds": seconds, "training": spent[0], "memory": grown}
 
 
-def thousand_cells(conditions: Sequence[str], sizes: Sequence[int], ratio: int, runs: int, held: int, settings: dict) -> list[dict]:
+def thousand_cells(
+    conditions: Sequence[str], sizes: Sequence[int], ratio: int, runs: int, held: int, settings: dict
+) -> list[dict]:
     """Rows (what, value, unit, limit) of a grid of 4 · sizes · runs cells on kept features, in one process.
 
     Bookkeeping is all that is not training: naming the cells, their images and keys, asking the store, keeping, collecting.

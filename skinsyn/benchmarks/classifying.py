@@ -147,7 +147,7 @@ def cell_by_cell(
     threads: int = 2,
     goal: float = 1.5,
 ) -> tuple[dict, pd.DataFrame]:
-    """The row `grid_head_bn_vs_fastai` and its turns: two cells of `size` real images a class, body frozen but for its norms.
+    """The row `grid_head_bn_vs_fastai` and its turns: two cells of `size` real images a class, body frozen but its norms.
 
     Ours: the two cells side by side over two one-thread Dask workers, in float32, and in bf16 where this CPU is faster in
     it; the peer: one after the other with `threads` threads; the floor: the body's own passes alone, on the same workers.
@@ -176,17 +176,18 @@ def cell_by_cell(
             works["floor"] = lambda run: timing.all_of(ours, body.passes, _twice(bare, run))
             seconds, made = timing.by_turns(works, runs)
         given = grid.read_tables(study.PROFILE, cells).images
+        theirs_right = np.mean([one["accuracy"] for run in made["peer"] for one in run])
         right = [grid.collect(cells, [key for (key,) in run], given)[0]["correct"].mean() for run in made["fp32"]]
     middle, images = seconds.median(), 2 * epochs * shown
     best = middle.drop(["peer", "floor"]).idxmin()
     note = (
         f"seconds an image an epoch; {len(cells)} cells of {shown} training and {kept} validation images at "
-        f"{asked['image_size']} px, {epochs} epochs, {len(seconds)} runs by turns; ours: {best}, two one-thread Dask workers, "
-        f"a cell each; peer: fastai, {threads} threads, a cell after the other; bf16 is {gain:.2f} times as fast as fp32 in "
+        f"{asked['image_size']} px, {epochs} epochs, {len(seconds)} runs by turns; ours: {best}, two one-thread Dask "
+        f"workers, a cell each; peer: fastai, {threads} threads, a cell after the other; bf16 is {gain:.2f} times as fast as fp32 in "
         f"the body on this CPU{', and was timed' if gain > 1 else ', so it was left out'}; floor (the body's own forward "
         f"and backward passes alone, fp32): ratio {middle['peer'] / middle['floor']:.2f}, "
         f"{timing.share(middle['floor'], middle['fp32'])} of our time in fp32; accuracy: ours (fp32) "
-        f"{100 * np.mean(right):.1f} %, fastai {100 * np.mean([one['accuracy'] for run in made['peer'] for one in run]):.1f} %"
+        f"{100 * np.mean(right):.1f} %, fastai {100 * theirs_right:.1f} %"
     )
     each = [middle[name] / images for name in (best, "peer")]
     return numbers.ratio_row("grid_head_bn_vs_fastai", "s/image", *each, goal, note), seconds
@@ -231,8 +232,8 @@ def against_processes(
             raise ValueError(f"run {run}: Dask and bare processes gave other bytes, or not all of {len(wanted)} cells")
     middle = seconds.median()
     note = (
-        f"{len(wanted)} cells of {min(sizes)} to {max(sizes)} real images a class on kept features, {runs} runs by turns; two "
-        f"one-thread workers on both sides, started before and kept (start and imports: {start['ours']:.1f} s against "
+        f"{len(wanted)} cells of {min(sizes)} to {max(sizes)} real images a class on kept features, {runs} runs by turns; "
+        f"two one-thread workers on both sides, started before and kept (start and imports: {start['ours']:.1f} s against "
         f"{start['peer']:.1f} s); the same bytes in all {runs + 1} runs"
     )
     rates = [len(wanted) / middle[name] for name in ("ours", "peer")]

@@ -25,7 +25,7 @@ def available() -> bool:
 
 
 def train_cell(task: dict) -> dict:
-    """Train one cell and let it answer its test images: seconds from its files to its answers, images seen, epochs, accuracy.
+    """Train one cell and let it answer its test images: seconds from files to answers, images seen, epochs, accuracy.
 
     task: folder and rows ((file, label, part), see `study.save_pngs`), image_size, transforms, trainable (head | head+bn),
     epochs (at most), patience, learning_rate, threads, seed. The body is EfficientNet-Lite0 from its package. Where only

@@ -1,4 +1,4 @@
-"""A study of phantoms in the shape of the real one: its tables and shards as 01 and 03 leave them, and its pictures as files.
+"""A study of phantoms in the shape of the real one: tables and shards as 01 and 03 leave them, and pictures as files.
 
 Synthetic images are stand-ins, further phantoms of their parent's condition and skin type: what is timed here is training,
 which takes as long whoever drew them.
@@ -46,7 +46,8 @@ def draw_shard(rows: list[tuple[str, str, int, int]]) -> str:
 
 def _kept(frame: pd.DataFrame, first: int) -> pd.DataFrame:
     """Rows (image_id, condition, fst) with their unit and row, drawn by two processes. first: seed of the first drawing."""
-    told = list(zip(frame["image_id"], frame["condition"], frame["fst"].tolist(), range(first, first + len(frame)), strict=True))
+    drawings = range(first, first + len(frame))
+    told = list(zip(frame["image_id"], frame["condition"], frame["fst"].tolist(), drawings, strict=True))
     parts = [told[start : start + SHARD] for start in range(0, len(told), SHARD)]
     with timing.processes(min(2, len(parts))) as pool:
         keys = timing.all_of(pool, draw_shard, parts)

@@ -1,4 +1,4 @@
-"""The timed sections of the grid at tiny size: the study is well formed, extrapolation is exact where it can be, rows stand."""
+"""The grid's timed sections at tiny size: the study is well formed, extrapolation is exact where it can be, rows stand."""
 
 import numpy as np
 import pandas as pd

@@ -73,6 +73,6 @@ def test_killed_anywhere_the_predictions_are_the_same(monkeypatch, tmp_path):
     make_run(conditions=FEW, train=2, draw=hues)
     died = [dies(*moment) for moment in MOMENTS]
     assert died == [True] * len(MOMENTS)
-    # A child keeps what it finished before it died, so the next one comes further: the grid is cut at another file each time.
+    # A child keeps what it finished before it died, so the next one comes further; each is cut at another file.
     kills = next(call for call in range(1, 200) if not dies(files, "sync", call)) - 1
     assert kills > 8 and digests() == expected

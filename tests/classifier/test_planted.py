@@ -1,4 +1,4 @@
-"""Planted truths on phantoms that are made harder: extra images are worth what real ones are, and copies are worth nothing."""
+"""Planted truths on phantoms made harder: extra images are worth what real ones are, and copies are worth nothing."""
 
 from types import SimpleNamespace
 
