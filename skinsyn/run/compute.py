@@ -88,7 +88,7 @@ def _local_workers(workers: int) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     keep = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in KEEP_MEMORY.items()}
-    keep["distributed.worker.profile.enabled"] = False  # it looks at the stack a hundred times a second, for a page not shown
+    keep["distributed.worker.profile.enabled"] = False  # a hundred looks a second at the stack, for a page not shown
     with dask.config.set(keep):
         # memory_limit 0: a training step may hold more than its share for a moment; Dask would kill the worker.
         with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0) as cluster:
