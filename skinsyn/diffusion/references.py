@@ -105,8 +105,12 @@ def load_base(reference: dict, task: str, dtype: str = "float32") -> "base_model
 
 def pictures(rows: Sequence[Mapping]) -> list[np.ndarray]:
     """The images of rows (unit, row) in their order, each uint8 (s, s, 3), of any size."""
-    shards = {unit: images.read_shard(unit)[1] for unit in sorted({row["unit"] for row in rows})}
-    return [shards[row["unit"]][row["row"]] for row in rows]
+    found: list[np.ndarray | None] = [None] * len(rows)
+    for unit in sorted({row["unit"] for row in rows}):
+        mine = [i for i, row in enumerate(rows) if row["unit"] == unit]
+        for i, picture in zip(mine, images.read_shard(unit, [rows[i]["row"] for i in mine])[1], strict=True):
+            found[i] = picture
+    return found
 
 
 def pixels(rows: Sequence[Mapping], size: int | None = None) -> np.ndarray:
