@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import importlib
 import os
 import subprocess
 import sys
@@ -9,18 +10,19 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
-from functools import cache
 from typing import Any
 
 from tqdm.auto import tqdm
 
-__all__ = ["TaskError", "fan_out", "get_executor", "progress", "set_threads"]
+__all__ = ["TaskError", "fan_out", "get_executor", "progress", "set_threads", "warm_up"]
 
 # For a process that is to start: let glibc keep freed memory. PyTorch asks for it again in the next layer, and Dask's own
 # setting, to hand it back at once, nearly doubled the time of a training step. glibc ignores an MMAP of over 32 MiB.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
 
 
+_SHARED: dict[tuple, tuple[contextlib.ExitStack, Any]] = {}  # of a notebook: at most one set of workers
+_LOCK = threading.Lock()
 SLURM_EVERY = 15.0  # seconds between two looks at SLURM's queue
 
 
@@ -96,12 +98,31 @@ def _local_workers(workers: int) -> Iterator[Any]:
                 yield client
 
 
-@cache
 def _shared_workers(workers: int) -> Any:
-    """The same until this process ends."""
-    kept = contextlib.ExitStack()
-    atexit.register(kept.close)
-    return kept.enter_context(_local_workers(workers))
+    """A client of a notebook's own workers, kept until it ends or asks for others: another number, or for another store."""
+    wanted = workers, os.environ.get("SKINSYN_RUNS")
+    with _LOCK:
+        if wanted not in _SHARED:
+            for kept, _ in _SHARED.values():
+                kept.close()
+            _SHARED.clear()
+            kept = contextlib.ExitStack()
+            atexit.register(kept.close)
+            _SHARED[wanted] = kept, kept.enter_context(_local_workers(workers))
+        return _SHARED[wanted][1]
+
+
+def warm_up(spec: str, module: str) -> None:
+    """Start a notebook's local workers and let them import a module, while the notebook does the same; else nothing."""
+    engine, _, rest = spec.partition(":")
+    if engine != "dask" or rest.startswith(("tcp:", "tls:")) or "ipykernel" not in sys.modules:
+        return
+
+    def start() -> None:
+        client = _shared_workers(int(rest) if rest else os.cpu_count())
+        client.run(importlib.import_module, module, wait=False)
+
+    threading.Thread(target=start, daemon=True).start()
 
 
 @contextlib.contextmanager
