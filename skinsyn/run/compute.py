@@ -21,7 +21,7 @@ __all__ = ["TaskError", "fan_out", "get_executor", "progress", "set_threads", "w
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
 
 
-_SHARED: dict[tuple, tuple[contextlib.ExitStack, Any]] = {}  # of a notebook: at most one set of workers
+_SHARED: dict[tuple, Any] = {}  # of a notebook: at most one set of workers
 _LOCK = threading.Lock()
 SLURM_EVERY = 15.0  # seconds between two looks at SLURM's queue
 
@@ -72,8 +72,9 @@ def get_executor(spec: str = "serial") -> Iterator[Executor]:
         elif engine == "dask":
             workers = int(rest) if rest else os.cpu_count()
             # The cells of a notebook share their workers, which take seconds to start.
-            in_notebook = "ipykernel" in sys.modules
-            client = _shared_workers(workers) if in_notebook else stack.enter_context(_local_workers(workers))
+            client = _shared_workers(workers) if "ipykernel" in sys.modules else _start_workers(workers)
+            if client not in _SHARED.values():
+                stack.callback(_stop_workers, client)
         else:
             from dask_jobqueue import SLURMCluster
 
@@ -83,9 +84,8 @@ def get_executor(spec: str = "serial") -> Iterator[Executor]:
         yield client.get_executor(retries=2)
 
 
-@contextlib.contextmanager
-def _local_workers(workers: int) -> Iterator[Any]:
-    """A client of local processes, one torch thread each."""
+def _start_workers(workers: int) -> Any:
+    """A client of new local processes, one torch thread each."""
     import dask
     from distributed import Client, LocalCluster
 
@@ -93,9 +93,12 @@ def _local_workers(workers: int) -> Iterator[Any]:
     keep["distributed.worker.profile.enabled"] = False  # a hundred looks a second at the stack, for a page not shown
     with dask.config.set(keep):
         # memory_limit 0: a training step may hold more than its share for a moment; Dask would kill the worker.
-        with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0) as cluster:
-            with Client(cluster) as client:
-                yield client
+        return Client(LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0))
+
+
+def _stop_workers(client: Any) -> None:
+    client.close()
+    client.cluster.close()
 
 
 def _shared_workers(workers: int) -> Any:
@@ -103,13 +106,20 @@ def _shared_workers(workers: int) -> Any:
     wanted = workers, os.environ.get("SKINSYN_RUNS")
     with _LOCK:
         if wanted not in _SHARED:
-            for kept, _ in _SHARED.values():
-                kept.close()
-            _SHARED.clear()
-            kept = contextlib.ExitStack()
-            atexit.register(kept.close)
-            _SHARED[wanted] = kept, kept.enter_context(_local_workers(workers))
-        return _SHARED[wanted][1]
+            while _SHARED:
+                _stop_workers(_SHARED.popitem()[1])
+            _SHARED[wanted] = _start_workers(workers)
+        return _SHARED[wanted]
+
+
+@atexit.register
+def _stop_shared_workers() -> None:
+    while _SHARED:
+        _stop_workers(_SHARED.popitem()[1])
+
+
+def _import(module: str) -> None:
+    importlib.import_module(module)
 
 
 def warm_up(spec: str, module: str) -> None:
@@ -120,7 +130,7 @@ def warm_up(spec: str, module: str) -> None:
 
     def start() -> None:
         client = _shared_workers(int(rest) if rest else os.cpu_count())
-        client.run(importlib.import_module, module, wait=False)
+        client.run(_import, module)
 
     threading.Thread(target=start, daemon=True).start()
 
