@@ -20,6 +20,7 @@ __all__ = [
     "DATASETS",
     "SPLITS",
     "check_conditions",
+    "conditions_of",
     "find",
     "flow",
     "fst_group",
@@ -132,14 +133,15 @@ def find(dataset: str, data_folder: str) -> Path:
         raise FileNotFoundError(f"{error}\n{HOW_TO.get(dataset, '')}") from None
 
 
-def keep_phantoms(seed: int, per_condition: int, size: int, fst_weights: Sequence[float]) -> Path:
+def keep_phantoms(seed: int, per_condition: int, size: int, fst_weights: Sequence[float], shift: float = 0.0) -> Path:
     """The folder of a data set of phantoms, made once and kept as a unit (see phantom.make_dataset).
 
-    Its key holds the pixels of one phantom of each condition, so that a change of the drawing makes the set again.
+    shift: 0 is the demo's camera, 1 another one (see phantom.draw). Its key holds the pixels of one phantom of each condition, so that a change of the drawing makes the set again.
     """
     drawn = [phantom.draw(name, 3, seed, size).image.tobytes() for name in phantom.CONDITIONS]
     look = hashlib.sha256(b"".join(drawn)).hexdigest()
     settings = {"seed": seed, "per_condition": per_condition, "size": size, "fst_weights": list(map(float, fst_weights))}
+    settings |= {"shift": float(shift)} if shift else {}
     key = store.key_of("phantoms", RECIPE, settings, {"drawing": look}, threads=0)
 
     def make(folder: Path) -> None:
