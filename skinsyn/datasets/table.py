@@ -21,6 +21,7 @@ __all__ = [
     "SPLITS",
     "check_conditions",
     "conditions_of",
+    "conditions_of",
     "find",
     "flow",
     "fst_group",
@@ -136,7 +137,8 @@ def find(dataset: str, data_folder: str) -> Path:
 def keep_phantoms(seed: int, per_condition: int, size: int, fst_weights: Sequence[float], shift: float = 0.0) -> Path:
     """The folder of a data set of phantoms, made once and kept as a unit (see phantom.make_dataset).
 
-    shift: 0 is the demo's camera, 1 another one (see phantom.draw). Its key holds the pixels of one phantom of each condition, so that a change of the drawing makes the set again.
+    shift: 0 is the demo's camera, 1 another one (see phantom.draw). Its key holds the pixels of one phantom of each
+    condition, so that a change of the drawing makes the set again.
     """
     drawn = [phantom.draw(name, 3, seed, size).image.tobytes() for name in phantom.CONDITIONS]
     look = hashlib.sha256(b"".join(drawn)).hexdigest()
@@ -173,6 +175,11 @@ def _known(dataset: str, rows: pd.DataFrame) -> list[str]:
     if dataset in ("pad_ufes_20", "ham10000"):
         return list(BROUGHT[dataset].CONDITIONS.values())
     return sorted(rows["condition"].unique())
+
+
+def conditions_of(dataset: str, folder: Path) -> list[str]:
+    """The conditions that a data set knows, as `load` names them. Raises as `load`."""
+    return _known(dataset, _rows(dataset, folder, "scale"))
 
 
 def _no_image(url: str | None) -> str:

@@ -63,7 +63,7 @@ def relation(found: pd.DataFrame, draws: int = 2000, seed: int = 0, level: float
     for over in OVER:
         part = found[(found["over"] == over) & found["estimate"].notna()]
         points = pd.DataFrame({"condition": part["id"], "gain": part["estimate"], "own": part["own"].astype(float)})
-        points = points.assign(**dict.fromkeys(usefulness.MODEL, ""))
+        points = points.assign(**dict.fromkeys(usefulness.MODEL, "the primary arm"))
         rows.append(usefulness.correlations(points, ["own"], draws, seed, level).assign(over=over))
     made = pd.concat(rows, ignore_index=True)
     return made[["over", "rho", "low", "high", "p", "conditions", "flags"]].rename(columns={"conditions": "units"})

@@ -145,16 +145,13 @@ def compare(
 
 
 def _levels(prepared: Mapping, treatment: Mapping, control: Mapping, group: str) -> dict[str, float]:
-    """Accuracy of both arms: over all images the mean over classes, in a group the mean over images."""
+    """Accuracy of both arms, counted as the test does: clusters alike; over all images the mean over classes."""
     levels = {}
     for name, arm in (("with_synthetic", treatment), ("without", control)):
         correct, images = contrasts.answers(prepared, arm)
-        if group == "all":
-            parts = images.groupby("y_true").indices.values()
-            levels[name] = float(np.mean([correct[:, at].mean() for at in parts]))
-        else:
-            at = (images["fst_group"] == group).to_numpy()
-            levels[name] = float(correct[:, at].mean()) if at.any() else float("nan")
+        images = images.assign(correct=correct.mean(0), part=images["y_true"] if group == "all" else "")
+        images = images if group == "all" else images[images["fst_group"] == group]
+        levels[name] = float(images.groupby(["part", "cluster_id"])["correct"].mean().groupby("part").mean().mean())
     return levels
 
 

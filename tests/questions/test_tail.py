@@ -24,7 +24,6 @@ def measured(own, **how):
     # The gain falls from condition to condition: the first gains most.
     drop = {name: 0.9 - 0.15 * place for place, name in enumerate(CLASSES)}
 
-
     def chance(name, images):
         return images["condition"].map(drop).to_numpy() if name == "treatment" else np.full(len(images), 0.1)
 

@@ -42,4 +42,4 @@ def test_equal_counts_do_not_hide_each_other():
     first, second = open_questions.gain_by_own_images(TAIL).axes
     places = [line.get_xdata()[0] for line in first.lines if line.get_marker() == "o" and len(line.get_xdata())]
     assert len(set(places)) == 3 and max(places) - min(places) < 1
-    assert second.get_title() == "cell"
+    assert second.get_title("left") == "cell"
