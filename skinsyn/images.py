@@ -133,15 +133,17 @@ def write_shard(folder: Path, images: np.ndarray, rows: pd.DataFrame) -> None:
     rows.assign(sha256=digests).to_parquet(folder / "rows.parquet", index=False, compression="zstd")
 
 
-def read_shard(key: str) -> tuple[pd.DataFrame, np.ndarray]:
+def read_shard(key: str, places: Sequence[int] | None = None) -> tuple[pd.DataFrame, np.ndarray]:
     """The rows and the images uint8 (n, size, size, 3) of the kept unit shard/<key>, every member checked by its sha256.
 
+    places: of the rows wanted, in their order; None for all. Only those are decoded.
     Raises FileNotFoundError where the unit is not in the store, ValueError where it is damaged.
     """
     store.manifest("shard", key)
     folder = store.unit_dir("shard", key)
     try:
         rows, images = pd.read_parquet(folder / "rows.parquet"), []
+        rows = rows if places is None else rows.iloc[list(places)].reset_index(drop=True)
         with tarfile.open(folder / "images.tar") as tar:
             for image_id, digest in zip(rows["image_id"], rows["sha256"], strict=True):
                 content = tar.extractfile(f"{image_id}.webp").read()

@@ -186,6 +186,12 @@ def test_a_shard_gives_back_the_very_pixels_and_is_byte_stable(tmp_path):
         assert {(m.mtime, m.uid, m.gid, m.uname, m.mode) for m in tar} == {(0, 0, 0, "", 0o644)}
 
 
+def test_some_of_a_shard_come_in_the_order_asked_for():
+    pixels, rows = some(5)
+    found, read = images.read_shard(kept(5), [3, 0, 3])
+    assert list(found["image_id"]) == list(rows["image_id"].iloc[[3, 0, 3]]) and np.array_equal(read, pixels[[3, 0, 3]])
+
+
 def test_webdataset_reads_a_shard():
     pixels, rows = some(4)
     tar = store.unit_dir("shard", kept(4)) / "images.tar"

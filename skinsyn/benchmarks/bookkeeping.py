@@ -1,4 +1,4 @@
-"""What a grid costs beside training: time and memory of a thousand cells' bookkeeping, and a memmap as long as the study's."""
+"""What a grid costs beside training: time and memory of a thousand cells, and a memmap as long as the study's."""
 
 import contextlib
 import threading

@@ -114,9 +114,7 @@ def _cells(cells: pd.DataFrame, predictions: pd.DataFrame, held: int) -> pd.Data
     return table.assign(seen=table["epochs"] * (shown + held) + held).merge(right, on=["arm", "run"])
 
 
-def _row(
-    seconds: list[float], measured: pd.DataFrame, table: pd.DataFrame, asked: dict, threads: int, goal: float
-) -> dict:
+def _row(seconds: list[float], measured: pd.DataFrame, table: pd.DataFrame, asked: dict, threads: int, goal: float) -> dict:
     """The row of `against_fastai`. Where the peer was not measured, its epochs are ours times its own share of ours."""
     longer = measured["epochs"].sum() / measured["epochs_ours"].sum()
     guessed = table.assign(seen=table["epochs"] * longer * (table["shown"] + table["held"]) + table["held"])
@@ -183,9 +181,9 @@ def cell_by_cell(
     note = (
         f"seconds an image an epoch; {len(cells)} cells of {shown} training and {kept} validation images at "
         f"{asked['image_size']} px, {epochs} epochs, {len(seconds)} runs by turns; ours: {best}, two one-thread Dask "
-        f"workers, a cell each; peer: fastai, {threads} threads, a cell after the other; bf16 is {gain:.2f} times as fast as fp32 in "
-        f"the body on this CPU{', and was timed' if gain > 1 else ', so it was left out'}; floor (the body's own forward "
-        f"and backward passes alone, fp32): ratio {middle['peer'] / middle['floor']:.2f}, "
+        f"workers, a cell each; peer: fastai, {threads} threads, a cell after the other; bf16 is {gain:.2f} times as fast "
+        f"as fp32 in the body on this CPU{', and was timed' if gain > 1 else ', so it was left out'}; floor (the body's own "
+        f"forward and backward passes alone, fp32): ratio {middle['peer'] / middle['floor']:.2f}, "
         f"{timing.share(middle['floor'], middle['fp32'])} of our time in fp32; accuracy: ours (fp32) "
         f"{100 * np.mean(right):.1f} %, fastai {100 * theirs_right:.1f} %"
     )

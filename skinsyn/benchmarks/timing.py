@@ -39,24 +39,9 @@ __all__ = [
 
 @contextlib.contextmanager
 def own_store() -> Iterator[Path]:
-    """A store in a temporary folder, for this process and the workers that it starts meanwhile; removed at the end.
-
-    In a notebook these are workers of its own, too: those that all cells share know the store of the notebook's start.
-    """
+    """A store in a temporary folder, for this process and the workers that it starts meanwhile; removed at the end."""
     with tempfile.TemporaryDirectory() as place, mock.patch.dict(os.environ, {"SKINSYN_RUNS": str(Path(place) / "runs")}):
-        with mock.patch.object(compute, "get_executor", _own_workers):
-            yield Path(place)
-
-
-@contextlib.contextmanager
-def _own_workers(spec: str = "serial") -> Iterator[Executor]:
-    """`compute.get_executor` of `serial` and `dask:N`, never with workers that were there before."""
-    engine, _, workers = spec.partition(":")
-    if engine == "serial":
-        yield compute.SerialExecutor()
-        return
-    with compute._local_workers(int(workers)) as client:
-        yield client.get_executor(retries=2)
+        yield Path(place)
 
 
 @contextlib.contextmanager

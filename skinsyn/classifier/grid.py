@@ -18,7 +18,7 @@ from .members import Members, Tables, members, read_tables
 
 __all__ = [
     "Tables", "cells", "collect", "members", "plan", "prepare", "progress", "read_tables", "run", "run_cell",
-    "run_cells", "tasks",
+    "run_cells", "tasks", "train_cells",
 ]  # fmt: skip
 
 RECIPE = 2
@@ -191,14 +191,18 @@ def _tables(profile: str, runs: str, needs: bool) -> Tables:
 
 
 def run_cells(task: dict) -> list[str]:
-    """Keys of some cells, trained in this process, each kept as soon as it is done.
+    """`train_cells` of some cells of a profile, in this process. task: profile, how (of `prepare`), cells."""
+    given = _tables(task["profile"], str(paths.runs_dir()), any(cell["ratio"] for cell in task["cells"]))
+    return train_cells(task["profile"], task["cells"], task["how"], given)
 
-    task: profile, how (of `prepare`), cells. A cell that fails is tried again alone, once; the others go on. RuntimeError
-    names at the end those that failed twice, and `python -m skinsyn grid` shows them with their parameters.
+
+def train_cells(profile: str, wanted: Sequence[Mapping], how: Mapping, given: Tables) -> list[str]:
+    """Keys of the cells, trained in this process where they are not kept, each kept as soon as it is done.
+
+    how: of `prepare`. A cell that fails is tried again alone, once; the others go on. RuntimeError names at the end those
+    that failed twice, and `python -m skinsyn grid` shows them with their parameters.
     """
-    how, profile = task["how"], task["profile"]
-    given = _tables(profile, str(paths.runs_dir()), any(cell["ratio"] for cell in task["cells"]))
-    planned = [plan(cell, how, given) for cell in task["cells"]]
+    planned = [plan(cell, how, given) for cell in wanted]
     new = {one.key: one for one in planned if store.missing("cell", one.key)}
     failed = {}
     with status.at_work(profile, list(new)) as beat:

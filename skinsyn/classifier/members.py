@@ -10,7 +10,7 @@ from skinsyn.run import tables
 
 from .arms import TASKS, shares
 
-__all__ = ["Members", "Tables", "members", "read_tables"]
+__all__ = ["Members", "Tables", "members", "read_tables", "with_test"]
 
 COLUMNS = ["image_id", "unit", "row", "label"]
 
@@ -64,6 +64,26 @@ def read_tables(profile: str, wanted: Sequence[Mapping]) -> Tables:
         for run, part in subsets.items()
     }
     return Tables(images, tasks, subsets, ranked, synthetic)
+
+
+def with_test(given: Tables, more: pd.DataFrame) -> Tables:
+    """The same tables with further test images, e.g. of another data set. more: as the table of 01, all of them `test`.
+
+    Raises ValueError where an image_id is there already, an image is not a test image, or a class would be new.
+    """
+    twice = sorted(set(more["image_id"]) & set(given.images["image_id"]))
+    if twice:
+        raise ValueError(f"further test images: {twice[0]} is in this run already")
+    if (more["split"] != "test").any():
+        raise ValueError("further test images: not all are of the split test")
+    images = pd.concat([given.images, more[[name for name in given.images if name in more]]], ignore_index=True)
+    images = images.astype({name: given.images[name].dtype for name in ("malignant", "malignancy_only")})
+    tasks = {task: _labelled(images, task) for task in TASKS}
+    for task, (_, classes) in tasks.items():
+        if classes != given.tasks[task][1]:
+            new = sorted(set(classes) - set(given.tasks[task][1]))
+            raise ValueError(f"further test images: {', '.join(new)} are no classes of this run's task {task!r}")
+    return given._replace(images=images, tasks=tasks)
 
 
 def _labelled(images: pd.DataFrame, task: str) -> tuple[pd.DataFrame, list[str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..run import paths, store
-from . import ddi, fitzpatrick17k, match, pad_ufes_20, phantom
+from . import ddi, fitzpatrick17k, ham10000, match, pad_ufes_20, phantom
 from . import folder as own
 
 __all__ = [
@@ -20,6 +20,8 @@ __all__ = [
     "DATASETS",
     "SPLITS",
     "check_conditions",
+    "conditions_of",
+    "conditions_of",
     "find",
     "flow",
     "fst_group",
@@ -32,7 +34,7 @@ RECIPE = 1  # raise it when a data set of phantoms is laid out in another way
 GROUPS = {-1: "unknown", 1: "I-II", 2: "I-II", 3: "III-IV", 4: "III-IV", 5: "V-VI", 6: "V-VI"}
 GROUPS |= dict(zip(ddi.SKIN_TONES, ("I-II", "III-IV", "V-VI"), strict=True))  # DDI knows the pair only
 SPLITS = ("train", "validation", "test", "unused")
-DATASETS = ("phantom", "pad_ufes_20", "fitzpatrick17k", "ddi")
+DATASETS = ("phantom", "pad_ufes_20", "fitzpatrick17k", "ddi", "ham10000")
 # What a loader gives, and what 01 adds to it.
 COLUMNS = {
     "image_id": "str",
@@ -52,7 +54,8 @@ _IS = {
     "bool": pd.api.types.is_bool_dtype,
     "int": pd.api.types.is_integer_dtype,
 }
-HOW_TO = {"pad_ufes_20": pad_ufes_20.HOW_TO, "fitzpatrick17k": fitzpatrick17k.HOW_TO, "ddi": ddi.HOW_TO}
+BROUGHT = {"pad_ufes_20": pad_ufes_20, "fitzpatrick17k": fitzpatrick17k, "ddi": ddi, "ham10000": ham10000}
+HOW_TO = {name: module.HOW_TO for name, module in BROUGHT.items()}
 
 
 def fst_group(fst: pd.Series) -> pd.Series:
@@ -131,14 +134,16 @@ def find(dataset: str, data_folder: str) -> Path:
         raise FileNotFoundError(f"{error}\n{HOW_TO.get(dataset, '')}") from None
 
 
-def keep_phantoms(seed: int, per_condition: int, size: int, fst_weights: Sequence[float]) -> Path:
+def keep_phantoms(seed: int, per_condition: int, size: int, fst_weights: Sequence[float], shift: float = 0.0) -> Path:
     """The folder of a data set of phantoms, made once and kept as a unit (see phantom.make_dataset).
 
-    Its key holds the pixels of one phantom of each condition, so that a change of the drawing makes the set again.
+    shift: 0 is the demo's camera, 1 another one (see phantom.draw). Its key holds the pixels of one phantom of each
+    condition, so that a change of the drawing makes the set again.
     """
     drawn = [phantom.draw(name, 3, seed, size).image.tobytes() for name in phantom.CONDITIONS]
     look = hashlib.sha256(b"".join(drawn)).hexdigest()
     settings = {"seed": seed, "per_condition": per_condition, "size": size, "fst_weights": list(map(float, fst_weights))}
+    settings |= {"shift": float(shift)} if shift else {}
     key = store.key_of("phantoms", RECIPE, settings, {"drawing": look}, threads=0)
 
     def make(folder: Path) -> None:
@@ -159,17 +164,22 @@ def _phantom_rows(folder: Path) -> pd.DataFrame:
 def _rows(dataset: str, folder: Path, fst_annotator: str) -> pd.DataFrame:
     if dataset == "phantom":
         return _phantom_rows(folder)
-    if dataset == "pad_ufes_20":
-        return pad_ufes_20.rows(folder)
     if dataset == "fitzpatrick17k":
         return fitzpatrick17k.rows(folder, fst_annotator)
-    return ddi.rows(folder) if dataset == "ddi" else own.rows(own.describe(dataset))
+    return BROUGHT[dataset].rows(folder) if dataset in BROUGHT else own.rows(own.describe(dataset))
 
 
 def _known(dataset: str, rows: pd.DataFrame) -> list[str]:
     if dataset in ("phantom", "ddi"):
         return list({"phantom": phantom, "ddi": ddi}[dataset].CONDITIONS)
-    return list(pad_ufes_20.CONDITIONS.values()) if dataset == "pad_ufes_20" else sorted(rows["condition"].unique())
+    if dataset in ("pad_ufes_20", "ham10000"):
+        return list(BROUGHT[dataset].CONDITIONS.values())
+    return sorted(rows["condition"].unique())
+
+
+def conditions_of(dataset: str, folder: Path) -> list[str]:
+    """The conditions that a data set knows, as `load` names them. Raises as `load`."""
+    return _known(dataset, _rows(dataset, folder, "scale"))
 
 
 def _no_image(url: str | None) -> str:

@@ -5,7 +5,6 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import nn
 
-from skinsyn.classifier import features
 from skinsyn.diffusion.optimiser import minimise
 
 __all__ = ["Vae", "decode", "encode", "new_autoencoder", "psnr", "scaling", "to_tensor", "train_autoencoder"]
@@ -111,6 +110,8 @@ def _whitening(images: np.ndarray) -> torch.Tensor:
 
 def _look(body: nn.Module, pixels: torch.Tensor) -> list[torch.Tensor]:
     """Features of the first stages of an ImageNet body, of pixels in [-1, 1]."""
+    from skinsyn.classifier import features  # here: timm takes seconds to import, and only this training needs it
+
     seen = [body.bn1(body.conv_stem(features.normalise((pixels + 1) / 2, body)))]
     for block in body.blocks[:3]:
         seen.append(block(seen[-1]))
@@ -131,6 +132,8 @@ def train_autoencoder(images: np.ndarray, steps: int, batch: int, lr: float, see
     The loss is that of latent diffusion's autoencoders (Rombach et al. 2022, appendix G) without the adversary: plain and
     whitened error, the features of an ImageNet body, and a hold on the latents' mean and spread.
     """
+    from skinsyn.classifier import features
+
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 1])
     vae, pixels, white = new_autoencoder(images), to_tensor(images), _whitening(images)

@@ -18,12 +18,16 @@ from skinsyn.diffusion.optimiser import minimise
 
 DROP_PROMPT = 0.10  # share of empty prompts, for classifier-free guidance (Ho & Salimans 2022)
 DROP_TYPE = 0.40  # share of prompts that lose their ", Fitzpatrick skin type n"
-SCHEDULE = {  # Stable Diffusion's own noise
+# Stable Diffusion's noise, but that its last step is noise alone (Lin et al. 2024, arXiv 2305.08891): else a trace of the
+# image's mean shows through to the end, the UNet reads the skin's brightness there, and never from the prompt.
+SCHEDULE = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
     "prediction_type": "v_prediction",  # learns colour and layout in far fewer steps than noise (Salimans & Ho 2022)
+    "rescale_betas_zero_snr": True,
+    "timestep_spacing": "trailing",  # sampling begins at that last step
     "clip_sample": False,
     "steps_offset": 1,
 }

@@ -3,15 +3,16 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import transformers
 
 from skinsyn import images
 from skinsyn.run import compute, files, paths, seeds, store
 
-from . import base_model
+if TYPE_CHECKING:  # diffusers takes seconds to import, and who reads pictures alone has no use for it
+    from . import base_model
 
 __all__ = ["load_base", "pictures", "pixels", "prepare_base", "prompt_of"]
 
@@ -37,6 +38,8 @@ def prepare_base(name: str, task: str, frame: pd.DataFrame, settings: dict, seed
     or a hub id. settings: revision, autoencoder ('' for the base's own), offline, and pretrain (steps, threads and the
     like, as keywords of base_model.pretrain).
     """
+    from . import base_model
+
     unit = _pretrained(frame, settings["autoencoder"], settings["pretrain"], seed, threads) if name == "pretrain" else ""
     about = {
         "revision": settings["revision"],
@@ -52,6 +55,8 @@ def prepare_base(name: str, task: str, frame: pd.DataFrame, settings: dict, seed
 
 def _pretrained(frame: pd.DataFrame, autoencoder: str, settings: dict, seed: int, threads: int) -> str:
     """Key of the kept base model pretrained on the images of `frame`, without their conditions' names."""
+    from . import base_model
+
     threads = settings.get("threads", threads)
     folder = paths.model_dir(autoencoder) if autoencoder else None
     if autoencoder and folder is None:
@@ -78,12 +83,16 @@ def _pretrained(frame: pd.DataFrame, autoencoder: str, settings: dict, seed: int
     return key
 
 
-def _digest(base: base_model.Base) -> str:
+def _digest(base: "base_model.Base") -> str:
     return seeds.digest(base.digest)[:24]
 
 
-def load_base(reference: dict, task: str, dtype: str = "float32") -> base_model.Base:
+def load_base(reference: dict, task: str, dtype: str = "float32") -> "base_model.Base":
     """The base model of a reference. Raises ValueError where its weights are no longer those that the reference names."""
+    import transformers
+
+    from . import base_model
+
     where = str(store.unit_dir("base_model", reference["unit"]) / "model") if reference["unit"] else reference["name"]
     transformers.utils.logging.disable_progress_bar()  # a bar for each small model would drown the log
     base = base_model.load(where, task, reference["revision"], reference["autoencoder"], reference["offline"], dtype)
@@ -96,8 +105,12 @@ def load_base(reference: dict, task: str, dtype: str = "float32") -> base_model.
 
 def pictures(rows: Sequence[Mapping]) -> list[np.ndarray]:
     """The images of rows (unit, row) in their order, each uint8 (s, s, 3), of any size."""
-    shards = {unit: images.read_shard(unit)[1] for unit in sorted({row["unit"] for row in rows})}
-    return [shards[row["unit"]][row["row"]] for row in rows]
+    found: list[np.ndarray | None] = [None] * len(rows)
+    for unit in sorted({row["unit"] for row in rows}):
+        mine = [i for i, row in enumerate(rows) if row["unit"] == unit]
+        for i, picture in zip(mine, images.read_shard(unit, [rows[i]["row"] for i in mine])[1], strict=True):
+            found[i] = picture
+    return found
 
 
 def pixels(rows: Sequence[Mapping], size: int | None = None) -> np.ndarray:

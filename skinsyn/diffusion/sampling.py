@@ -25,7 +25,7 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from . import dreambooth, gan, masks
-from .base_model import build_pipeline
+from .base_model import Base, build_pipeline
 from .references import load_base, prompt_of
 
 __all__ = ["FAST", "METHODS", "SCHEDULERS", "decode", "flag", "hands_on", "latents", "prompts", "sample", "to_bytes"]
@@ -77,13 +77,19 @@ def hands_on(task: dict) -> bool:
 
 
 @lru_cache(maxsize=1)
+def _base(base: str, task: str, dtype: str) -> Base:
+    """What the generators of one base have in common, read once while their turn comes."""
+    return load_base(json.loads(base), task, dtype)
+
+
+@lru_cache(maxsize=1)
 def _pipeline(key: str, base: str, kind: str, dtype: str, scheduler: str) -> Pipeline:
     """The pipeline of a kept generator ('' is the untouched base), once a process while it is the one in use.
 
     kind: the UNet's task, or `img2img`.
     """
     number = {"fp32": "float32", "bf16": "bfloat16"}[dtype]
-    loaded = load_base(json.loads(base), METHODS.get(kind, kind), number)
+    loaded = _base(base, METHODS.get(kind, kind), number)
     pipeline = build_pipeline(loaded, dreambooth.load_unet(key, getattr(torch, number)) if key else None)
     if kind == "img2img":
         pipeline = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)

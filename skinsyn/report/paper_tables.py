@@ -28,6 +28,7 @@ MADE_BY = {
     "table_one": "05_fairness_stats",
     "accuracy_by_group": "05_fairness_stats",
     "rates_by_group": "05_fairness_stats",
+    "open_answers": "07_open_questions",
 }
 SPLITS = ("train", "validation", "test")
 # (row of the saved table, its column, text) → the text, marked with the id of the number that it shows, where it has one.
@@ -90,6 +91,10 @@ def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numb
         "plain_words": (
             "plain_words",
             lambda frame: _table(["result", "in plain words"], frame.to_numpy().tolist(), [1, 4.6]),
+        ),
+        "open_answers": (
+            "open_answers",
+            lambda frame: _table(["question", "answer"], frame.to_numpy().tolist(), [1, 4.6]),
         ),
     }
 

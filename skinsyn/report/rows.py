@@ -40,6 +40,11 @@ KEYS = {
     "label_fidelity": ("06_fidelity", ["method", "generator", "scope", "condition", "fst_group"]),
     "classification_accuracy": ("06_fidelity", ["method", "generator", "scope"]),
     "usefulness": ("06_fidelity", ["measure"]),
+    "optimal_ratio": ("07_open_questions", ["method", "n", "transforms", "condition"]),
+    "against_gan": ("07_open_questions", ["id"]),
+    "transfer": ("07_open_questions", ["data", "group"]),
+    "long_tail_relation": ("07_open_questions", ["over"]),
+    "worst_group": ("07_open_questions", ["group"]),
     "ledger": ("08_paper", ["claim"]),
 }
 

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import importlib
 import os
 import subprocess
 import sys
@@ -9,18 +10,19 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
-from functools import cache
 from typing import Any
 
 from tqdm.auto import tqdm
 
-__all__ = ["TaskError", "fan_out", "get_executor", "progress", "set_threads"]
+__all__ = ["TaskError", "fan_out", "get_executor", "progress", "set_threads", "warm_up"]
 
 # For a process that is to start: let glibc keep freed memory. PyTorch asks for it again in the next layer, and Dask's own
 # setting, to hand it back at once, nearly doubled the time of a training step. glibc ignores an MMAP of over 32 MiB.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
 
 
+_SHARED: dict[tuple, Any] = {}  # of a notebook: at most one set of workers
+_LOCK = threading.Lock()
 SLURM_EVERY = 15.0  # seconds between two looks at SLURM's queue
 
 
@@ -70,8 +72,9 @@ def get_executor(spec: str = "serial") -> Iterator[Executor]:
         elif engine == "dask":
             workers = int(rest) if rest else os.cpu_count()
             # The cells of a notebook share their workers, which take seconds to start.
-            in_notebook = "ipykernel" in sys.modules
-            client = _shared_workers(workers) if in_notebook else stack.enter_context(_local_workers(workers))
+            client = _shared_workers(workers) if "ipykernel" in sys.modules else _start_workers(workers)
+            if client not in _SHARED.values():
+                stack.callback(_stop_workers, client)
         else:
             from dask_jobqueue import SLURMCluster
 
@@ -81,26 +84,55 @@ def get_executor(spec: str = "serial") -> Iterator[Executor]:
         yield client.get_executor(retries=2)
 
 
-@contextlib.contextmanager
-def _local_workers(workers: int) -> Iterator[Any]:
-    """A client of local processes, one torch thread each."""
+def _start_workers(workers: int) -> Any:
+    """A client of new local processes, one torch thread each."""
     import dask
     from distributed import Client, LocalCluster
 
     keep = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in KEEP_MEMORY.items()}
+    keep["distributed.worker.profile.enabled"] = False  # a hundred looks a second at the stack, for a page not shown
     with dask.config.set(keep):
         # memory_limit 0: a training step may hold more than its share for a moment; Dask would kill the worker.
-        with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0) as cluster:
-            with Client(cluster) as client:
-                yield client
+        return Client(LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0))
 
 
-@cache
+def _stop_workers(client: Any) -> None:
+    client.close()
+    client.cluster.close()
+
+
 def _shared_workers(workers: int) -> Any:
-    """The same until this process ends."""
-    kept = contextlib.ExitStack()
-    atexit.register(kept.close)
-    return kept.enter_context(_local_workers(workers))
+    """A client of a notebook's own workers, kept until it ends or asks for others: another number, or for another store."""
+    wanted = workers, os.environ.get("SKINSYN_RUNS")
+    with _LOCK:
+        if wanted not in _SHARED:
+            while _SHARED:
+                _stop_workers(_SHARED.popitem()[1])
+            _SHARED[wanted] = _start_workers(workers)
+        return _SHARED[wanted]
+
+
+@atexit.register
+def _stop_shared_workers() -> None:
+    while _SHARED:
+        _stop_workers(_SHARED.popitem()[1])
+
+
+def _import(module: str) -> None:
+    importlib.import_module(module)
+
+
+def warm_up(spec: str, module: str) -> None:
+    """Start a notebook's local workers and let them import a module, while the notebook does the same; else nothing."""
+    engine, _, rest = spec.partition(":")
+    if engine != "dask" or rest.startswith(("tcp:", "tls:")) or "ipykernel" not in sys.modules:
+        return
+
+    def start() -> None:
+        client = _shared_workers(int(rest) if rest else os.cpu_count())
+        client.run(_import, module)
+
+    threading.Thread(target=start, daemon=True).start()
 
 
 @contextlib.contextmanager

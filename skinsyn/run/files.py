@@ -4,11 +4,14 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["atomic", "digest_file", "digest_tree", "log_access", "sync", "write_json"]
+import psutil
+
+__all__ = ["atomic", "digest_file", "digest_tree", "log_access", "sweep", "sync", "write_json"]
 
 
 def sync(path: Path) -> None:
@@ -24,7 +27,8 @@ def sync(path: Path) -> None:
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; renamed onto it (after fsync) when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    prefix = f".{path.name}.{os.getpid()}-"  # the process, so that `sweep` can tell a killed one's
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -35,6 +39,17 @@ def atomic(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove what `atomic` left below `folder` when its process was killed; returns the removed paths, sorted."""
+    left = [
+        path for path in sorted(folder.rglob(".*"))
+        if (made := re.search(r"\.(\d+)-[a-z0-9_]{8}(\.[^.]*)?$", path.name)) and not psutil.pid_exists(int(made[1]))
+    ]  # fmt: skip
+    for path in left:
+        path.unlink(missing_ok=True)
+    return left
 
 
 def write_json(path: Path, content: object) -> None:

@@ -124,12 +124,17 @@ def choose(stems: list[str], only: list[str]) -> list[str]:
 
 @contextlib.contextmanager
 def _alone(profile: str) -> Iterator[None]:
-    """Let one process at a time run a profile: two would write the same tables. A killed one leaves no lock behind."""
+    """Let one process at a time run a profile: two would write the same tables.
+
+    A killed one leaves no lock behind; the halves of files that it was writing are removed.
+    """
     folder = paths.run_dir(profile)
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / ".lock")
     try:
         with lock.acquire(timeout=5):
+            for place in (folder, paths.figures_dir(profile)):
+                files.sweep(place)
             yield
     except filelock.Timeout as error:
         raise NotebookFailed(f"another process is running the profile {profile!r}; wait for it or stop it") from error

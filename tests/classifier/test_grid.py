@@ -14,7 +14,7 @@ from skinsyn.run import store, tables
 from skinsyn.stats import contrasts
 
 IN_OUT = {"method": "in-then-outpaint"}
-PINNED, PINNED_CELL = ("2.14.1", "2.4.6"), {"AVX2": "7a958a9a493d261d"}  # torch and numpy; the digest by CPU
+PINNED, PINNED_CELL = ("2.14.1", "2.4.6"), {"AVX2": "52cf7327517ea7d1"}  # torch and numpy; the digest by CPU
 FEW = phantom.CONDITIONS[:2] + tuple(phantom.MALIGNANT)[:1]
 
 

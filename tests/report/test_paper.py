@@ -1,13 +1,18 @@
 """The paper of a made-up run: same bytes twice, nothing injected, nothing crashes for what is missing."""
 
+import base64
+import io
 import json
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 
-from skinsyn.report import manuscript, numbers, paper, plots
+from skinsyn.report import html, manuscript, numbers, paper, plots
 from skinsyn.report.ledger import ledger
 from skinsyn.run import files, paths, tables
 
@@ -111,6 +116,29 @@ def test_html_is_closed_in_itself_and_escaped(run):
     alts = re.findall(r'<img src="data:image/svg\+xml;base64,[^"]+" alt="([^"]*)"', text)
     assert len(alts) == 2 and all(alts)
     assert 'name="viewport"' in text and "prefers-color-scheme: dark" in text
+
+
+def test_photographs_inside_figures_are_lighter_on_the_page_and_flat_cells_are_as_they_were(run, tmp_path):
+    noise = np.random.default_rng(0).random((64, 64, 3))
+    smooth = gaussian_filter(noise, (3, 3, 0))  # as a photograph is
+    sizes = {}
+    for name, picture in {"photograph": smooth / smooth.max(), "cells": np.eye(3)}.items():
+        figure, axes = plt.subplots()
+        axes.imshow(picture)
+        figure.savefig(tmp_path / f"{name}.svg")
+        plt.close(figure)
+        on_page = base64.b64decode(html._data(tmp_path / f"{name}.svg").removeprefix("data:image/svg+xml;base64,")).decode()
+        sizes[name] = len(on_page) / (tmp_path / f"{name}.svg").stat().st_size
+        webp = re.search(r'href="data:image/webp;base64,([^"]+)"', on_page)
+        if webp:
+            (png,) = re.findall(r'data:image/png;base64,([^"]+)"', (tmp_path / f"{name}.svg").read_text())
+            before, after = (np.asarray(opened(text), float) for text in (png, webp[1]))
+            assert before.shape == after.shape and np.abs(before - after)[..., :3].mean() < 8
+    assert sizes["photograph"] < 0.8 and sizes["cells"] <= 1
+
+
+def opened(encoded: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGBA")
 
 
 def test_numbers_stand_in_the_text(run):

@@ -1,13 +1,16 @@
 """What is stale runs, what is fresh does not, and the reason is told. Real kernels, on a project of two notebooks."""
 
 import json
+import os
+import subprocess
+import sys
 
 import nbformat
 import pandas as pd
 import pytest
 
 from skinsyn.__main__ import main
-from skinsyn.run import params, paths, pipeline, tables
+from skinsyn.run import files, params, paths, pipeline, tables
 
 
 def total() -> int:
@@ -145,6 +148,27 @@ def test_figures_lists_makers_and_an_orphan_is_an_error(project, capsys):
     assert main(["figures", "--profile", "tiny"]) == 1
     out = capsys.readouterr()
     assert "99_stray.svg" in out.err and "01_first-numbers.csv" in out.out
+
+
+HALF = """
+import os, signal, sys, pathlib
+from skinsyn.run import files
+with files.atomic(pathlib.Path(sys.argv[1])) as half:
+    half.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_half_wrote_is_removed_and_nothing_else(project):
+    folder = paths.figures_dir("tiny")
+    subprocess.run([sys.executable, "-c", HALF, str(folder / "01_first-rates.png")])
+    (half,) = folder.iterdir()
+    with files.atomic(folder / "02_second-rates.png") as own:
+        kept = [own, folder / ".gitignore", folder / f".notes.{os.getpid()}-2024.txt"]
+        for file in kept:
+            file.write_text("kept")
+        pipeline.run("tiny", only=["01"])
+        assert not half.exists() and all(file.read_text() == "kept" for file in kept)
 
 
 def test_two_runs_of_one_profile_do_not_mix(project):

@@ -1,0 +1,192 @@
+"""Across data sets: the classifiers of the grid, with and without synthetic images, asked about images of another source.
+
+The test images of the other set join the run's own test images, so that the grid's own machinery trains the two arms anew
+(kept features, kept cells) and each classifier answers both. That they answer the run's own images as 04's did is checked.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from skinsyn import images as shards
+from skinsyn.classifier import grid, members
+from skinsyn.datasets import audit, match, table
+from skinsyn.report.numbers import number, show
+from skinsyn.stats import contrasts
+from skinsyn.stats.by_group import gains_by_group
+from skinsyn.stats.predictions import blocks
+
+__all__ = ["KEYS", "answer", "bring", "check", "compare", "restrict", "retrain"]
+
+KEYS = {"dataset", "data_folder", "per_condition", "shift", "seed", "fst_weights"}
+COLUMNS = ["data", "group", "with_synthetic", "without", "estimate", "low", "high", "p", "images", "clusters", "runs"]
+COLUMNS += ["conditions", "verdict", "flags"]
+
+
+def bring(
+    other: Mapping, classes: Sequence[str], task: str, image_size: int
+) -> tuple[pd.DataFrame | None, pd.DataFrame, str]:
+    """(images of the other data set as rows of the table of images, all of them test images; attrition; why there are none).
+
+    other: dataset, and data_folder, or of phantoms per_condition, shift (0 the demo's camera, 1 another one), seed and
+    fst_weights. classes: conditions of the run. For the task `condition` only conditions of both sets are taken; for
+    `malignancy` all, marked malignancy_only. Images are decoded, clustered and kept as shards as in 01.
+    Raises ValueError for a key that is not known.
+    """
+    nothing = match.excluded([], "selection", "")
+    if not other:
+        return None, nothing, "not run: no other data set is named (other)"
+    if set(other) - KEYS or "dataset" not in other:
+        raise ValueError(f"other is {dict(other)}: expected dataset and some of {', '.join(sorted(KEYS - {'dataset'}))}")
+    name = other["dataset"]
+    try:
+        folder = _folder(other, image_size)
+        known = table.conditions_of(name, folder)
+        wanted = known if task == "malignancy" else [condition for condition in known if condition in classes]
+        if not wanted:
+            return None, nothing, f"not run: {name} shares no condition with this run"
+        rows, lost = table.load(name, folder, wanted)
+    except FileNotFoundError as error:
+        return None, nothing, f"not run: {name} is not here ({str(error).splitlines()[0]})"
+    facts, unreadable = audit.measure(rows, folder)
+    rows = rows[rows["image_id"].isin(facts["image_id"])].reset_index(drop=True)
+    rows["cluster_id"] = audit.clusters(rows, facts, audit.near_duplicates(facts, -1))
+    source = f"{name}, shifted" if other.get("shift") else name
+    rows = rows.assign(split="test", source=source, malignancy_only=task == "malignancy")
+    kept = shards.keep_shards(rows.assign(file_sha256=facts["file_sha256"]), folder, image_size)
+    return rows.assign(unit=kept["unit"], row=kept["row"]), pd.concat([lost, unreadable], ignore_index=True), ""
+
+
+def _folder(other: Mapping, size: int) -> object:
+    """The folder of the other data set; phantoms are drawn and kept."""
+    if other["dataset"] != "phantom":
+        return table.find(other["dataset"], other.get("data_folder", ""))
+    weights = other.get("fst_weights", [1, 1, 1, 1, 1, 1])
+    return table.keep_phantoms(other["seed"], other["per_condition"], size, weights, other.get("shift", 0.0))
+
+
+def retrain(
+    profile: str,
+    arms: Sequence[Mapping],
+    runs: int,
+    how: Mapping,
+    more: pd.DataFrame,
+    executor: str = "serial",
+) -> pd.DataFrame:
+    """Predictions of the arms on the run's own test images and on `more` (of `bring`), as `grid.collect` gives them.
+
+    arms: settings of one arm each (task, n, ratio, method …). runs: as many as the grid had. how: what 04 trained with
+    (`grid.HOW`). Features of the run's images are those that 04 kept.
+    """
+    declared = [{"ratios" if key == "ratio" else key: value for key, value in arm.items()} for arm in arms]
+    wanted = grid.cells(declared, runs)
+    given = members.with_test(grid.read_tables(profile, wanted), more)
+    complete = grid.prepare(wanted, given, how, executor)
+    return grid.collect(wanted, grid.train_cells(profile, wanted, complete, given), given.images)[0]
+
+
+def check(found: pd.DataFrame, predictions: pd.DataFrame, most: float = 1e-3) -> None:
+    """Raises ValueError where the retrained classifiers answer the run's own test images otherwise than 04's did.
+
+    found: of `retrain`; predictions: the table of 04. most: the largest difference of a probability that rounding explains.
+    """
+    keys = ["arm", "run", "image_id"]
+    both = found.merge(predictions, on=keys, suffixes=("", "_04"))
+    if both.empty:
+        raise ValueError(f"04_training_grid has no arm {', '.join(sorted(found['arm'].unique()))}; name arms that it has")
+    names = [name for name in found if name.startswith("p_") and found[name].notna().any()]
+    far = max(float((both[name] - both[f"{name}_04"]).abs().max()) for name in names)
+    if not far <= most:
+        raise ValueError(
+            "the classifiers trained again answer otherwise than those of 04_training_grid "
+            f"(a probability differs by {far:.3g}): `training` of 07_open_questions must say what 04_training_grid was given"
+        )
+
+
+def restrict(found: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Predictions of images of these classes alone, answered among these classes alone: probabilities scaled to sum 1.
+
+    A class that one data set lacks would else count as an error in that set only.
+    """
+    names = [f"p_{name}" for name in classes]
+    part = found[found["y_true"].isin(list(classes))].copy()
+    p = part[names].to_numpy(float)
+    part[names] = p / p.sum(axis=1, keepdims=True)
+    part["correct"] = np.asarray(classes, object)[p.argmax(1)] == part["y_true"].to_numpy()
+    return part.drop(columns=[name for name in part if name.startswith("p_") and name not in names])
+
+
+def compare(
+    found: pd.DataFrame, more: pd.DataFrame, treatment: Mapping, control: Mapping, level: float = 0.95
+) -> pd.DataFrame:
+    """Gain on the run's own test images and on the other set's, overall and by skin type, and how much the two differ.
+
+    Returns COLUMNS: data ('own' | the other's source | 'other minus own'), group, accuracy of both arms (proportions,
+    mean over classes for 'all'), the MRMC test's estimate [points], interval, p, and what it rests on.
+    """
+    task, elsewhere = treatment["task"], found["image_id"].isin(more["image_id"])
+    shared = sorted(found.loc[elsewhere, "y_true"].unique())
+    if task == "condition":
+        found = restrict(found, shared)
+        elsewhere = found["image_id"].isin(more["image_id"])
+    other = str(more["source"].iloc[0])
+    found = found.assign(source=np.where(elsewhere, other, "own"))
+    rows = []
+    for data, part in (("own", found[~elsewhere]), (other, found[elsewhere])):
+        prepared = blocks(part)
+        for average in ("macro", "micro"):
+            tested = gains_by_group(prepared, treatment, control, [task], average, level)
+            tested = tested[(tested["group"] == "all") == (average == "macro")]
+            for row in tested.to_dict("records"):
+                rows.append(row | _levels(prepared, treatment, control, row["group"]) | {"data": data})
+    rows.append(_difference(found, other, treatment, control, level))
+    return pd.DataFrame(rows).assign(conditions=", ".join(shared)).reindex(columns=COLUMNS)
+
+
+def _levels(prepared: Mapping, treatment: Mapping, control: Mapping, group: str) -> dict[str, float]:
+    """Accuracy of both arms, counted as the test does: clusters alike; over all images the mean over classes."""
+    levels = {}
+    for name, arm in (("with_synthetic", treatment), ("without", control)):
+        correct, images = contrasts.answers(prepared, arm)
+        images = images.assign(correct=correct.mean(0), part=images["y_true"] if group == "all" else "")
+        images = images if group == "all" else images[images["fst_group"] == group]
+        levels[name] = float(images.groupby(["part", "cluster_id"])["correct"].mean().groupby("part").mean().mean())
+    return levels
+
+
+def _difference(found: pd.DataFrame, other: str, treatment: Mapping, control: Mapping, level: float) -> dict:
+    """The row of 'other minus own', macro-averaged."""
+    sides = [{"treatment": treatment, "control": control, "where": {"source": source}} for source in (other, "own")]
+    gain = contrasts.difference_of_gains(blocks(found), *sides, average="macro", level=level)
+    row = {key: 100 * getattr(gain, key) for key in ("estimate", "low", "high")}
+    row |= {"p": gain.p, "clusters": gain.clusters, "runs": gain.runs, "images": found["image_id"].nunique()}
+    return row | {"data": "other minus own", "group": "all", "verdict": "", "flags": "; ".join(gain.flags)}
+
+
+def answer(tested: pd.DataFrame) -> str:
+    """The answer in plain words."""
+    row = tested.iloc[0]
+    if str(row["flags"]).startswith("not run"):
+        return f"Whether the gain carries over was {row['flags']}."
+    whole = tested[tested["group"] == "all"]
+    own, other, change = (whole.iloc[i] for i in range(3))
+    text = f"On images of another source ({other['data']}; {show(number(int(other['images'])))} images) synthetic images "
+    text += f"change accuracy by {_said(other)}; on the run's own test images by {_said(own)}. "
+    text += f"Without them, accuracy is {_percent(own['without'])} at home and {_percent(other['without'])} there. "
+    if pd.isna(change["p"]):
+        return text + "Whether the two gains differ cannot be estimated."
+    if change["low"] <= 0 <= change["high"]:
+        return text + f"That the gains differ is not shown ({_said(change)})."
+    return text + f"The gain is {'larger' if change['estimate'] > 0 else 'smaller'} there ({_said(change)})."
+
+
+def _said(row: Mapping) -> str:
+    estimate, low, high = (
+        show(number(None if pd.isna(row[key]) else float(row[key])), 1, sign=True) for key in ("estimate", "low", "high")
+    )
+    return f"{estimate} percentage points ({low} to {high})"
+
+
+def _percent(value: float) -> str:
+    return f"{show(number(100 * float(value)), 1)} %"
