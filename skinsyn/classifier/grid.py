@@ -21,7 +21,7 @@ __all__ = [
     "run_cells", "train_cells",
 ]  # fmt: skip
 
-RECIPE = 2
+RECIPE = 3
 HOW = ("body", "image_size", "seed", "threads", "device", "views", "use_flags", *training.Settings._fields)
 
 
