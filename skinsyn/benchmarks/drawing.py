@@ -112,7 +112,7 @@ def against_loop(
         distance = pd.DataFrame(found, seconds.index)
     goal = dict(zip(("exact", "fast"), goals, strict=True))
     rows = [_row(name, seconds, made, distance, len(frame), about, goal[name]) for name in goal]
-    return rows, seconds.join(distance, rsuffix="_kid")
+    return rows, seconds.join(distance.add_suffix("_kid"))
 
 
 def _row(

@@ -17,7 +17,7 @@ generators may have seen, as the leakage audit must find: `any` but the test's; 
 `matched`, no other than the run's own n, by models of its own (by_run of 02). parents: `subset` takes the children
 of the run's own real images; `any` as many of the same condition, whoever their parent is (for text-to-image, which takes
 nothing of its parent's pixels). real: false leaves the real images out. steps: `epochs` shows every image once an epoch;
-`matched` shows as many an epoch as the largest declared ratio does.
+`matched` shows as many an epoch as the largest ratio does that is declared for the same task and n.
 """
 
 import difflib
@@ -85,12 +85,14 @@ def cells(arms: Sequence[Mapping], runs: int, steps: str = "epochs") -> list[dic
     declared = [_whole(arm, steps) for arm in arms]
     if not declared:
         raise ValueError("arms is empty: declare at least one, e.g. {n: [8], ratios: [0]}")
-    top = max(ratio for arm in declared for ratio in arm["ratios"])
+    every = [dict(zip(arm, values, strict=True)) for arm in declared for values in itertools.product(*arm.values())]
+    top: dict[tuple, int] = {}
+    for one in every:
+        top[one["task"], one["n"]] = max(top.get((one["task"], one["n"]), 0), one["ratios"])
     found: dict[str, dict] = {}
-    for arm in declared:
-        for values in itertools.product(*arm.values()):
-            one = _cell(dict(zip(arm, values, strict=True)), top)
-            found.setdefault(one["arm"], one)
+    for one in every:
+        cell = _cell(one, top[one["task"], one["n"]])
+        found.setdefault(cell["arm"], cell)
     return [{**arm, "run": run} for arm in found.values() for run in range(runs)]
 
 

@@ -21,7 +21,7 @@ __all__ = [
     "run_cells", "tasks", "train_cells",
 ]  # fmt: skip
 
-RECIPE = 2
+RECIPE = 3
 HOW = ("body", "image_size", "seed", "threads", "device", "views", "use_flags", *training.Settings._fields)
 LATER = {name: getattr(training.DEFAULT, name) for name in ("dtype", "compile")}  # in a cell's key where they differ
 WORTH = 500  # images of one class an epoch, below which a task is not cut further

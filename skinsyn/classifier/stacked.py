@@ -3,9 +3,11 @@
 Where the body is frozen a cell is a few thousand numbers, and PyTorch spends more time on starting its sums than on them.
 Here the heads of many cells stand in one tensor and take their steps together: batched products, each cell with its own
 batch statistics, its own random numbers (those that `train` would draw) and its own early stop, at which it leaves.
-On one thread a cell's bytes do not depend on which other cells it was stacked with.
+Only cells whose batches are as long take part in one sum, for a longer sum would round otherwise: on one thread a cell's
+bytes do not depend on which other cells it was stacked with.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -49,17 +51,17 @@ def train_heads(
     for number, job in enumerate(jobs):
         try:
             check(job.training, job.validation, job.test, classes, settings)
-            shape = _shape(job)
+            lengths = _lengths(job)
         except ValueError as error:
             yield number, error
             continue
         held = tuple(job.places[part.rows].tobytes() for part in (job.validation, job.test))
-        stacks.setdefault((*shape, *held, job.validation.labels.tobytes()), []).append(number)
-    for (size, _, *_), numbers in stacks.items():
-        width = max(1, WORKING // (8 * size * bank.shape[-1]))
+        stacks.setdefault((lengths, *held, job.validation.labels.tobytes()), []).append(number)
+    for (lengths, *_), numbers in stacks.items():
+        width = max(1, WORKING // (8 * lengths[0] * bank.shape[-1]))
         for start in range(0, len(numbers), width):
             chosen = numbers[start : start + width]
-            stack = _Stack(bank, [jobs[number] for number in chosen], classes, settings, size, pick_device(device))
+            stack = _Stack(bank, [jobs[number] for number in chosen], classes, settings, pick_device(device))
             yield from ((chosen[place], done) for place, done in stack.run())
 
 
@@ -67,17 +69,20 @@ def _shown(job: Job) -> int:
     return max(job.epoch_images or 0, len(job.training.rows))
 
 
-def _shape(job: Job) -> tuple[int, int]:
-    """(batch size, steps an epoch): cells of one stack take their steps together."""
-    size = min(batch_size(_shown(job)), _shown(job))
-    return size, len(batches(len(job.training.rows), _shown(job), size, job.seed, 1))
+def _size(job: Job) -> int:
+    return min(batch_size(_shown(job)), _shown(job))
+
+
+def _lengths(job: Job) -> tuple[int, ...]:
+    """Images of each batch of an epoch."""
+    return tuple(map(len, batches(len(job.training.rows), _shown(job), _size(job), job.seed, 1)))
 
 
 class _Stack:
     """Cells that are still learning. `flat` (cells, numbers) holds all that is learned, `moving` the running statistics."""
 
-    def __init__(self, bank, jobs: list[Job], classes: int, settings: Settings, size: int, device: torch.device) -> None:
-        self.settings, self.size, self.device = settings, size, device
+    def __init__(self, bank, jobs: list[Job], classes: int, settings: Settings, device: torch.device) -> None:
+        self.settings, self.device = settings, device
         self.bank = torch.from_numpy(bank).view(-1, bank.shape[-1])
         self.sources = [Features(bank, "cpu", job.places) for job in jobs]
         self.jobs, self.at = jobs, list(range(len(jobs)))
@@ -138,42 +143,37 @@ class _Stack:
 
     def _epoch(self, epoch: int) -> None:
         """One epoch of every cell, step by step."""
-        orders = [batches(len(job.training.rows), _shown(job), self.size, job.seed, epoch) for job in self.jobs]
+        orders = [batches(len(job.training.rows), _shown(job), _size(job), job.seed, epoch) for job in self.jobs]
         rows = []
         for job, source in zip(self.jobs, self.sources, strict=True):
             views, places = source.where(job.training.rows, job.seed, epoch if job.transforms else 0)
             rows.append(views * source.array.shape[1] + places)
         for batch in zip(*orders, strict=True):
-            lengths = [len(at) for at in batch]
-            shape = (len(batch), max(lengths))
-            index, labels, weights = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.float32)
-            for cell, (job, at) in enumerate(zip(self.jobs, batch, strict=True)):
-                index[cell, : len(at)], labels[cell, : len(at)] = rows[cell][at], job.training.labels[at]
-                weights[cell, : len(at)] = 1 if job.training.weights is None else job.training.weights[at]
-            inputs = self.bank.index_select(0, torch.from_numpy(index).flatten()).view(*shape, -1)
-            self._step(*(x.to(self.device) for x in (inputs, torch.from_numpy(labels), torch.from_numpy(weights))), lengths)
+            index = np.stack([row[at] for row, at in zip(rows, batch, strict=True)])
+            labels = np.stack([job.training.labels[at] for job, at in zip(self.jobs, batch, strict=True)])
+            weights = np.ones(index.shape, np.float32)
+            for row, job, at in zip(weights, self.jobs, batch, strict=True):
+                row[:] = 1 if job.training.weights is None else job.training.weights[at]
+            inputs = self.bank.index_select(0, torch.from_numpy(index).flatten()).view(*index.shape, -1)
+            self._step(*(x.to(self.device) for x in (inputs, torch.from_numpy(labels), torch.from_numpy(weights))))
 
-    def _step(self, inputs: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor, lengths: list[int]) -> None:
-        """One step of every cell. inputs (cells, batch, d); images beyond a cell's own length have the weight 0."""
+    def _step(self, inputs: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> None:
+        """One step of every cell. inputs (cells, batch, d); labels and weights (cells, batch)."""
         self.optimiser.zero_grad(set_to_none=True)
-        logits = self._forward(inputs, lengths)
+        logits = self._forward(inputs)
         losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
         # A cell's loss depends on its own numbers alone, so that the gradient of the sum is each cell's own.
         ((losses * weights).sum(1) / weights.sum(1)).sum().backward()
         self.optimiser.step()
 
-    def _forward(self, x: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (cells, batch, classes) in training mode, by batched forms of the head's layers."""
         given, layers = self._named(self.flat), list(self.head.named_children())
-        counts = torch.tensor(lengths, dtype=torch.float32, device=self.device)[:, None]
-        present = None
-        if len(set(lengths)) > 1:
-            present = (torch.arange(x.shape[1], device=self.device) < counts).float().unsqueeze(2)
         first = True
         for (name, norm), (_, dropout), (of, linear) in zip(layers[0::4], layers[1::4], layers[2::4], strict=True):
             x = x if first else x.relu()
-            centred, scale = self._centre(name, norm, x, present, counts)
-            kept = self._kept(dropout, x.shape, lengths)
+            centred, scale = self._centre(name, norm, x)
+            kept = self._kept(dropout, x.shape)
             gamma, beta = given[f"{name}.weight"] * scale, given[f"{name}.bias"]
             if first and linear.out_features < ALIGNED * 2:
                 # ((x - mean)·γ·scale + β)·kept·W, ordered so that no gradient of the width of the inputs is made.
@@ -186,26 +186,24 @@ class _Stack:
             first = False
         return x
 
-    def _centre(
-        self, name: str, norm: nn.BatchNorm1d, x: torch.Tensor, present, counts
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _centre(self, name: str, norm: nn.BatchNorm1d, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs minus their batch's mean, and 1 / standard deviation (cells, d); moves the running statistics."""
-        mean = (x if present is None else x * present).sum(1) / counts
+        count = x.shape[1]
+        mean = x.sum(1) / count
         centred = x - mean.unsqueeze(1)
-        centred = centred if present is None else centred * present
-        variance = (centred * centred).sum(1) / counts
+        variance = (centred * centred).sum(1) / count
         with torch.no_grad():
             self.moving[f"{name}.running_mean"].lerp_(mean, norm.momentum)
-            self.moving[f"{name}.running_var"].lerp_(variance * (counts / (counts - 1)), norm.momentum)
+            self.moving[f"{name}.running_var"].lerp_(variance * (count / (count - 1)), norm.momentum)
         return centred, (variance + norm.eps).rsqrt()
 
-    def _kept(self, dropout: Dropout, shape: torch.Size, lengths: list[int]) -> torch.Tensor:
+    def _kept(self, dropout: Dropout, shape: torch.Size) -> torch.Tensor:
         """What dropout multiplies by, each cell's from its own generator and as `Dropout` draws it: 0 or 1 / (1 - share)."""
-        cells, longest, width = shape
-        words = torch.zeros(cells, -(-longest * width // 8), dtype=torch.int64, device=self.device)
-        for row, generator, length in zip(words, self.generators, lengths, strict=True):
-            row[: -(-length * width // 8)].random_(-(2**63), None, generator=generator)
-        kept = words.view(torch.uint8)[:, : longest * width].reshape(shape) >= dropout.limit
+        cells, *each = shape
+        words = torch.empty(cells, -(-math.prod(each) // 8), dtype=torch.int64, device=self.device)
+        for row, generator in zip(words, self.generators, strict=True):
+            row.random_(-(2**63), None, generator=generator)
+        kept = words.view(torch.uint8)[:, : math.prod(each)].reshape(shape) >= dropout.limit
         return kept * dropout.scale
 
     def _judge(self, cell: int, epoch: int) -> bool | ValueError:

@@ -1,9 +1,10 @@
 """The GAN baseline: FastGAN on the same images and budget as fine-tuning, kept, sampled and listed as its models are.
 
-Budget: as many optimiser steps of as many images, unless `steps` says otherwise. A GAN knows one condition; its images
-belong to a source as those made from text do, of which they take the condition alone.
+Budget: as many optimiser steps of as many images, or as many floating-point operations (`equal`). A GAN knows one
+condition; its images belong to a source as those made from text do, of which they take the condition alone.
 """
 
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from skinsyn.run import compute, seeds, store
 
@@ -20,7 +22,7 @@ from . import checkpoints, dreambooth
 from .fastgan import LATENT, Discriminator, Generator, augment
 from .references import pixels
 
-__all__ = ["NO_BASE", "checked", "key_of", "plan", "sample", "train"]
+__all__ = ["NO_BASE", "checked", "key_of", "operations", "plan", "sample", "train"]
 
 RECIPE = 1
 RATE, BETAS = 2e-4, (0.5, 0.999)  # of Adam, as published
@@ -30,17 +32,23 @@ SETTINGS = ("image_size", "batch_size", "flip", "seed", "prompt", "add_skin_type
 
 
 def checked(given: dict) -> dict:
-    """steps (0: as many as fine-tuning) and width, complete. Raises ValueError for another key or a value out of range."""
-    whole = {"steps": 0, "width": 32} | given
-    if len(whole) > 2 or whole["steps"] < 0 or whole["width"] < 8:
-        raise ValueError(f"gan is {given}: expected {{steps: 0, width: 32}}, steps of at least 0 and width of at least 8")
+    """equal (steps | arithmetic), steps (0: by `equal`) and width, complete.
+
+    Raises ValueError for another key or a value out of range.
+    """
+    whole = {"equal": "steps", "steps": 0, "width": 32} | given
+    if len(whole) > 3 or whole["steps"] < 0 or whole["width"] < 8 or whole["equal"] not in ("steps", "arithmetic"):
+        raise ValueError(
+            f"gan is {given}: expected {{equal: steps, steps: 0, width: 32}}, equal steps or arithmetic, steps of at least "
+            "0 and width of at least 8"
+        )
     return whole
 
 
 def plan(tasks: Sequence[dict], asked: dict) -> list[dict]:
     """One JSON-able task of `train` for each single condition that `tasks` (of `dreambooth.plan`) fine-tune, images alike.
 
-    asked: {steps, width}. Raises ValueError where the image size is no power of two from 32 to 512.
+    asked: {equal, steps, width}. Raises ValueError where the image size is no power of two from 32 to 512.
     """
     whole, found = checked(asked), {}
     for task in tasks:
@@ -50,9 +58,31 @@ def plan(tasks: Sequence[dict], asked: dict) -> list[dict]:
         name = (task["condition"], task.get("n", 0), task.get("run", -1))
         if task["condition"] != "all" and name not in found:
             same = {k: task[k] for k in (*SETTINGS, "images", "condition", "threads", "n", "run") if k in task}
-            steps = whole["steps"] or dreambooth.steps_of(task)
-            found[name] = {**same, "steps": steps, "width": whole["width"], "task": "gan", "base": NO_BASE}
+            mine = {**same, "steps": whole["steps"], "width": whole["width"], "task": "gan", "base": NO_BASE}
+            found[name] = mine | ({} if whole["steps"] else {"steps": _equal(task, mine, whole["equal"])})
     return list(found.values())
+
+
+def _equal(task: dict, mine: dict, equal: str) -> int:
+    """Steps of a GAN's task that equal a fine-tuning's steps, or its arithmetic."""
+    steps = dreambooth.steps_of(task)
+    return steps if equal == "steps" else max(1, round(steps * operations(task) / operations(mine)))
+
+
+def operations(task: dict) -> int:
+    """Floating-point operations of one optimiser step of a fine-tuning or a GAN, forward and backward, as PyTorch counts."""
+    return _operations(json.dumps({**task, "checkpoint_every": 0, "images": task["images"][: task["batch_size"]]}))
+
+
+@lru_cache(maxsize=32)
+def _operations(told: str) -> int:
+    task, counted = json.loads(told), []
+    train_ = _train if task["task"] == "gan" else dreambooth._train
+    for steps in (1, 2):  # their difference is a step without what comes before the first
+        with FlopCounterMode(display=False) as counter, torch.random.fork_rng(devices=[]):
+            train_({**task, "steps": steps}, checkpoints.folder_of("generator", "counted"))
+        counted.append(counter.get_total_flops())
+    return counted[1] - counted[0]
 
 
 def key_of(task: dict) -> str:

@@ -129,8 +129,9 @@ def warm_up(spec: str, module: str) -> None:
         return
 
     def start() -> None:
-        client = _shared_workers(int(rest) if rest else os.cpu_count())
-        client.run(_import, module)
+        with contextlib.suppress(ImportError):  # without Dask; `get_executor` says so where it is asked for
+            client = _shared_workers(int(rest) if rest else os.cpu_count())
+            client.run(_import, module)
 
     threading.Thread(target=start, daemon=True).start()
 

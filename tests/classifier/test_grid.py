@@ -46,6 +46,10 @@ def test_matched_steps_show_the_control_as_much_as_the_largest_ratio():
     made = {c["arm"]: c for c in grid.cells([{"n": 2, "ratios": [0, 5], **IN_OUT, "steps": "matched"}], 1)}
     assert {c["shown_ratio"] for c in made.values()} == {5}
     assert "condition/n2/steps of x5" in made
+    others = [{"n": 4, "ratios": 100, **IN_OUT}, {"task": "malignancy", "n": 2, "ratios": 20, **IN_OUT}]
+    more = grid.cells([{"n": [2, 4], "ratios": [0, 5], **IN_OUT, "steps": "matched"}, *others], 1)
+    shown = {(c["task"], c["n"], c["shown_ratio"]) for c in more if c["steps"] == "matched"}
+    assert shown == {("condition", 2, 5), ("condition", 4, 100)}
 
 
 def test_arms_of_one_run_share_real_images_and_synthetic_ones_are_their_children():
@@ -175,7 +179,7 @@ def test_recipe_pins_the_bytes():
     keys, *_ = train_all(wanted)
     answers = pd.read_parquet(store.unit_dir("cell", keys[0]) / "predictions.parquet").filter(like="p_").to_numpy()
     digest = hashlib.sha256(np.ascontiguousarray(answers).tobytes()).hexdigest()
-    assert (grid.RECIPE, digest[:16]) == (2, PINNED_CELL[cpu]), "raise RECIPE when the bytes of a cell change"
+    assert (grid.RECIPE, digest[:16]) == (3, PINNED_CELL[cpu]), "raise RECIPE when the bytes of a cell change"
 
 
 def test_an_interval_over_runs_is_students():

@@ -85,8 +85,17 @@ def test_it_learns_the_colours_of_what_it_sees(task):
     assert off[1] < off[0] / 2
 
 
+def test_equal_arithmetic_is_as_many_operations_as_fine_tuning_takes(study):
+    tuned = study.tune(steps=40)
+    (same,), (equal,) = (gan.plan(tuned, {"equal": equal, "width": 8}) for equal in ("steps", "arithmetic"))
+    theirs, ours = 40 * gan.operations(tuned[0]), gan.operations(equal)
+    assert same["steps"] == 40 and abs(equal["steps"] * ours - theirs) <= ours / 2
+    assert gan.operations({**equal, "width": 16}) > 2 * ours and gan.operations({**equal, "steps": 7}) == ours
+    assert gan.key_of(same) == gan.key_of(gan.plan(tuned, {"steps": 40, "width": 8})[0]) != gan.key_of(equal)
+
+
 def test_strange_settings_are_refused(task):
-    for asked in ({"width": 2}, {"step": 3}):
+    for asked in ({"width": 2}, {"step": 3}, {"equal": "time"}):
         with pytest.raises(ValueError, match="gan is"):
             gan.plan([task], asked)
     with pytest.raises(ValueError, match="32, 64, 128"):
