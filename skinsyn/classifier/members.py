@@ -13,18 +13,24 @@ from .arms import TASKS, shares
 __all__ = ["Members", "Tables", "members", "read_tables", "with_test"]
 
 COLUMNS = ["image_id", "unit", "row", "label"]
+# Of 03's table, whose columns are many: every cell's merge copies what is kept here.
+SYNTHETIC = [
+    "image_id", "parent", "condition", "method", "generator", "scope", "generator_key", "saw", "n", "run", "replicate",
+    "flags", "unit", "row",
+]  # fmt: skip
 
 
 class Tables(NamedTuple):
     """What the cells are made of, looked up once for all of them.
 
-    images: the table of 01. tasks: task → its images (image_id, condition, unit, row, label, split) and classes. subsets:
-    run → rows of 01's table. ranked: (task, run) → the images of that run's order, by condition and rank. synthetic:
-    (method, generator, scope) → rows of 03's table; empty where no arm needs it.
+    images: the table of 01. tasks: task → its images (image_id, condition, unit, row, label, split), classes, and the parts
+    held out, {validation, test: COLUMNS}. subsets: run → rows of 01's table. ranked: (task, run) → the images of that run's
+    order, by condition and rank. synthetic: (method, generator, scope) → rows of 03's table (SYNTHETIC); empty where no arm
+    needs it.
     """
 
     images: pd.DataFrame
-    tasks: dict[str, tuple[pd.DataFrame, list[str]]]
+    tasks: dict[str, tuple[pd.DataFrame, list[str], dict[str, pd.DataFrame]]]
     subsets: dict[int, pd.DataFrame]
     ranked: dict[tuple[str, int], pd.DataFrame]
     synthetic: dict[tuple, pd.DataFrame]
@@ -56,11 +62,11 @@ def read_tables(profile: str, wanted: Sequence[Mapping]) -> Tables:
     synthetic = {}
     if any(cell["ratio"] for cell in wanted):
         made = tables.read(profile, "synthetic", made_by="03_generation")
-        synthetic = dict(iter(made.groupby(["method", "generator", "scope"])))
+        synthetic = dict(iter(made[[name for name in SYNTHETIC if name in made]].groupby(["method", "generator", "scope"])))
     tasks = {task: _labelled(images, task) for task in TASKS}
     ranked = {
         (task, run): part[["image_id", "rank"]].merge(table, on="image_id").sort_values(["condition", "rank"], kind="stable")
-        for task, (table, _) in tasks.items()
+        for task, (table, *_) in tasks.items()
         for run, part in subsets.items()
     }
     return Tables(images, tasks, subsets, ranked, synthetic)
@@ -79,15 +85,15 @@ def with_test(given: Tables, more: pd.DataFrame) -> Tables:
     images = pd.concat([given.images, more[[name for name in given.images if name in more]]], ignore_index=True)
     images = images.astype({name: given.images[name].dtype for name in ("malignant", "malignancy_only")})
     tasks = {task: _labelled(images, task) for task in TASKS}
-    for task, (_, classes) in tasks.items():
+    for task, (_, classes, _) in tasks.items():
         if classes != given.tasks[task][1]:
             new = sorted(set(classes) - set(given.tasks[task][1]))
             raise ValueError(f"further test images: {', '.join(new)} are no classes of this run's task {task!r}")
     return given._replace(images=images, tasks=tasks)
 
 
-def _labelled(images: pd.DataFrame, task: str) -> tuple[pd.DataFrame, list[str]]:
-    """A task's images with their label, sorted by name, and its classes in the order of labels."""
+def _labelled(images: pd.DataFrame, task: str) -> tuple[pd.DataFrame, list[str], dict[str, pd.DataFrame]]:
+    """A task's images with their label, sorted by name; its classes in the order of labels; the parts held out."""
     if task == "condition":
         images = images[~images["malignancy_only"]]
         classes = sorted(images["condition"].unique())
@@ -95,7 +101,8 @@ def _labelled(images: pd.DataFrame, task: str) -> tuple[pd.DataFrame, list[str]]
     else:
         classes, labels = ["benign", "malignant"], images["malignant"]
     images = images.assign(label=labels.astype(np.int64)).sort_values("image_id")
-    return images[["image_id", "condition", "unit", "row", "label", "split"]], classes
+    held = {split: images.loc[images["split"] == split, COLUMNS] for split in ("validation", "test")}
+    return images[["image_id", "condition", "unit", "row", "label", "split"]], classes, held
 
 
 def members(cell: Mapping, given: Tables, use_flags: Sequence[str] = ("",)) -> Members:
@@ -104,7 +111,7 @@ def members(cell: Mapping, given: Tables, use_flags: Sequence[str] = ("",)) -> M
     use_flags: flags of synthetic images that may be used, '' for none; the others are counted as left out.
     Raises ValueError naming the arm where real images are fewer than asked for or synthetic ones have not been made.
     """
-    table, classes = given.tasks[cell["task"]]
+    _, classes, held = given.tasks[cell["task"]]
     real = _real(cell, given)
     parts = [real] if cell["n"] else []
     left_out = 0
@@ -112,13 +119,12 @@ def members(cell: Mapping, given: Tables, use_flags: Sequence[str] = ("",)) -> M
         made = _synthetic(cell, real, given)
         usable = made["flags"].isin(list(use_flags)) | (cell.get("filter") == "off")  # older tables have no filter
         parts, left_out = [*parts, made[usable]], int((~usable).sum())
-    held = [table.loc[table["split"] == split, COLUMNS] for split in ("validation", "test")]
-    for split, part in zip(("validation", "test"), held, strict=True):
+    for split, part in held.items():
         absent = set(range(len(classes))) - set(part["label"])
         if absent:
             raise ValueError(f"{cell['arm']}: the {split} split holds no image of {classes[min(absent)]!r} (01_data_prep)")
     training = pd.concat([part[COLUMNS] for part in parts])
-    return Members(training, *held, classes, len(real) if cell["n"] else 0, cell.get("weight", 1.0), left_out)
+    return Members(training, *held.values(), classes, len(real) if cell["n"] else 0, cell.get("weight", 1.0), left_out)
 
 
 def _real(cell: Mapping, given: Tables) -> pd.DataFrame:

@@ -70,6 +70,7 @@ def _shown(job: Job) -> int:
 
 
 def _size(job: Job) -> int:
+    """Images of a full batch."""
     return min(batch_size(_shown(job)), _shown(job))
 
 

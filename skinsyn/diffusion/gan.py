@@ -4,7 +4,6 @@ Budget: as many optimiser steps of as many images, or as many floating-point ope
 condition; its images belong to a source as those made from text do, of which they take the condition alone.
 """
 
-import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -50,7 +49,7 @@ def plan(tasks: Sequence[dict], asked: dict) -> list[dict]:
 
     asked: {equal, steps, width}. Raises ValueError where the image size is no power of two from 32 to 512.
     """
-    whole, found = checked(asked), {}
+    whole, found, worth = checked(asked), {}, 1.0
     for task in tasks:
         size = task["image_size"]
         if size not in (32, 64, 128, 256, 512):
@@ -59,28 +58,19 @@ def plan(tasks: Sequence[dict], asked: dict) -> list[dict]:
         if task["condition"] != "all" and name not in found:
             same = {k: task[k] for k in (*SETTINGS, "images", "condition", "threads", "n", "run") if k in task}
             mine = {**same, "steps": whole["steps"], "width": whole["width"], "task": "gan", "base": NO_BASE}
-            found[name] = mine | ({} if whole["steps"] else {"steps": _equal(task, mine, whole["equal"])})
+            if not found and not whole["steps"] and whole["equal"] == "arithmetic":  # alike for all conditions
+                worth = operations(task) / operations(mine)
+            found[name] = mine | {"steps": whole["steps"] or max(1, round(dreambooth.steps_of(task) * worth))}
     return list(found.values())
-
-
-def _equal(task: dict, mine: dict, equal: str) -> int:
-    """Steps of a GAN's task that equal a fine-tuning's steps, or its arithmetic."""
-    steps = dreambooth.steps_of(task)
-    return steps if equal == "steps" else max(1, round(steps * operations(task) / operations(mine)))
 
 
 def operations(task: dict) -> int:
     """Floating-point operations of one optimiser step of a fine-tuning or a GAN, forward and backward, as PyTorch counts."""
-    return _operations(json.dumps({**task, "checkpoint_every": 0, "images": task["images"][: task["batch_size"]]}))
-
-
-@lru_cache(maxsize=32)
-def _operations(told: str) -> int:
-    task, counted = json.loads(told), []
-    train_ = _train if task["task"] == "gan" else dreambooth._train
+    train_, counted = _train if task["task"] == "gan" else dreambooth._train, []
+    few = {**task, "checkpoint_every": 0, "images": task["images"][: task["batch_size"]]}
     for steps in (1, 2):  # their difference is a step without what comes before the first
         with FlopCounterMode(display=False) as counter, torch.random.fork_rng(devices=[]):
-            train_({**task, "steps": steps}, checkpoints.folder_of("generator", "counted"))
+            train_({**few, "steps": steps}, checkpoints.folder_of("generator", "counted"))
         counted.append(counter.get_total_flops())
     return counted[1] - counted[0]
 
