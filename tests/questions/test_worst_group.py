@@ -32,6 +32,8 @@ def test_the_worst_group_of_each_arm_is_its_own():
         assert table.loc[group, "estimate"] == pytest.approx(change)
     said = worst_group.answer(table.reset_index())
     assert "synthetic images are expected to be better" in said
+    said = worst_group.answer(table.reset_index().assign(low=np.nan, high=np.nan))
+    assert " points; worst: I-II with" in said and "these images do not tell" in said and "not estimable" not in said
 
 
 def test_swapping_the_arms_negates_all():
