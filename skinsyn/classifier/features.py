@@ -61,7 +61,7 @@ def load_body(name: str = LITE0, pretrained: bool = True, pool: str = "avg") -> 
     except Exception as error:  # hub, network and cache errors have no common class
         raise OSError(
             f"the ImageNet weights of {name!r} could not be loaded ({type(error).__name__}: {error}). They come from "
-            f"the Hugging Face hub: connect once, or copy its cache (HF_HOME) here, or use {' or '.join(PACKAGED)}, which need none."
+            f"the Hugging Face hub: connect once, or copy its cache (HF_HOME) here, or use {' or '.join(PACKAGED)}."
         ) from error
 
 
