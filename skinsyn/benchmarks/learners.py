@@ -4,6 +4,7 @@ It runs in a process of its own with as many torch threads as there are cores an
 """
 
 import importlib.util
+import multiprocessing
 import tempfile
 import time
 from pathlib import Path
@@ -33,6 +34,8 @@ def train_cell(task: dict) -> dict:
     """
     from fastai.vision import all as vision
 
+    # As in a script on Linux. A spawned process hands "spawn" on to its loading workers, which then take seconds an epoch.
+    multiprocessing.set_start_method("fork", force=True)
     compute.set_threads(task["threads"])
     body, begun = features.shared_body(features.LITE0)[0], time.perf_counter()
     frame = pd.DataFrame(task["rows"], columns=["name", "label", "part"])

@@ -53,11 +53,11 @@ def dies(place: object, name: str, call: int) -> bool:
 
 
 def digests() -> dict[str, str]:
-    """Of all that a later notebook reads: the table of predictions, and every kept unit's files."""
+    """Of all that a later notebook reads: the table of predictions, every kept unit's files; not what was half written."""
     kept = {
         f"{kind}/{manifest.parent.name}": str(store.manifest(kind, manifest.parent.name)["files"])
         for kind in ("cell", "features")
-        for manifest in sorted((paths.store_dir() / kind).glob("*/manifest.json"))
+        for manifest in sorted((paths.store_dir() / kind).glob("[!.]*/manifest.json"))
     }
     return kept | {"predictions": files.digest_file(tables.path("tiny", "predictions"))}
 
