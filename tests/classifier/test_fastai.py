@@ -13,6 +13,7 @@ pytestmark = pytest.mark.slow  # importing fastai alone takes seconds
 vision = pytest.importorskip("fastai.vision.all", reason="fastai is not installed: pip install 'skinsyn[peers]'")
 
 CLASSES, RUNS = ("annular", "papular", "target"), 5
+STRENGTH = 40.0  # grey levels between conditions; those of one condition differ by 30
 PARTS = {"training": 8, "validation": 8, "test": 60}  # images of each class
 
 
@@ -59,7 +60,7 @@ def test_the_defaults_are_those_of_aug_transforms():
 
 
 def test_the_head_has_fastais_layers():
-    theirs = [layer for layer in vision.create_head(2 * 1280, 3).children()][2:]  # after pooling and flattening
+    theirs = [layer for layer in vision.create_head(1280, 3).children()][2:]  # after pooling and flattening
     ours = list(heads.make_head(2 * 1280, 3, "fastai").children())
     kinds = lambda layers: [type(layer).__name__ for layer in layers]  # noqa: E731
     assert kinds(theirs) == kinds(ours)
@@ -79,7 +80,7 @@ def pictures(tmp_path_factory):
     for part, count in PARTS.items():
         for name in CLASSES:
             for _ in range(count):
-                pixels.append(hues(name, 1, len(rows), 64).image)
+                pixels.append(hues(name, 1, len(rows), 64, STRENGTH).image)
                 rows.append({"name": f"{len(rows):04d}.png", "label": name, "part": part})
                 Image.fromarray(pixels[-1]).save(folder / rows[-1]["name"])
     return folder, pd.DataFrame(rows), np.stack(pixels)
