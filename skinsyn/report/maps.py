@@ -11,7 +11,7 @@ from .style import GREY, PALETTE, canvas, colours, columns, styled
 __all__ = ["beside_floor", "embedding_map", "skin_tone"]
 
 NAMES = {
-    "kid": "kernel distance (KID's)",
+    "kid": "KID's distance",
     "rbf_mmd": "RBF-MMD",
     "precision": "precision",
     "recall": "recall",
