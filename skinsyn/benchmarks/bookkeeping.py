@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 
 from skinsyn.classifier import features, grid, stacked, training
+from skinsyn.report import numbers
 from skinsyn.run import compute
 
 from . import classifying, study, timing
 
 __all__ = ["memmap", "memory", "thousand_cells", "while_running"]
 
-GIGA = 1 << 30
+GIGA = 10**9
 
 
 def memory() -> int:
@@ -79,12 +80,13 @@ def _all_cells(about: dict) -> dict:
 
 
 def thousand_cells(
-    conditions: Sequence[str], sizes: Sequence[int], ratio: int, runs: int, held: int, settings: dict
-) -> list[dict]:
-    """Rows (what, value, unit, limit) of a grid of 4 · sizes · runs cells on kept features, in one process.
+    conditions: Sequence[str], sizes: Sequence[int], ratio: int, runs: int, held: int, settings: dict, limit: float = 5
+) -> dict:
+    """The row `grid_bookkeeping_vs_limit`: 4 · sizes · runs cells on kept features, in one process.
 
-    Bookkeeping is all that is not training: naming the cells, their images and keys, asking the store, keeping, collecting.
-    The body sees small images here, which changes nothing: its features, as many as ever, are kept before.
+    Bookkeeping is all that is not training, in % of the time: naming the cells, their images and keys, asking the store,
+    keeping, collecting. The body sees small images here, which changes nothing: its features, as many as ever, are kept
+    before. limit: in place of a peer, in %.
     """
     asked = {**classifying.SETTINGS, **settings}
     with timing.own_store():
@@ -94,18 +96,15 @@ def thousand_cells(
         how = grid.prepare(wanted, grid.read_tables(study.PROFILE, wanted), asked, "dask:2")
         with timing.processes(1) as alone:
             found = alone.submit(_all_cells, {"arms": arms, "runs": runs, "how": how}).result()
-    share = 100 * (1 - found["training"] / found["seconds"])
-    of = f"of {found['cells']} cells"
-    return [
-        {"what": f"bookkeeping {of}", "value": share, "unit": "% of the time", "limit": 5},
-        {"what": f"bookkeeping a cell, {of}", "value": 10 * share * found["seconds"] / found["cells"], "unit": "ms"},
-        {"what": f"training a cell, {of}", "value": 1000 * found["training"] / found["cells"], "unit": "ms"},
-        {
-            "what": f"memory after the last quarter {of}, over that after the first",
-            "value": (found["memory"][3] - found["memory"][0]) / 1e6,
-            "unit": "MB",
-        },
-    ]
+    kept, each = found["seconds"] - found["training"], 1000 / found["cells"]
+    grown = (found["memory"][3] - found["memory"][0]) / 1e6
+    note = (
+        f"{found['cells']} cells of {min(sizes)} to {max(sizes)} real images a class on kept features, limit in place of a "
+        f"peer; {each * kept:.1f} ms of bookkeeping and {each * found['training']:.0f} ms of training a cell; anonymous "
+        f"memory after the last quarter of the cells over that after the first: {grown:+.0f} MB"
+    )
+    share = 100 * kept / found["seconds"]
+    return numbers.ratio_row("grid_bookkeeping_vs_limit", "% of the time", share, limit, 1, note)
 
 
 def _on_memmap(about: dict) -> dict[str, float]:
@@ -134,10 +133,11 @@ def _on_memmap(about: dict) -> dict[str, float]:
     return {"file": while_running(on_file), "plain": plain}
 
 
-def memmap(images: int, settings: dict, count: int = 60) -> list[dict]:
-    """Rows (what, value, unit, limit): growth of anonymous memory while one cell learns from `count` images of so many.
+def memmap(images: int, settings: dict, count: int = 60, limit: float = 1) -> dict:
+    """The row `grid_memmap_vs_limit`: growth of anonymous memory while one cell learns from `count` images of so many.
 
     The file is sparse: as large as the study's, and holding nothing but zeros. Trained as grid cells are, body and head.
+    limit: in place of a peer, in GB.
     """
     asked = {**classifying.SETTINGS, "trainable": "head+bn", **settings}
     side = asked["image_size"]
@@ -147,8 +147,8 @@ def memmap(images: int, settings: dict, count: int = 60) -> list[dict]:
         about = {name: asked[name] for name in ("body", "image_size", "trainable")}
         with timing.processes(1) as alone:
             found = alone.submit(_on_memmap, about | {"file": str(file), "images": images, "count": count}).result()
-    what = f"while training on {count} of {images} images of {side} px in a memmap"
-    return [
-        {"what": f"growth of RssAnon {what}", "value": found["file"] / GIGA, "unit": "GiB", "limit": 1},
-        {"what": f"the same, with the {count} images in memory", "value": found["plain"] / GIGA, "unit": "GiB"},
-    ]
+    note = (
+        f"RssAnon while body and head learn from {count} of {images} images of {side} px in a sparse memmap, limit in place "
+        f"of a peer; with the {count} images in memory: {found['plain'] / GIGA:.2f} GB"
+    )
+    return numbers.ratio_row("grid_memmap_vs_limit", "GB", found["file"] / GIGA, limit, 1, note)

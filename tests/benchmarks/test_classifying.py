@@ -134,7 +134,9 @@ def test_dask_beside_processes_gives_the_same_bytes(monkeypatch):
 
 @pytest.mark.slow
 def test_bookkeeping_and_memory():
-    rows = pd.DataFrame(bookkeeping.thousand_cells(CONDITIONS, [1, 2], 2, 2, 3, SMALL))
-    assert "of 16 cells" in rows["what"].iloc[0] and rows["value"].iloc[:3].gt(0).all() and rows["value"].iloc[0] < 100
-    file, plain = bookkeeping.memmap(3000, {"image_size": 64}, 8)
-    assert file["limit"] == 1 and 0 <= file["value"] < 1 and 0 <= plain["value"] < 1
+    row = bookkeeping.thousand_cells(CONDITIONS, [1, 2], 2, 2, 3, SMALL)
+    check(row, "grid_bookkeeping_vs_limit", 1)
+    assert row["peer"] == 5 and row["ours"] < 100 and row["note"].startswith("16 cells of 1 to 2") and "MB" in row["note"]
+    row = bookkeeping.memmap(3000, {"image_size": 64}, 8)
+    check(row, "grid_memmap_vs_limit", 1)
+    assert row["peer"] == 1 and row["ours"] < 1 and "8 of 3000 images" in row["note"]
