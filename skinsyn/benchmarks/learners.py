@@ -48,10 +48,10 @@ def train_cell(task: dict) -> dict:
         frozen = [vision.BnFreeze()] if task["trainable"] == "head" else []
         with learn.no_bar(), learn.no_logging():
             learn.fit(task["epochs"], task["learning_rate"], cbs=[keep, stop, *frozen])
+            epochs = len(learn.recorder.values)  # before the test images, whose pass begins a new record
             test = frame[frame["part"] == "test"]
             p, _ = learn.get_preds(dl=learn.dls.test_dl([Path(task["folder"]) / name for name in test["name"]]))
     right = np.array(learn.dls.vocab)[p.argmax(1).numpy()] == test["label"].to_numpy()
-    epochs = len(learn.recorder.values)
     seen = epochs * int(counts["training"] + counts["validation"]) + int(counts["test"])
     return {"seconds": time.perf_counter() - begun, "seen": seen, "epochs": epochs, "accuracy": float(right.mean())}
 

@@ -119,6 +119,17 @@ def test_grid_beside_fastai():
 
 @pytest.mark.slow
 @needs_fastai
+def test_a_cell_of_fastai_tells_all_of_its_epochs(tmp_path):
+    with timing.own_store():
+        study.make(study.PROFILE, CONDITIONS, 2, 2, 0, 1)
+        cells, asked = grid.cells([{"n": 2}], 1), classifying.SETTINGS | {"image_size": 32, "epochs": 3, "patience": 3}
+        (told,) = classifying._told(tmp_path, cells, asked, 1)
+        found = learners.train_cell(told)
+    assert found["epochs"] == 3 and found["seen"] == 3 * (4 + 4) + 4
+
+
+@pytest.mark.slow
+@needs_fastai
 def test_cells_beside_fastai():
     row, turns = classifying.cell_by_cell(CONDITIONS, 4, 2, 2, SMALL, 1)
     check(row, "grid_head_bn_vs_fastai", 1.5)
