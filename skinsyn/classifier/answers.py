@@ -42,15 +42,18 @@ def collect(wanted: Sequence[Mapping], keys: Sequence[str], images: pd.DataFrame
     """
     answers, rows = [], []
     for cell, key in zip(wanted, keys, strict=True):
-        settings = {"arm": cell["arm"], "run": cell["run"], **{name: cell[name] for name in SETTINGS}}
         one, threshold = _of_cell(key)
+        answers.append(one)
+        settings = {"arm": cell["arm"], "run": cell["run"], **{name: cell[name] for name in SETTINGS}}
         rows.append({**settings, **store.manifest("cell", key)["result"], "threshold": threshold, "key": key})
-        answers.append(one.assign(threshold=threshold, **settings))
-    predictions = pd.concat(answers, ignore_index=True)
+    predictions, cells = pd.concat(answers, ignore_index=True), pd.DataFrame(rows)
+    # Once for all cells: columns put beside each cell's answers took longer than reading these.
+    of_cell = np.repeat(np.arange(len(cells)), [len(one) for one in answers])
+    settings = cells[["arm", "run", *SETTINGS, "threshold"]].iloc[of_cell].reset_index(drop=True)
     about = images.set_index("image_id").loc[predictions["image_id"], ABOUT_IMAGE].reset_index(drop=True)
+    predictions = pd.concat([predictions, about, settings], axis=1)
     first = ["arm", "run", "image_id", *ABOUT_IMAGE, *SETTINGS, "y_true", "correct", "threshold"]
-    predictions = pd.concat([predictions, about], axis=1)
-    return predictions[[*first, *(c for c in predictions if c.startswith("p_"))]], pd.DataFrame(rows)
+    return predictions[[*first, *(c for c in predictions if c.startswith("p_"))]], cells
 
 
 def _of_cell(key: str) -> tuple[pd.DataFrame, float]:
