@@ -154,10 +154,9 @@ def test_bf16_learns_as_float32_does_to_its_own_precision(trainable):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
-@pytest.mark.parametrize("trainable", ["head+bn", "all"])
-def test_a_compiled_step_is_the_same_step(trainable):
+def test_a_compiled_step_is_the_same_step():
     source, part = red_ones()
-    settings = Settings(trainable=trainable, epochs=3)
+    settings = Settings(trainable="head+bn", epochs=3)
     plain, compiled = (train(source, part, part, part, 2, 0, settings._replace(compile=c)) for c in (False, True))
     np.testing.assert_allclose(compiled.losses, plain.losses, rtol=1e-3)
     np.testing.assert_allclose(compiled.probabilities, plain.probabilities, atol=1e-3)
