@@ -13,7 +13,7 @@ from skinsyn.run import compute, params, paths, seeds, store
 from . import answers, features, stacked, status, training
 from .answers import collect
 from .arms import cells
-from .heads import POOL
+from .heads import OPTIMISER, POOL
 from .members import Members, Tables, members, read_tables
 
 __all__ = [
@@ -111,6 +111,8 @@ def plan(cell: Mapping, how: Mapping, given: Tables) -> Planned:
     parameters = {**settings, "seed": seed, "transforms": cell["transforms"], "shown": shown}
     parameters |= {"body": how["body"], "image_size": how["image_size"], "classes": one.classes}
     parameters |= {"features": features.RECIPE, "device": training.pick_device(how["device"]).type}
+    if OPTIMISER[how["head"]]:
+        parameters["optimiser"] = OPTIMISER[how["head"]]
     if one.weights() is not None:
         parameters |= {"weight": one.weight, "n_real": one.n_real}
     if cell["transforms"]:

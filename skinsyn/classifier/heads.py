@@ -1,11 +1,15 @@
-"""Heads on pooled features: the linear one, and fastai's."""
+"""Heads on pooled features, and what moves them: the linear one, and fastai's."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-__all__ = ["POOL", "Dropout", "make_head"]
+__all__ = ["OPTIMISER", "POOL", "Dropout", "decays", "make_head"]
 
 POOL = {"linear": "avg", "fastai": "catavgmax"}  # head → how its body pools
+# head → AdamW's numbers beside the learning rate and the decay, where they are not PyTorch's. fastai 2.8: `Adam`.
+OPTIMISER = {"linear": {}, "fastai": {"betas": (0.9, 0.99), "eps": 1e-5}}
 
 
 class Dropout(nn.Module):
@@ -27,11 +31,21 @@ def make_head(inputs: int, classes: int, kind: str) -> nn.Module:
     """A fresh head on pooled features (n, inputs).
 
     linear: normalise each feature over the batch, drop a quarter, one linear layer. fastai: its `create_head`, two layers
-    with 512 between them; the pooling before it, means and maxima, is the body's (POOL).
+    with 512 between them, begun as in its `vision_learner`: Kaiming's normal distribution, norms at 0.001. The pooling
+    before it, means and maxima, is the body's (POOL).
     """
     if kind == "linear":
         return nn.Sequential(nn.BatchNorm1d(inputs), Dropout(0.25), nn.Linear(inputs, classes))
     if kind == "fastai":
         first = (nn.BatchNorm1d(inputs), Dropout(0.25), nn.Linear(inputs, 512, bias=False), nn.ReLU())
-        return nn.Sequential(*first, nn.BatchNorm1d(512), Dropout(0.5), nn.Linear(512, classes, bias=False))
+        head = nn.Sequential(*first, nn.BatchNorm1d(512), Dropout(0.5), nn.Linear(512, classes, bias=False))
+        for norm, linear in ((head[0], head[2]), (head[4], head[6])):
+            nn.init.constant_(norm.bias, 1e-3)
+            nn.init.kaiming_normal_(linear.weight)
+        return head
     raise ValueError(f"head {kind!r}: expected linear or fastai")
+
+
+def decays(kind: str, shape: Sequence[int]) -> bool:
+    """Whether weight decay shrinks parameters of this shape: under fastai's head not norms and biases (`wd_bn_bias`)."""
+    return kind != "fastai" or len(shape) > 1

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .heads import Dropout, make_head
+from .heads import OPTIMISER, Dropout, decays, make_head
 from .training import DEFAULT, Features, Part, Settings, Trained, batch_size, batches, check, pick_device
 
 __all__ = ["Job", "train_heads"]
@@ -80,7 +80,8 @@ def _lengths(job: Job) -> tuple[int, ...]:
 
 
 class _Stack:
-    """Cells that are still learning. `flat` (cells, numbers) holds all that is learned, `moving` the running statistics."""
+    """Cells that are still learning. `flat` holds all that is learned, (cells, numbers) of what weight decay shrinks and of
+    what it leaves; `moving` the running statistics."""
 
     def __init__(self, bank, jobs: list[Job], classes: int, settings: Settings, device: torch.device) -> None:
         self.settings, self.device = settings, device
@@ -92,37 +93,43 @@ class _Stack:
         self.labels = torch.from_numpy(jobs[0].validation.labels).to(device)
         begun = [_begin(bank.shape[-1], classes, settings.head, job.seed, device) for job in jobs]
         self.head, self.generators = begun[0][0], [generator for _, generator in begun]
-        self.layout, end = {}, 0
+        self.layout, ends = {}, [0, 0]
         for name, value in self.head.named_parameters():
-            self.layout[name] = (end, value.shape)
-            end += -(-value.numel() // ALIGNED) * ALIGNED
-        flat = torch.zeros(len(jobs), end)
-        for cell, (head, _) in zip(flat, begun, strict=True):
+            part = 0 if decays(settings.head, value.shape) else 1
+            self.layout[name] = (part, ends[part], value.shape)
+            ends[part] += -(-value.numel() // ALIGNED) * ALIGNED
+        flat = [torch.zeros(len(jobs), end) for end in ends]
+        for cell, (head, _) in enumerate(begun):
             for name, value in head.named_parameters():
-                cell[self.layout[name][0] :][: value.numel()] = value.detach().flatten()
+                part, start, _ = self.layout[name]
+                flat[part][cell, start : start + value.numel()] = value.detach().flatten()
         self.moving = {
             name: torch.stack([head.get_buffer(name) for head, _ in begun]).to(device)
             for name, _ in self.head.named_buffers()
             if "running" in name
         }
         self.head.to(device)
-        self._learn(flat.to(device), {})
+        self._learn([part.to(device) for part in flat])
         self.losses: list[list[float]] = [[] for _ in jobs]
         self.best = [0] * len(jobs)
         self.states: list[dict] = [{} for _ in jobs]
 
-    def _learn(self, flat: torch.Tensor, state: dict) -> None:
-        """Go on with these numbers and this state of the optimiser."""
-        self.flat = flat.requires_grad_()
-        how = {"lr": self.settings.learning_rate, "weight_decay": self.settings.weight_decay}
-        self.optimiser = torch.optim.AdamW([self.flat], **how, fused=True)
-        if state:
-            self.optimiser.state[self.flat] = state
+    def _learn(self, flat: Sequence[torch.Tensor], states: Sequence[dict] = ({}, {})) -> None:
+        """Go on with these numbers and these states of the optimiser."""
+        self.flat = [part.requires_grad_() for part in flat]
+        how = {"lr": self.settings.learning_rate, "fused": True, **OPTIMISER[self.settings.head]}
+        decay = (self.settings.weight_decay, 0.0)
+        groups = [{"params": [part], "weight_decay": w} for part, w in zip(self.flat, decay, strict=True) if part.shape[1]]
+        self.optimiser = torch.optim.AdamW(groups, **how)
+        for part, state in zip(self.flat, states, strict=True):
+            if state:
+                self.optimiser.state[part] = state
 
-    def _named(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _named(self, flat: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """Each layer's numbers, (cells, …)."""
         return {
-            name: flat[:, start : start + shape.numel()].unflatten(1, shape) for name, (start, shape) in self.layout.items()
+            name: flat[part][:, start : start + shape.numel()].unflatten(1, shape)
+            for name, (part, start, shape) in self.layout.items()
         }
 
     def run(self) -> Iterator[tuple[int, Trained | ValueError]]:
@@ -222,7 +229,7 @@ class _Stack:
 
     def _state(self, cell: int) -> dict[str, torch.Tensor]:
         """One cell's own numbers and statistics, under the names of its head."""
-        one = self._named(self.flat.detach()[cell : cell + 1])
+        one = self._named([part.detach()[cell : cell + 1] for part in self.flat])
         return {name: value[0] for name, value in one.items()} | {name: value[cell] for name, value in self.moving.items()}
 
     def _logits(self, state: dict[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
@@ -242,8 +249,9 @@ class _Stack:
         for name in ("at", "jobs", "sources", "generators", "losses", "best", "states"):
             setattr(self, name, [getattr(self, name)[cell] for cell in left])
         self.moving = {name: value[left] for name, value in self.moving.items()}
-        state = self.optimiser.state[self.flat]
-        self._learn(self.flat.detach()[left], {k: v[left] if v.dim() > 1 else v for k, v in state.items()})
+        states = [self.optimiser.state.get(part, {}) for part in self.flat]
+        fewer = [{k: v[left] if v.dim() > 1 else v for k, v in state.items()} for state in states]
+        self._learn([part.detach()[left] for part in self.flat], fewer)
 
 
 def _begin(inputs: int, classes: int, kind: str, seed: int, device: torch.device) -> tuple[nn.Module, torch.Generator]:

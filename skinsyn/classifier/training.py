@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from skinsyn.run import seeds
 
 from . import augment, features
-from .heads import make_head
+from .heads import OPTIMISER, decays, make_head
 
 __all__ = ["Features", "Images", "Part", "Settings", "Trained", "batch_size", "pick_device", "train"]
 
@@ -28,7 +28,7 @@ class Settings(NamedTuple):
     epochs: int = 50  # at most
     patience: int = 3  # epochs without a lower validation loss, then stop
     best_model: str = "restore"  # restore | last
-    learning_rate: float = 1e-3  # of AdamW, fastai's default
+    learning_rate: float = 1e-3  # of AdamW (`heads.OPTIMISER`), fastai's default
     weight_decay: float = 1e-2  # fastai's default
     dtype: str = "fp32"  # fp32 | bf16 (autocast; weights and their steps stay float32)
     compile: bool = False  # the training step through torch.compile; answers come from the model as it is
@@ -167,12 +167,7 @@ def train(
         torch.manual_seed(seed)
         model = source.model(classes, settings).to(source.device)
         learner = torch.compile(model) if settings.compile else model
-        optimiser = torch.optim.AdamW(
-            [p for p in model.parameters() if p.requires_grad],
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
+        optimiser = _optimiser(model, settings)
         losses, best, state = [], 0, None
         for epoch in range(1, settings.epochs + 1):
             _set_mode(model, settings.trainable)
@@ -198,6 +193,16 @@ def train(
         found = (_predict(source, model, part.rows, settings.dtype) for part in (test, validation))
         answers, held = (logits.softmax(1).cpu().numpy() for logits in found)
     return Trained(answers, held, len(losses), best, losses[best - 1], losses)
+
+
+def _optimiser(model: nn.Module, settings: Settings) -> torch.optim.AdamW:
+    """AdamW as fastai has it where the head is fastai's, otherwise as PyTorch has it."""
+    groups: dict[bool, list] = {}
+    for value in model.parameters():
+        if value.requires_grad:
+            groups.setdefault(decays(settings.head, value.shape), []).append(value)
+    told = [{"params": values, "weight_decay": settings.weight_decay * decayed} for decayed, values in groups.items()]
+    return torch.optim.AdamW(told, lr=settings.learning_rate, fused=True, **OPTIMISER[settings.head])
 
 
 def _weighed(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:

@@ -1,20 +1,21 @@
 """Against fastai itself (extra `peers`): its transforms are ours, its head is ours, and a cell of it answers alike."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from small_grid import hues
 
 from skinsyn.classifier import augment, features, heads, training
+from skinsyn.datasets import phantom
 
 pytestmark = pytest.mark.slow  # importing fastai alone takes seconds
 vision = pytest.importorskip("fastai.vision.all", reason="fastai is not installed: pip install 'skinsyn[peers]'")
 
-CLASSES, RUNS = ("annular", "papular", "target"), 5
-STRENGTH = 40.0  # grey levels between conditions; those of one condition differ by 30
-PARTS = {"training": 8, "validation": 8, "test": 60}  # images of each class
+CLASSES, RUNS, BATCH, EPOCHS = phantom.CONDITIONS[:3], 5, 32, 30
+PARTS = {"training": 32, "validation": 20, "test": 60}  # images of each class; whole batches, for fastai drops the rest
 
 
 def test_the_geometry_is_that_of_fastais_transforms():
@@ -73,14 +74,43 @@ def test_the_head_has_fastais_layers():
     assert seen.shape == (1, 2 * 1280) == (1, features.width(body))
 
 
+def test_the_head_begins_as_fastais_does():
+    torch.manual_seed(0)
+    theirs, ours = list(vision.create_head(640, 200).children())[2:], list(heads.make_head(2 * 640, 200, "fastai"))
+    vision.apply_init(torch.nn.Sequential(*theirs), torch.nn.init.kaiming_normal_)  # `vision_learner` does so
+    for a, b in zip(theirs, ours, strict=True):
+        for x, y in zip(a.parameters(), b.parameters(), strict=True):
+            assert y.std(correction=0).item() == pytest.approx(x.std(correction=0).item(), rel=0.02)
+            assert y.mean().item() == pytest.approx(x.mean().item(), abs=5e-4)
+
+
+def test_a_step_is_fastais_step():
+    """The same head, gradients, rate and decay: after each of twenty steps the same numbers, norms and biases included."""
+    torch.manual_seed(0)
+    mine = heads.make_head(6, 3, "fastai").eval()  # without chance
+    learn = vision.Learner(vision.DataLoaders([], []), copy.deepcopy(mine), loss_func=vision.CrossEntropyLossFlat())
+    learn.create_opt()
+    learn.opt.set_hypers(lr=0.05, wd=0.3)
+    settings = training.Settings(head="fastai", learning_rate=0.05, weight_decay=0.3)
+    optimiser = training._optimiser(mine, settings)
+    for _ in range(20):
+        inputs, labels = torch.randn(8, 6), torch.randint(0, 3, (8,))
+        for model, steps in ((mine, optimiser), (learn.model, learn.opt)):
+            steps.zero_grad()
+            torch.nn.functional.cross_entropy(model(inputs), labels).backward()
+            steps.step()
+        for ours, theirs in zip(mine.parameters(), learn.model.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """A tiny split of planted colours, as files for fastai and as one array: (folder, frame, pixels)."""
+    """A tiny split of phantoms, as files for fastai and as one array: (folder, frame, pixels)."""
     folder, rows, pixels = tmp_path_factory.mktemp("fastai"), [], []
     for part, count in PARTS.items():
         for name in CLASSES:
-            for _ in range(count):
-                pixels.append(hues(name, 1, len(rows), 64, STRENGTH).image)
+            for number in range(count):
+                pixels.append(phantom.draw(name, number % 6 + 1, seed=len(rows)).image)
                 rows.append({"name": f"{len(rows):04d}.png", "label": name, "part": part})
                 Image.fromarray(pixels[-1]).save(folder / rows[-1]["name"])
     return folder, pd.DataFrame(rows), np.stack(pixels)
@@ -94,7 +124,7 @@ def theirs(pictures, trainable: str, seed: int) -> float:
     used = frame[frame["part"] != "test"].assign(held=lambda rows: rows["part"] == "validation")
     stats = vision.Normalize.from_stats(body.pretrained_cfg["mean"], body.pretrained_cfg["std"])
     dls = vision.ImageDataLoaders.from_df(
-        used[["name", "label", "held"]], folder, valid_col="held", bs=8, val_bs=64, batch_tfms=[stats], num_workers=0
+        used[["name", "label", "held"]], folder, valid_col="held", bs=BATCH, val_bs=64, batch_tfms=[stats], num_workers=0
     )
     learn = vision.vision_learner(dls, features.LITE0, pretrained=False, train_bn=trainable == "head+bn", path=folder)
     learn.model[0].model.load_state_dict(body.state_dict(), strict=True)
@@ -103,7 +133,7 @@ def theirs(pictures, trainable: str, seed: int) -> float:
     keep = vision.SaveModelCallback(monitor="valid_loss", fname=f"best-{trainable}-{seed}", with_opt=False)
     frozen = [] if trainable == "head+bn" else [vision.BnFreeze()]
     with learn.no_bar(), learn.no_logging():
-        learn.fit(12, 1e-3, cbs=[keep, stop, *frozen])
+        learn.fit(EPOCHS, 1e-3, cbs=[keep, stop, *frozen])
         test = frame[frame["part"] == "test"]
         p, _ = learn.get_preds(dl=dls.test_dl([folder / name for name in test["name"]]))
     return float((np.array(dls.vocab)[p.argmax(1).numpy()] == test["label"].to_numpy()).mean())
@@ -114,11 +144,12 @@ def ours(pictures, trainable: str, seed: int) -> float:
     body = features.load_body(pool="catavgmax")
     labels = pd.Categorical(frame["label"], CLASSES).codes.astype(np.int64)
     parts = [training.Part(at, labels[at]) for at in (np.flatnonzero(frame["part"] == part) for part in PARTS)]
-    settings = training.Settings(trainable=trainable, head="fastai", epochs=12)
+    settings = training.Settings(trainable=trainable, head="fastai", epochs=EPOCHS)
     if trainable == "head":
         source = training.Features(features.embed(pixels, body, 64, threads=1)[None], "cpu")
     else:
         source = training.Images(pixels, frame["name"].tolist(), body, 64, "cpu")
+    assert training.batch_size(len(parts[0].rows)) == BATCH
     done = training.train(source, *parts, len(CLASSES), seed, settings)
     return float((done.probabilities.argmax(1) == parts[2].labels).mean())
 
