@@ -13,7 +13,7 @@ from PIL import Image
 
 from skinsyn import images
 from skinsyn.classifier import grid
-from skinsyn.datasets import phantom
+from skinsyn.datasets import phantom, table
 from skinsyn.run import seeds, store, tables
 
 from . import timing
@@ -22,7 +22,6 @@ __all__ = ["METHOD", "PROFILE", "arms", "make", "mean_accuracy", "save_pngs"]
 
 PROFILE = "benchmark"  # the run that its tables belong to, in a store of its own
 METHOD = {"method": "in-then-outpaint"}  # whose place the stand-ins take
-GROUPS = ("I-II", "III-IV", "V-VI")
 SHARD = 500  # images a shard: several for each of two workers
 
 
@@ -52,8 +51,7 @@ def _kept(frame: pd.DataFrame, first: int) -> pd.DataFrame:
     with timing.processes(min(2, len(parts))) as pool:
         keys = timing.all_of(pool, draw_shard, parts)
     units = np.repeat(keys, [len(part) for part in parts])
-    group = frame["fst"].map(lambda fst: GROUPS[(fst - 1) // 2])
-    return frame.assign(unit=units, row=np.arange(len(frame)) % SHARD, fst_group=group)
+    return frame.assign(unit=units, row=np.arange(len(frame)) % SHARD, fst_group=table.fst_group(frame["fst"]))
 
 
 def make(profile: str, conditions: Sequence[str], train: int, held: int, ratio: int, runs: int) -> None:

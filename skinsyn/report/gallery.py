@@ -11,6 +11,7 @@ from PIL import Image
 
 from skinsyn import images
 from skinsyn.run import files, seeds, store
+from skinsyn.stats.predictions import GROUPS
 
 from . import paper_tables
 from .manuscript import SOURCES
@@ -21,7 +22,6 @@ __all__ = ["LIMIT", "collect", "pick"]
 LIMIT = 108  # images on the page, which is committed and opened on telephones
 SIDE = 96  # pixels a side at most; lossy WebP, for looking only
 QUALITY = 80
-GROUPS = ("I-II", "III-IV", "V-VI", "unknown")
 NEEDED = (
     "image_id", "parent", "condition", "fst", "fst_group", "method", "generator", "generator_key", "scope", "replicate",
     "seed", "flags", "made_again", "prompt", "unit", "row",

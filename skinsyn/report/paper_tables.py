@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 from ..run import files, params, paths, tables
+from ..stats.predictions import GROUPS
 from . import rows
 from .ledger import CLAIMS, rule_in_words
 from .links import mark
@@ -183,7 +184,7 @@ def _attrition(frame: pd.DataFrame) -> dict:
 
 def _counts(frame: pd.DataFrame) -> dict:
     splits = [s for s in (*SPLITS, "unused") if (frame["split"] == s).any()]
-    groups = [g for g in ("I-II", "III-IV", "V-VI", "unknown") if (frame["fst_group"] == g).any()]
+    groups = [g for g in GROUPS if (frame["fst_group"] == g).any()]
     test = frame[frame["split"] == "test"]
     rows = []
     for name, members in [*frame.groupby("condition", sort=True, observed=True), ("all", frame)]:

@@ -6,9 +6,7 @@ import pandas as pd
 
 from . import contrasts, estimands, fairness, mrmc
 from .auc import delong
-from .predictions import POSITIVE, Block, blocks
-
-GROUPS = ("I-II", "III-IV", "V-VI", "unknown")
+from .predictions import GROUPS, POSITIVE, Block, blocks
 
 
 def gains_by_group(

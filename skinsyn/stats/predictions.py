@@ -21,7 +21,8 @@ IMAGE = ("cluster_id", "condition", "fst_group", "y_true")
 # What else may be known of an image, to select by: a mark on its label, its skin type by other annotators.
 FACTS = ("label_flag", "fst_group_scale", "fst_group_centaur", "fst_group_agreed")
 ROW = ("run", "correct", "threshold", "fst", "source", *FACTS)  # vary within an arm: no filter of arms may name them
-GROUP_OF = {1: "I-II", 2: "I-II", 3: "III-IV", 4: "III-IV", 5: "V-VI", 6: "V-VI"}
+GROUPS = ("I-II", "III-IV", "V-VI", "unknown")  # of Fitzpatrick skin types
+GROUP_OF = {fst: GROUPS[(fst - 1) // 2] for fst in range(1, 7)}
 POSITIVE = "malignant"
 
 

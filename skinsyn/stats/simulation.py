@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 from . import families, mrmc, power
 from .clusters import influence
+from .predictions import GROUPS
 
 SD = (1.0, 0.3, 0.3, 0.3, 0.0)  # image, run, arm × image, arm × run, arm × run × group
 GOALS = {  # from to, of the share of data sets rejected; of coverage; distance of the power from its prediction
@@ -161,7 +162,7 @@ def studies(images: Sequence[int], runs: Sequence[int], accuracies: Sequence[flo
             )
         for many in (min(images) * 3, max(images)):
             sizes = [round(0.45 * many), round(0.35 * many), many - round(0.45 * many) - round(0.35 * many)]
-            groups = tuple(np.repeat(["I-II", "III-IV", "V-VI"], sizes).tolist())
+            groups = tuple(np.repeat(GROUPS[:3], sizes).tolist())
             settings = {"sd": (1.0, 0.3, 0.3, 0.3, 0.2), "groups": groups}
             names = [name for name in GOALS if name.startswith("familywise")]
             found.append(Study(names[0], many, r, 0.8, **settings, contrasts=one_each))
