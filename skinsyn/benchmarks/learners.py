@@ -3,7 +3,9 @@
 It runs in a process of its own with as many torch threads as there are cores and fastai's own number of loading workers.
 """
 
+import contextlib
 import importlib.util
+import io
 import multiprocessing
 import tempfile
 import time
@@ -46,7 +48,8 @@ def train_cell(task: dict) -> dict:
         stop = vision.EarlyStoppingCallback(monitor="valid_loss", patience=task["patience"])
         keep = vision.SaveModelCallback(monitor="valid_loss", with_opt=False)
         frozen = [vision.BnFreeze()] if task["trainable"] == "head" else []
-        with learn.no_bar(), learn.no_logging():
+        quiet = contextlib.redirect_stdout(io.StringIO())  # one of its callbacks prints each time it keeps a model
+        with learn.no_bar(), learn.no_logging(), quiet:
             learn.fit(task["epochs"], task["learning_rate"], cbs=[keep, stop, *frozen])
             epochs = len(learn.recorder.values)  # before the test images, whose pass begins a new record
             test = frame[frame["part"] == "test"]

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from skinsyn import images
-from skinsyn.benchmarks import body, bookkeeping, classifying, learners, study, timing
+from skinsyn.benchmarks import agreement, body, bookkeeping, classifying, learners, study, timing
 from skinsyn.classifier import grid
 from skinsyn.report import numbers
 from skinsyn.run import tables
@@ -115,6 +115,16 @@ def test_grid_beside_fastai():
     assert "stand-ins" in row["note"] and "extrapolated" in row["note"] and "points" in row["note"]
     assert len(measured) == 2 * 2 * 2 and measured["epochs"].between(1, 3).all() and measured["accuracy"].between(0, 1).all()
     assert (measured["seen"] == measured["epochs"] * (measured["shown"] + 6) + 6).all()
+
+
+@pytest.mark.slow
+@needs_fastai
+def test_heads_at_once_beside_fastais_alone():
+    row, table = agreement.against_fastai(CONDITIONS, [4, 8], 1, 3, 6, SMALL | {"image_size": 64, "epochs": 20})
+    check(row, "grid_head_accuracy_vs_fastai", 0.99)
+    assert len(table) == 2 * 2 * 3 and table[["ours", "peer"]].notna().all().all() and "standard error" in row["note"]
+    assert min(table["ours"].mean(), table["peer"].mean()) > 60, "both are meant to learn; half is guessing"
+    assert abs(table["ours"].mean() - table["peer"].mean()) < 20, "cells of the same images, far apart"
 
 
 @pytest.mark.slow
