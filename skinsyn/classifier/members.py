@@ -25,8 +25,8 @@ class Tables(NamedTuple):
 
     images: the table of 01. tasks: task → its images (image_id, condition, unit, row, label, split), classes, and the parts
     held out, {validation, test: COLUMNS}. subsets: run → rows of 01's table. ranked: (task, run) → the images of that run's
-    order, by condition and rank. synthetic: (method, generator, scope) → rows of 03's table (SYNTHETIC); empty where no arm
-    needs it.
+    order, by condition and rank. synthetic: (method, generator, scope, run, n) → rows of 03's table (SYNTHETIC), whose index
+    is their parent; empty where no arm needs it.
     """
 
     images: pd.DataFrame
@@ -58,18 +58,19 @@ class Members(NamedTuple):
 def read_tables(profile: str, wanted: Sequence[Mapping]) -> Tables:
     """The tables that the cells need. Raises FileNotFoundError naming the notebook that makes the missing one."""
     images = tables.read(profile, "images", made_by="01_data_prep")
-    subsets = dict(iter(tables.read(profile, "subsets", made_by="01_data_prep").groupby("run")))
+    orders = tables.read(profile, "subsets", made_by="01_data_prep")
     synthetic = {}
     if any(cell["ratio"] for cell in wanted):
         made = tables.read(profile, "synthetic", made_by="03_generation")
-        synthetic = dict(iter(made[[name for name in SYNTHETIC if name in made]].groupby(["method", "generator", "scope"])))
+        made = made[[name for name in SYNTHETIC if name in made]].set_index("parent", drop=False).rename_axis(None)
+        synthetic = dict(iter(made.groupby(["method", "generator", "scope", "run", "n"])))
     tasks = {task: _labelled(images, task) for task in TASKS}
-    ranked = {
-        (task, run): part[["image_id", "rank"]].merge(table, on="image_id").sort_values(["condition", "rank"], kind="stable")
-        for task, (table, *_) in tasks.items()
-        for run, part in subsets.items()
-    }
-    return Tables(images, tasks, subsets, ranked, synthetic)
+    ranked = {}
+    for task, (table, *_) in tasks.items():
+        all_runs = orders[["run", "image_id", "rank"]].merge(table, on="image_id")
+        all_runs = all_runs.sort_values(["run", "condition", "rank"], kind="stable")
+        ranked |= {(task, run): part.drop(columns="run") for run, part in all_runs.groupby("run")}
+    return Tables(images, tasks, dict(iter(orders.groupby("run"))), ranked, synthetic)
 
 
 def with_test(given: Tables, more: pd.DataFrame) -> Tables:
@@ -157,12 +158,13 @@ def _synthetic(cell: Mapping, real: pd.DataFrame, given: Tables) -> pd.DataFrame
 def _of_method(cell: Mapping, method: str, ratio: int, real: pd.DataFrame, given: Tables) -> pd.DataFrame:
     """`ratio` synthetic images of one method for each real one, children in the order of their parents."""
     asked = {"method": method, "generator": cell["generator"], "scope": cell["scope"]}
-    # Where none was made at all, an empty table of the same columns leads to the same message as too few.
-    made = given.synthetic.get(tuple(asked.values()), next(iter(given.synthetic.values())).head(0))
-    made = _by_model(cell, made)
+    made = _by_model(cell, tuple(asked.values()), given.synthetic)
     if cell["parents"] == "subset":
-        made = made[made["replicate"] < ratio]
-        found = real[["image_id", "label"]].merge(made, left_on="image_id", right_on="parent", suffixes=("_parent", ""))
+        # A look into the index, which is hashed once; a merge for every cell took longer.
+        places, _ = made.index.get_indexer_non_unique(real["image_id"])
+        found = made.iloc[places[places >= 0]]
+        found = found[found["replicate"] < ratio]
+        found = found.assign(label=real.set_index("image_id")["label"].loc[found["parent"]].to_numpy())
     else:
         # Replicate by replicate, in the order of names, as many of each condition as the subset's children would be.
         found = made.sort_values(["replicate", "image_id"])
@@ -182,7 +184,11 @@ def _of_method(cell: Mapping, method: str, ratio: int, real: pd.DataFrame, given
     return found
 
 
-def _by_model(cell: Mapping, made: pd.DataFrame) -> pd.DataFrame:
+def _by_model(cell: Mapping, asked: tuple, synthetic: Mapping[tuple, pd.DataFrame]) -> pd.DataFrame:
     """Images by models of the run's own real images where matched; else by the run's own model of all, or the shared one."""
-    own = (made["run"] == cell["run"]) & (made["n"] == (cell["sources"] if cell["generator_data"] == "matched" else 0))
-    return made[own] if own.any() or cell["generator_data"] == "matched" else made[made["run"] == -1]
+    matched = cell["generator_data"] == "matched"
+    found = synthetic.get((*asked, cell["run"], cell["sources"] if matched else 0))
+    if found is None and not matched:
+        found = synthetic.get((*asked, -1, 0))
+    # Where none was made at all, an empty table of the same columns leads to the same message as too few.
+    return next(iter(synthetic.values())).head(0) if found is None else found
