@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet as pq
 
 from skinsyn.run import store
 
@@ -40,33 +42,45 @@ def collect(wanted: Sequence[Mapping], keys: Sequence[str], images: pd.DataFrame
     of malignancy, by `thresholds.youden` on the cell's own validation images; NaN elsewhere, where the highest probability
     decides. cells: arm, run, SETTINGS, key, threshold, and what its manifest says.
     """
-    answers, rows = [], []
-    for cell, key in zip(wanted, keys, strict=True):
-        one, threshold = _of_cell(key)
-        answers.append(one)
-        settings = {"arm": cell["arm"], "run": cell["run"], **{name: cell[name] for name in SETTINGS}}
-        rows.append({**settings, **store.manifest("cell", key)["result"], "threshold": threshold, "key": key})
-    predictions, cells = pd.concat(answers, ignore_index=True), pd.DataFrame(rows)
-    # Once for all cells: columns put beside each cell's answers took longer than reading these.
-    of_cell = np.repeat(np.arange(len(cells)), [len(one) for one in answers])
-    settings = cells[["arm", "run", *SETTINGS, "threshold"]].iloc[of_cell].reset_index(drop=True)
+    alike: dict[tuple, list[pa.Table]] = {}  # of the same classes: judged together, which one by one took longer
+    for number, key in enumerate(keys):
+        one = _read(key, number)
+        alike.setdefault(tuple(one.column_names), []).append(one)
+    judged = [_judged(pa.concat_tables(several).to_pandas()) for several in alike.values()]
+    cuts = {number: cut for _, of_cells in judged for number, cut in of_cells.items()}
+    rows = [
+        {"arm": cell["arm"], "run": cell["run"], **{name: cell[name] for name in SETTINGS}}
+        | {**store.manifest("cell", key)["result"], "threshold": cuts.get(number, np.nan), "key": key}
+        for number, (cell, key) in enumerate(zip(wanted, keys, strict=True))
+    ]
+    predictions = pd.concat([part for part, _ in judged]).sort_values("cell", kind="stable", ignore_index=True)
+    cells = pd.DataFrame(rows)
+    settings = cells[["arm", "run", *SETTINGS, "threshold"]].iloc[predictions.pop("cell")].reset_index(drop=True)
     about = images.set_index("image_id").loc[predictions["image_id"], ABOUT_IMAGE].reset_index(drop=True)
     predictions = pd.concat([predictions, about, settings], axis=1)
     first = ["arm", "run", "image_id", *ABOUT_IMAGE, *SETTINGS, "y_true", "correct", "threshold"]
     return predictions[[*first, *(c for c in predictions if c.startswith("p_"))]], cells
 
 
-def _of_cell(key: str) -> tuple[pd.DataFrame, float]:
-    """(image_id, y_true, correct, p_<class> of the test images; threshold, NaN where there is none) of a kept cell."""
-    both = pd.read_parquet(store.unit_dir("cell", key) / "predictions.parquet")
+def _read(key: str, number: int) -> pa.Table:
+    """The answers of a kept cell and, in the column `cell`, its number; without what pandas noted of its index."""
+    file = store.unit_dir("cell", key) / "predictions.parquet"
+    table = pq.ParquetFile(file).read(use_threads=False).replace_schema_metadata(None)
+    return table.append_column("cell", pa.array(np.full(len(table), number)))
+
+
+def _judged(both: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, float]]:
+    """(image_id, y_true, correct, p_<class>, cell of the test images; number of a cell → its threshold, where it has one).
+
+    both: the answers of cells of the same classes, see `write`.
+    """
     held, test = (both[both["split"] == split].drop(columns="split") for split in ("validation", "test"))
-    p = test.filter(like="p_")
+    p, cuts = test.filter(like="p_"), {}
     if set(p.columns) == {f"p_{POSITIVE}", "p_benign"}:
         score = f"p_{POSITIVE}"
-        threshold = thresholds.youden(held["y_true"] == POSITIVE, held[score])
-        correct = (test[score].astype(float) >= threshold) == (test["y_true"] == POSITIVE)
+        cuts = {number: thresholds.youden(part["y_true"] == POSITIVE, part[score]) for number, part in held.groupby("cell")}
+        correct = (test[score].astype(float) >= test["cell"].map(cuts)) == (test["y_true"] == POSITIVE)
     else:
-        threshold = np.nan
-        correct = p.columns[p.to_numpy().argmax(1)].str[2:] == test["y_true"].to_numpy()
+        correct = p.columns.str[2:].to_numpy()[p.to_numpy().argmax(1)] == test["y_true"].to_numpy()
     test.insert(2, "correct", np.asarray(correct))
-    return test, threshold
+    return test, cuts

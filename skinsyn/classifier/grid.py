@@ -1,6 +1,8 @@
 """The grid of classifiers: what decides a cell's answers, its training as a kept unit, and the fan-out of all of them."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -171,9 +173,10 @@ def _train_network(one: Planned, how: Mapping, settings: training.Settings) -> t
     return training.train(source, *parts, len(one.images.classes), seed, settings, transforms, one.shown)
 
 
-def _keep(one: Planned, done: training.Trained) -> None:
+def _keep(one: Planned, done: training.Trained) -> str:
     about = {"cell": one.cell, "parameters": one.parameters}
     store.keep("cell", one.key, lambda folder: answers.write(folder, one.images, done), about)
+    return one.key
 
 
 def run_cell(cell: Mapping, how: Mapping, given: Tables) -> str:
@@ -206,15 +209,22 @@ def train_cells(profile: str, wanted: Sequence[Mapping], how: Mapping, given: Ta
     """
     planned = [plan(cell, how, given) for cell in wanted]
     new = {one.key: one for one in planned if store.missing("cell", one.key)}
-    failed = {}
-    with status.at_work(profile, list(new)) as beat:
+    failed, waiting = {}, deque()
+    with status.at_work(profile, list(new)) as beat, ThreadPoolExecutor(1) as writer:
+
+        def settle() -> None:
+            status.forget(profile, waiting.popleft().result())  # an error of writing, as of a full disk, ends the task
+            beat()
+
         for one, done in _whatever(new, how):
             if isinstance(done, Exception):
                 failed[one.key] = one
                 continue
-            _keep(one, done)
-            status.forget(profile, one.key)
-            beat()
+            waiting.append(writer.submit(_keep, one, done))  # the next cells train while the disk writes
+            while waiting and waiting[0].done():
+                settle()
+        while waiting:
+            settle()
         told = [line for one in failed.values() if (line := _again(one, how, given, profile))]
     if told:
         raise RuntimeError(

@@ -62,7 +62,7 @@ def read_tables(profile: str, wanted: Sequence[Mapping]) -> Tables:
     synthetic = {}
     if any(cell["ratio"] for cell in wanted):
         made = tables.read(profile, "synthetic", made_by="03_generation")
-        made = made[[name for name in SYNTHETIC if name in made]].set_index("parent", drop=False).rename_axis(None)
+        made = made[[name for name in SYNTHETIC if name in made]].set_index(made["parent"].astype(object).rename(None))
         synthetic = dict(iter(made.groupby(["method", "generator", "scope", "run", "n"])))
     tasks = {task: _labelled(images, task) for task in TASKS}
     ranked = {}
