@@ -1,6 +1,5 @@
 """The grid of classifiers: what decides a cell's answers, its training as a kept unit, and the fan-out of all of them."""
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -209,22 +208,13 @@ def train_cells(profile: str, wanted: Sequence[Mapping], how: Mapping, given: Ta
     """
     planned = [plan(cell, how, given) for cell in wanted]
     new = {one.key: one for one in planned if store.missing("cell", one.key)}
-    failed, waiting = {}, deque()
-    with status.at_work(profile, list(new)) as beat, ThreadPoolExecutor(1) as writer:
-
-        def settle() -> None:
-            status.forget(profile, waiting.popleft().result())  # an error of writing, as of a full disk, ends the task
-            beat()
-
+    failed = {}
+    with status.at_work(profile, list(new)) as keeping, ThreadPoolExecutor(1) as writer:
         for one, done in _whatever(new, how):
             if isinstance(done, Exception):
                 failed[one.key] = one
-                continue
-            waiting.append(writer.submit(_keep, one, done))  # the next cells train while the disk writes
-            while waiting and waiting[0].done():
-                settle()
-        while waiting:
-            settle()
+            else:
+                keeping(writer.submit(_keep, one, done))  # the next cells train while the disk writes
         told = [line for one in failed.values() if (line := _again(one, how, given, profile))]
     if told:
         raise RuntimeError(

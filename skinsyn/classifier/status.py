@@ -10,7 +10,9 @@ import json
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import pandas as pd
@@ -27,15 +29,30 @@ def _folder(profile: str) -> Path:
 
 
 @contextlib.contextmanager
-def at_work(profile: str, keys: Sequence[str]) -> Iterator[Callable[[], None]]:
-    """Note that this process trains the cells `keys`; call what is given after each kept one."""
-    note = _folder(profile) / f"running-{socket.gethostname()}-{os.getpid()}.json"
+def at_work(profile: str, keys: Sequence[str]) -> Iterator[Callable[[Future], None]]:
+    """Note that this process trains the cells `keys`; give what is yielded the future of each cell's keeping, its key.
+
+    All are waited for at the end. An error of keeping, as of a full disk, is raised here or by the next call.
+    """
+    note, waiting = _folder(profile) / f"running-{socket.gethostname()}-{os.getpid()}.json", deque()
+
+    def settle() -> None:
+        forget(profile, waiting.popleft().result())
+        note.touch()
+
+    def keeping(future: Future) -> None:
+        waiting.append(future)
+        while waiting and waiting[0].done():
+            settle()
+
     if not keys:
-        yield lambda: None
+        yield keeping
         return
     files.write_json(note, {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time(), "cells": list(keys)})
     try:
-        yield note.touch
+        yield keeping
+        while waiting:
+            settle()
     finally:
         note.unlink(missing_ok=True)
 

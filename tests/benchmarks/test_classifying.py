@@ -1,5 +1,7 @@
 """The grid's timed sections at tiny size: the study is well formed, extrapolation is exact where it can be, rows stand."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -92,6 +94,20 @@ def test_time_in_training_is_counted_and_nothing_else_is(monkeypatch):
         for _ in bookkeeping.stacked.train_heads([], []):
             bookkeeping.time.sleep(0.2)
     assert 0.05 <= spent[0] < 0.2 and bookkeeping.stacked.train_heads is heads
+
+
+def test_of_keeping_the_processors_time_counts_in_whatever_thread_and_no_wait(monkeypatch):
+    def keep(until):
+        while bookkeeping.time.thread_time() < until:
+            pass
+        bookkeeping.time.sleep(0.3)
+        return "key"
+
+    monkeypatch.setattr(grid, "_keep", keep)
+    with bookkeeping._in_keeping() as spent, ThreadPoolExecutor(1) as writer:
+        begun = writer.submit(bookkeeping.time.thread_time).result()
+        assert writer.submit(grid._keep, begun + 0.1).result() == "key"
+    assert 0.09 <= spent[0] < 0.25 and grid._keep is keep
 
 
 def test_tasks_hold_every_cell_once_and_none_holds_more_than_an_eighth():

@@ -1,9 +1,11 @@
 """What a grid's workers leave behind: failures with their parameters, tries alone, and the state of every cell."""
 
+import errno
 import json
 import os
 import socket
 import time
+from concurrent.futures import Future
 
 import pytest
 from small_grid import HOW, hues, make_run
@@ -79,9 +81,31 @@ def test_where_all_break_each_is_tried_alone(monkeypatch):
     assert len(set(grid.run("smoke", wanted, how))) == 6 and not status.failures("smoke")
 
 
+def test_a_full_disk_ends_the_task_and_what_was_kept_before_stays(monkeypatch):
+    wanted, given, how = prepared()
+    keys = [grid.plan(cell, how, given).key for cell in wanted]
+    true, written = grid.answers.write, []
+
+    def filled(folder, *rest):
+        if len(written) == 4:
+            raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+        written.append(true(folder, *rest))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(grid.answers, "write", filled)
+        with pytest.raises(Exception, match="No space left on device"):
+            grid.run("smoke", wanted, how)
+    states = status.states("smoke", wanted, keys)["state"]
+    assert states.value_counts().to_dict() == {"done": 4, "missing": 2}, "not the cells' own failure"
+    assert status.running("smoke") == {}
+    assert grid.run("smoke", wanted, how) == keys
+
+
 def test_running_is_what_a_living_worker_has_noted():
-    with status.at_work("tiny", ["a", "b"]) as beat:
-        beat()
+    kept = Future()
+    with status.at_work("tiny", ["a", "b"]) as keeping:
+        keeping(kept)
+        kept.set_result("a")
         assert set(status.running("tiny")) == {"a", "b"}
         table = status.states("tiny", [{"arm": "x", "run": i} for i in range(3)], ["a", "c", ""])
         assert table["state"].tolist() == ["running", "missing", "missing"]
