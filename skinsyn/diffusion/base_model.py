@@ -19,6 +19,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from skinsyn.datasets import phantom
 from skinsyn.diffusion import autoencoder as autoencoders
@@ -69,6 +70,7 @@ def load(
         raise ValueError(f"unknown task {task!r}: one of {', '.join(TASKS)}")
     if dtype not in ("float32", "bfloat16", "float16"):
         raise ValueError(f"unknown dtype {dtype!r}: one of float32, bfloat16, float16")
+    disable_progress_bar()  # a bar for each small model would drown the log
     number = getattr(torch, dtype)
     folder = folder_of(base, revision, offline, f"{task} base model", NEEDED)
     part = "inpainting_unet" if task == "inpainting" and (folder / "inpainting_unet").is_dir() else "unet"

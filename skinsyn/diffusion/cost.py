@@ -117,16 +117,31 @@ def _learning_passes(task: dict) -> float:
     return dreambooth.steps_of(task) * task["batch_size"] * task["accumulation"] * each
 
 
-def measure(name: str, size: int, batch: int = 4, times: int = 3) -> Rate:
+def _pretraining_passes(tuning: dict[str, Any]) -> float:
+    """Passes for the UNets of a base that is pretrained here, as `base_model.pretrain` makes them; 0 where none is."""
+    usual = base_model.RECIPE
+    how = {"batch": usual["batch"], "steps": usual["text-to-image"], "inpainting_steps": usual["inpainting"]}
+    how |= tuning["pretrain"]
+    made = "pretrain" in (tuning["text_to_image_base"], tuning["inpainting_base"])
+    return STEP * how["batch"] * (how["steps"] + how["inpainting_steps"]) if made else 0.0
+
+
+def _latents(base: base_model.Base, size: int, batch: int) -> torch.Tensor:
+    """Noise of the shape of the latents of `batch` images of `size` px."""
+    side = size // base_model.build_pipeline(base).vae_scale_factor
+    return torch.randn(batch, 4, side, side)
+
+
+def measure(name: str, size: int, autoencoder: str = "", batch: int = 4, times: int = 3) -> Rate:
     """Rate of a base's text-to-image UNet on this machine, from some passes of `batch` images of `size` px.
 
-    Raises FileNotFoundError where the base is not at hand.
+    autoencoder: in place of the base's own; it decides how many latents the UNet sees. Raises FileNotFoundError where the
+    base or the autoencoder is not at hand.
     """
-    base = base_model.load(name)
+    base = base_model.load(name, autoencoder=autoencoder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     unet = base.unet.to(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
-    side = size // base_model.build_pipeline(base).vae_scale_factor
-    given = torch.randn(batch, 4, side, side).to(unet.device, unet.dtype)
+    given = _latents(base, size, batch).to(unet.device, unet.dtype)
     words = torch.zeros(batch, 8, unet.config.cross_attention_dim).to(given)
     seconds = []
     with torch.no_grad():
@@ -142,11 +157,11 @@ def measure(name: str, size: int, batch: int = 4, times: int = 3) -> Rate:
 def _rate(values: dict[str, dict[str, Any]], gpu: str) -> Rate:
     if gpu not in GPUS:
         raise ValueError(f"gpu is {gpu!r}; a published rate is known of {', '.join(GPUS)}")
-    base, size = values["02_dreambooth"]["text_to_image_base"], values["02_dreambooth"]["image_size"]
+    base, size, autoencoder = (values["02_dreambooth"][name] for name in ("text_to_image_base", "image_size", "autoencoder"))
     if base in ("tiny", "pretrain"):
-        return measure("tiny", size)
+        return measure("tiny", size, autoencoder)
     if torch.cuda.is_available():
-        return measure(base, size)
+        return measure(base, size, autoencoder)
     source = f"published for one {gpu}, half precision, batch 16: diffusers' documentation, PyTorch 2.0"
     return Rate(GPUS[gpu] * PASSES, source)
 
@@ -165,6 +180,7 @@ def estimate(profile: str, changed: dict[str, Any] | None = None, gpu: str = "A1
     images = sum(len(task["parents"]) for task in stages.values())
     scale = (values["02_dreambooth"]["image_size"] / 512) ** 2
     hours = {
+        "pretraining the base": _pretraining_passes(values["02_dreambooth"]) * scale / rate.passes / 3600,
         "fine-tuning": sum(map(_learning_passes, models)) * scale / rate.passes / 3600,
         "generation": sum(len(t["parents"]) * _passes(t) for t in stages.values()) * scale / rate.passes / 3600,
     }
@@ -180,7 +196,7 @@ def estimate(profile: str, changed: dict[str, Any] | None = None, gpu: str = "A1
     )
     found |= {"images": images, **{f"  {name}": int(count) for name, count in by.sum().items()}, "shards": len(stages)}
     found |= {"rate": f"{rate.passes:.1f} passes of the UNet a second at 512 px, {rate.source}"}
-    found |= {f"GPU-hours, {name}": round(value, 2) for name, value in hours.items()}
+    found |= {f"GPU-hours, {name}": round(value, 2) for name, value in hours.items() if value}
     found["not in it"] = "decoding and encoding (a few per cent), the optimiser, loading, queues; a GAN's own training"
     found |= {f"disk, {name}": f"{value / 1e9:.2f} GB" for name, value in disk.items()}
     if price:

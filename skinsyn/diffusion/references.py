@@ -89,12 +89,9 @@ def _digest(base: "base_model.Base") -> str:
 
 def load_base(reference: dict, task: str, dtype: str = "float32") -> "base_model.Base":
     """The base model of a reference. Raises ValueError where its weights are no longer those that the reference names."""
-    import transformers
-
     from . import base_model
 
     where = str(store.unit_dir("base_model", reference["unit"]) / "model") if reference["unit"] else reference["name"]
-    transformers.utils.logging.disable_progress_bar()  # a bar for each small model would drown the log
     base = base_model.load(where, task, reference["revision"], reference["autoencoder"], reference["offline"], dtype)
     if reference["digest"] and _digest(base) != reference["digest"]:
         raise ValueError(

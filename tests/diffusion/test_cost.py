@@ -1,6 +1,7 @@
 """What a plan costs is counted by the planners themselves, and the books balance at any scale."""
 
 import pytest
+from diffusers import AutoencoderTiny
 
 from skinsyn.datasets import fitzpatrick17k
 from skinsyn.diffusion import cost, simulation
@@ -46,6 +47,23 @@ def test_more_replicates_cost_more_and_the_fast_preset_less(fitzpatrick):
 def test_the_demo_is_measured_on_this_machine():
     found = cost.estimate("smoke")
     assert "measured here" in found["rate"] and found["models"] == 20 and "parameters of 01" in found["real images"]
+
+
+def test_a_base_that_is_pretrained_here_counts():
+    told = {"text_to_image_base": "tiny", "inpainting_base": "pretrain", "pretrain": {"steps": 10, "inpainting_steps": 5}}
+    usual = cost.base_model.RECIPE
+    assert cost._pretraining_passes(told) == cost.STEP * usual["batch"] * 15
+    assert cost._pretraining_passes({**told, "inpainting_base": "tiny"}) == 0
+    assert cost._pretraining_passes({**told, "pretrain": {}}) == cost.STEP * 16 * (usual["text-to-image"] + usual["inpainting"])
+    assert not any("pretraining" in name for name in cost.estimate("smoke"))
+
+
+def test_an_autoencoder_decides_how_many_latents_are_timed(tmp_path):
+    narrow = {"encoder_block_out_channels": (4, 4, 4, 4), "decoder_block_out_channels": (4, 4, 4, 4)}
+    AutoencoderTiny(**narrow).save_pretrained(tmp_path / "eight")  # 8 pixels to a latent; the tiny base has 4
+    loaded = [cost.base_model.load("tiny", autoencoder=name) for name in ("", str(tmp_path / "eight"))]
+    assert [cost._latents(base, 256, 2).shape for base in loaded] == [(2, 4, 64, 64), (2, 4, 32, 32)]
+    assert cost.measure("tiny", 64, str(tmp_path / "eight")).passes > 0
 
 
 def test_what_cannot_be_known_is_said():
