@@ -61,7 +61,7 @@ def by_turns(works: Mapping[str, Callable[[int], object]], runs: int) -> tuple[p
     """Time works in turn: seconds (a row a run, a column a work), and what each returned, run by run.
 
     works: name → a function of the run's number. Run 0 is the warm-up: it loads and starts what is needed, and does not
-    count.
+    count; what it took is in `attrs["warm-up"]` of the seconds.
     """
     seconds, returned = [], {name: [] for name in works}
     for run in range(runs + 1):
@@ -72,9 +72,11 @@ def by_turns(works: Mapping[str, Callable[[int], object]], runs: int) -> tuple[p
             row[name] = time.perf_counter() - begun
             if run:
                 returned[name].append(found)
-        seconds += [row] if run else []
+        seconds.append(row)
         print(f"run {run} of {runs}: " + ", ".join(f"{name} {value:.2f} s" for name, value in row.items()), flush=True)
-    return pd.DataFrame(seconds, index=range(1, runs + 1)), returned
+    found = pd.DataFrame(seconds[1:], index=range(1, runs + 1))
+    found.attrs["warm-up"] = seconds[0]
+    return found, returned
 
 
 def seconds_of(work: Callable[[], object]) -> float:
@@ -97,7 +99,7 @@ def in_unet(work: Callable[[], object]) -> tuple[object, float]:
             finally:
                 spent += time.perf_counter() - begun
 
-        return call
+        return torch.compiler.disable(call, recursive=False)  # a compiled UNet is compiled below it
 
     forward, backward = timed(UNet2DConditionModel.forward), timed(torch.Tensor.backward)
     with mock.patch.object(UNet2DConditionModel, "forward", forward), mock.patch.object(torch.Tensor, "backward", backward):

@@ -1,5 +1,6 @@
 """Fine-tuning timed: two one-thread workers beside synderm on two threads, and Dask's workers beside bare processes."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from skinsyn.run import compute
 
 from . import peers, timing
 
-__all__ = ["SETTINGS", "against_processes", "against_synderm", "validation_loss"]
+__all__ = ["COMPILER", "SETTINGS", "against_processes", "against_synderm", "validation_loss"]
 
 # The study's fine-tuning (PROTOCOL, Generator) at the tiny base's size; its learning rate is a parameter of 09.
 SETTINGS = {
@@ -24,6 +25,7 @@ SETTINGS = {
     "crop_ratio": [0.9, 1.1], "jitter": 0.05, "flip": True, "mask_fraction": 0.25, "dtype": "fp32", "seed": 0,
     "mask_shares": {"rectangle": 0.2, "ellipse": 0.2, "centre": 0.3, "outside": 0.3},
 }  # fmt: skip
+COMPILER = bool(shutil.which("g++"))  # without one nothing can be compiled
 LEVELS = 8  # noise levels at which each image that was not learned from is shown
 
 
@@ -103,12 +105,14 @@ def _row(seconds: pd.DataFrame, made: dict, losses: pd.DataFrame, shown: int, ab
     unet, loop = timing.unet_of(made["ours"]), np.median([one["loop"] for one in made["peer"]])
     theirs = timing.share(np.median([one["unet"] for one in made["peer"]]), middle["peer"])
     apart = 100 * (loss["ours"] / loss["peer"] - 1)
+    compiled = f", UNet compiled in the warm-up ({seconds.attrs['warm-up']['ours']:.0f} s)" if about.get("compile") else ""
     note = (
         f"{len(set(about['labels']))} conditions, {shown} phantoms, {about['epochs']} epochs, batch {about['batch_size']}, "
         f"learning rate {about['learning_rate']:g}, {len(seconds)} runs by turns; ours: two one-thread Dask workers, from "
-        f"loading the base to the kept model; peer: synderm 0.1.4, {about['threads']} threads, with one validation image a "
-        f"condition, the fewest that it can (its training loop alone: ratio {loop / middle['ours']:.2f}), and with our "
-        f"autoencoder under the name that it knows; validation loss {loss['ours']:.5f} against {loss['peer']:.5f} "
+        f"loading the base to the kept model{compiled}; peer: synderm 0.1.4, {about['threads']} threads, with one "
+        f"validation image a condition, the fewest that it can (its training loop alone: ratio "
+        f"{loop / middle['ours']:.2f}), and with our autoencoder under the name that it knows; validation loss "
+        f"{loss['ours']:.5f} against {loss['peer']:.5f} "
         f"({apart:+.2f} %); UNet's arithmetic: {timing.share(unet, middle['ours'])} of our time, {theirs} of the peer's; "
         f"floor (our workers doing nothing else): ratio {middle['peer'] / unet:.2f}"
     )

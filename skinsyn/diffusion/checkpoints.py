@@ -90,6 +90,8 @@ def _restore(file: Path, models: dict[str, nn.Module], optimisers: dict[str, tor
                 _, _, place, what = key.split("/")
                 whole["state"].setdefault(int(place), {})[what] = value
         optimiser.load_state_dict(whole)
+        for weight, state in optimiser.state.items():  # a fused step takes moments that lie as their weight does
+            state |= {k: torch.empty_like(weight).copy_(v) for k, v in state.items() if v.shape == weight.shape}
     if cuda := sorted(key for key in tensors if key.startswith("random/cuda/")):
         torch.cuda.set_rng_state_all([tensors[key] for key in cuda])
     torch.set_rng_state(tensors["random/cpu"])  # last: loading draws nothing, and this is what the next step draws from

@@ -1,7 +1,7 @@
 """DreamBooth: a base model's UNet taught one condition (or all), as a kept unit of the store, kind `generator`."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -10,13 +10,12 @@ import pandas as pd
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch.nn import functional as F
-from torchvision.transforms import v2
 
 from skinsyn.run import compute, seeds, store
 
-from . import checkpoints, lora, masks, prior
+from . import batches, checkpoints, lora, prior
 from .base_model import Base
-from .references import GENERIC_PROMPT, load_base, pictures, prompt_of
+from .references import GENERIC_PROMPT, load_base, prompt_of
 
 __all__ = [
     "TASKS", "contexts", "encode", "fine_tune", "key_of", "load_unet", "losses", "plan", "row_of", "steps_of", "table",
@@ -29,10 +28,12 @@ CLIP_NORM = 1.0  # of the gradient, as in diffusers' DreamBooth examples that th
 SETTINGS = (
     "image_size", "steps", "epochs", "batch_size", "learning_rate", "accumulation", "prompt", "add_skin_type",
     "crop_scale", "crop_ratio", "jitter", "flip", "mask_shares", "mask_fraction", "dtype", "seed", "lora", "prior",
-    "gradient_checkpointing", "checkpoint_every", "inpainting_steps",
+    "gradient_checkpointing", "checkpoint_every", "inpainting_steps", "compile",
 )  # fmt: skip
 # Settings that may be left out, and what they then are; as such they are in no key.
-USUAL = {"lora": {}, "prior": {}, "gradient_checkpointing": False, "checkpoint_every": 0, "inpainting_steps": 0}
+USUAL = {
+    "lora": {}, "prior": {}, "gradient_checkpointing": False, "checkpoint_every": 0, "inpainting_steps": 0, "compile": False,
+}  # fmt: skip
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -107,7 +108,7 @@ def fine_tune(task: dict) -> str:
 
 def _save(unet: UNet2DConditionModel, folder: Path) -> None:
     """Write float16 safetensors and a config that names no path of this machine, so that the bytes are the same anywhere."""
-    unet.to("cpu", torch.float16).save_pretrained(folder)
+    unet.to("cpu", torch.float16, memory_format=torch.contiguous_format).save_pretrained(folder)
     file = folder / "config.json"
     config = {k: v for k, v in json.loads(file.read_text()).items() if k != "_name_or_path"}
     file.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
@@ -125,29 +126,6 @@ def load_unet(key: str, dtype: torch.dtype = torch.float32) -> UNet2DConditionMo
 def losses(key: str) -> pd.DataFrame:
     """Loss of each step (step, loss) of a kept generator."""
     return pd.read_parquet(store.unit_dir("generator", key) / "losses.parquet")
-
-
-def _transforms(task: dict) -> v2.Transform:
-    """The study's augmentation, from torchvision as in the study's code.
-
-    A crop's scale above 1 asks for a window larger than the photograph: torchvision draws again, ten times at most, until
-    the window fits, and else takes the whole image, so 0.9 to 1.1 acts as 0.9 to 1.0. It never zooms out.
-    """
-    crop = v2.RandomResizedCrop(task["image_size"], scale=task["crop_scale"], ratio=task["crop_ratio"], antialias=True)
-    jitter = [v2.ColorJitter(*[task["jitter"]] * 4)] if task["jitter"] else []
-    return v2.Compose([crop, *jitter, *([v2.RandomHorizontalFlip()] if task["flip"] else [])])
-
-
-def _order(count: int, batch: int, waiting: list[list[int]] | None = None) -> Iterator[list[int]]:
-    """Batches of row numbers without end: each epoch a new permutation, its last batch as small as is left.
-
-    waiting: the epoch's batches that are still to come; kept up to date, so that a stopped training can go on from there.
-    """
-    waiting = [] if waiting is None else waiting
-    while True:
-        if not waiting:
-            waiting.extend(part.tolist() for part in torch.randperm(count).split(batch))
-        yield waiting.pop(0)
 
 
 def steps_of(task: dict) -> int:
@@ -185,23 +163,25 @@ def _train(task: dict, saved: Path) -> tuple[UNet2DConditionModel, list[float]]:
     if task["gradient_checkpointing"]:
         unet.enable_gradient_checkpointing()
     vae, noise = base.vae.float().to(device).eval(), DDPMScheduler.from_config(base.scheduler)
+    learner = _compiled(unet, vae, task["batch_size"]) if task["compile"] else unet
     learned = [weight for weight in unet.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(learned, lr=task["learning_rate"], fused=True)  # a tenth of a small step
     words = contexts(base, task, device)
     done, state = checkpoints.load(saved, {"unet": unet}, {"adamw": optimiser})
     shapes, waiting, curve = np.random.default_rng(seed), state.get("waiting", [[], []]), state.get("curve", [])
     shapes.bit_generator.state = state.get("shapes", shapes.bit_generator.state)
-    batches = _batches(task, task["images"], words, shapes, waiting[0], device)
-    others = _batches(task, remembered, [words[-1]] * len(remembered), shapes, waiting[1], device) if remembered else None
+    shown = batches.endless(task, task["images"], words, shapes, waiting[0], device)
+    about = task, remembered, [words[-1]] * len(remembered), shapes, waiting[1], device
+    others = batches.endless(*about) if remembered else None
     for step in range(done + 1, steps_of(task) + 1):
         parts = []
         for _ in range(task["accumulation"]):
             with torch.autocast(device.type, DTYPES[task["dtype"]], enabled=task["dtype"] != "fp32"):
-                loss = _loss(unet, vae, noise, *next(batches))
-                whole = loss + task["prior"]["weight"] * _loss(unet, vae, noise, *next(others)) if others else loss
+                loss = _loss(learner, vae, noise, *next(shown))
+                whole = loss + task["prior"]["weight"] * _loss(learner, vae, noise, *next(others)) if others else loss
             (whole / task["accumulation"]).backward()
             parts.append(float(loss.detach()))
-        torch.nn.utils.clip_grad_norm_(learned, CLIP_NORM)
+        _clip(learned)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         curve.append(float(np.mean(parts)))
@@ -216,28 +196,26 @@ def _train(task: dict, saved: Path) -> tuple[UNet2DConditionModel, list[float]]:
     return unet, curve
 
 
-def _batches(
-    task: dict,
-    rows: list[dict],
-    words: list[torch.Tensor],
-    shapes: np.random.Generator,
-    waiting: list[list[int]],
-    device: torch.device,
-) -> Iterator[tuple]:
-    """Batches without end: pixels (b, 3, s, s) in [-1, 1], masks (b, 1, s, s) or None, text (b, tokens, width)."""
-    stock = [torch.from_numpy(image).permute(2, 0, 1) for image in pictures(rows)]
-    augment = _transforms(task)
-    for chosen in _order(len(stock), task["batch_size"], waiting):
-        shown = torch.stack([augment(stock[i]) for i in chosen]).to(device).float() / 127.5 - 1
-        painted = None
-        if task["task"] == "inpainting":
-            drawn = [masks.draw(shapes, task["image_size"], task["mask_shares"], task["mask_fraction"]) for _ in chosen]
-            painted = torch.from_numpy(np.stack(drawn))[:, None].to(device).float()
-        yield shown, painted, torch.stack([words[i] for i in chosen])
+def _compiled(unet: UNet2DConditionModel, vae: torch.nn.Module, batch: int) -> Callable:
+    """The UNet through torch.compile for whole batches; an epoch's last, of any size, goes through it as it is.
+
+    With what lies between convolutions fused, those are quicker with the channels last; the autoencoder's are always.
+    """
+    for model in (unet, vae):
+        model.to(memory_format=torch.channels_last)
+    quick = torch.compile(unet, dynamic=False)
+    return lambda given, when, words: (quick if len(given) == batch else unet)(given, when, words)
+
+
+def _clip(learned: list[torch.nn.Parameter]) -> None:
+    """Scale the gradient down to CLIP_NORM where it is longer; torch's `clip_grad_norm_` would multiply by 1 where not."""
+    norm = torch.nn.utils.get_total_norm([weight.grad for weight in learned if weight.grad is not None])
+    if not CLIP_NORM / (norm + 1e-6) >= 1:  # as torch has it; nor where it is not a number
+        torch.nn.utils.clip_grads_with_norm_(learned, CLIP_NORM, norm)
 
 
 def _loss(
-    unet: UNet2DConditionModel,
+    unet: Callable,
     vae: torch.nn.Module,
     noise: DDPMScheduler,
     shown: torch.Tensor,

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from skinsyn.run import compute, seeds, store
 
-from . import checkpoints, dreambooth
+from . import batches, checkpoints, dreambooth
 from .fastgan import LATENT, Discriminator, Generator, augment
 from .references import pixels
 
@@ -67,7 +67,7 @@ def plan(tasks: Sequence[dict], asked: dict) -> list[dict]:
 def operations(task: dict) -> int:
     """Floating-point operations of one optimiser step of a fine-tuning or a GAN, forward and backward, as PyTorch counts."""
     train_, counted = _train if task["task"] == "gan" else dreambooth._train, []
-    few = {**task, "checkpoint_every": 0, "images": task["images"][: task["batch_size"]]}
+    few = {**task, "checkpoint_every": 0, "compile": False, "images": task["images"][: task["batch_size"]]}
     for steps in (1, 2):  # their difference is a step without what comes before the first
         with FlopCounterMode(display=False) as counter, torch.random.fork_rng(devices=[]):
             train_({**few, "steps": steps}, checkpoints.folder_of("generator", "counted"))
@@ -127,7 +127,7 @@ def _train(task: dict, saved: Path) -> tuple[Generator, list[float]]:
     done, state = checkpoints.load(saved, models, adam)
     waiting, curve = state.get("waiting", []), state.get("curve", [])
     stock = torch.from_numpy(pixels(task["images"], size)).permute(0, 3, 1, 2).float().to(device) / 127.5 - 1
-    order = dreambooth._order(len(stock), task["batch_size"], waiting)
+    order = batches.order(len(stock), task["batch_size"], waiting)
     for step in range(done + 1, task["steps"] + 1):
         real = stock[next(order)]
         if len(real) == 1:  # batch normalisation needs two

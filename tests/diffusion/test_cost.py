@@ -52,9 +52,10 @@ def test_the_demo_is_measured_on_this_machine():
 def test_a_base_that_is_pretrained_here_counts():
     told = {"text_to_image_base": "tiny", "inpainting_base": "pretrain", "pretrain": {"steps": 10, "inpainting_steps": 5}}
     usual = cost.base_model.RECIPE
+    made = usual["text-to-image"] + usual["inpainting"]
     assert cost._pretraining_passes(told) == cost.STEP * usual["batch"] * 15
     assert cost._pretraining_passes({**told, "inpainting_base": "tiny"}) == 0
-    assert cost._pretraining_passes({**told, "pretrain": {}}) == cost.STEP * 16 * (usual["text-to-image"] + usual["inpainting"])
+    assert cost._pretraining_passes({**told, "pretrain": {}}) == cost.STEP * 16 * made
     assert not any("pretraining" in name for name in cost.estimate("smoke"))
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from skinsyn import images
 from skinsyn.datasets import phantom
-from skinsyn.diffusion import dreambooth, masks, references
+from skinsyn.diffusion import batches, dreambooth, masks, references
 from skinsyn.run import compute, seeds, store
 
 SETTINGS = {
@@ -109,7 +109,7 @@ def test_steps_come_from_epochs_unless_given(tasks):
 
 def test_batches_see_every_image_once_an_epoch():
     torch.manual_seed(0)
-    order = dreambooth._order(7, 3)
+    order = batches.order(7, 3)
     for _ in range(3):
         epoch = [next(order) for _ in range(3)]
         assert sorted(sum(epoch, [])) == list(range(7)) and [len(part) for part in epoch] == [3, 3, 1]

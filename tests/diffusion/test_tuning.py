@@ -1,5 +1,7 @@
 """Fine-tuning beyond the study: LoRA, prior preservation, gradient checkpointing; what is usual changes nothing."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ def test_what_is_usual_is_in_no_key(study):
     plain, said = study.tune(), study.tune(**dreambooth.USUAL)
     assert [dreambooth.key_of(task) for task in said] == [dreambooth.key_of(task) for task in plain]
     assert dreambooth.key_of({**plain[0], "checkpoint_every": 3}) == dreambooth.key_of(plain[0]), "it changes no byte"
-    for change in ({"lora": LORA}, {"prior": PRIOR}, {"gradient_checkpointing": True}):
+    for change in ({"lora": LORA}, {"prior": PRIOR}, {"gradient_checkpointing": True}, {"compile": True}):
         assert dreambooth.key_of(study.tune(**change)[0]) != dreambooth.key_of(plain[0])
 
 
@@ -50,6 +52,46 @@ def test_gradient_checkpointing_learns_the_same(study):
     tasks = [study.tune(gradient_checkpointing=way)[0] for way in (False, True)]
     weights = [dreambooth.load_unet(dreambooth.fine_tune(task)).state_dict() for task in tasks]
     assert all(torch.allclose(a, b, atol=1e-3) for a, b in zip(*(w.values() for w in weights), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+def test_compiled_it_learns_the_same_and_goes_on_in_the_same_bytes(study, monkeypatch, tmp_path):
+    """Three images, two a batch: the second of an epoch is short and goes through the UNet as it is."""
+    more = {"steps": 5, "checkpoint_every": 2, "batch_size": 2}
+    plain, task = (study.tune(**more, compile=way)[0] for way in (False, True))
+    assert len(task["images"]) % 2, "or no batch is short"
+    keys = [dreambooth.fine_tune(each) for each in (plain, task)]
+    weights = [dreambooth.load_unet(key).state_dict() for key in keys]
+    assert all(torch.allclose(a, b, atol=1e-3) for a, b in zip(*(w.values() for w in weights), strict=True))
+    whole, clip = study.digest("generator", keys[1]), dreambooth._clip
+    store.unit_dir("generator", keys[1]).rename(tmp_path / "whole")
+    steps = []
+
+    def stops(learned):
+        steps.append(1)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+        clip(learned)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(dreambooth, "_clip", stops)
+        dreambooth.fine_tune(task)
+    assert dreambooth.fine_tune(task) == keys[1] and study.digest("generator", keys[1]) == whole
+
+
+@pytest.mark.parametrize("length", [0.5, 1.0, 3.0, float("nan")])
+def test_clipping_gives_the_bits_of_pytorchs_own(length):
+    random, weights = torch.Generator().manual_seed(0), [torch.nn.Parameter(torch.zeros(n)) for n in (3, 50, 1)]
+    given = [torch.randn(weight.shape, generator=random) for weight in weights]
+    norm = torch.nn.utils.get_total_norm(given)
+    found = []
+    for clip in (dreambooth._clip, lambda all_: torch.nn.utils.clip_grad_norm_(all_, dreambooth.CLIP_NORM)):
+        for weight, gradient in zip(weights, given, strict=True):
+            weight.grad = gradient * (length / norm)
+        clip([*weights, torch.nn.Parameter(torch.zeros(2))])  # the last has learned nothing
+        found.append(torch.cat([weight.grad for weight in weights]))
+    assert found[0].numpy().tobytes() == found[1].numpy().tobytes() and (length != 3.0 or found[0].norm() < 1.001)
 
 
 @pytest.mark.parametrize(
