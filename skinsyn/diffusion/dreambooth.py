@@ -152,6 +152,7 @@ def _train(task: dict, saved: Path) -> tuple[UNet2DConditionModel, list[float]]:
 
     saved: folder of the checkpoints; one that a stopped training left there is gone on from.
     """
+    task = {**USUAL, **task}  # as in `key_of`
     seed = seeds.seed_of(task["seed"], "dreambooth", task["task"], task["condition"])
     remembered = prior.rows(prior.keep(task)) if task["prior"] else []
     torch.manual_seed(seed)
