@@ -26,7 +26,7 @@ $(READY): | requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null || { \
 	  echo "set-up: $(PYTHON) is missing or not of version 3.11, 3.12 or 3.13. Install one, then: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@free=$$(df -Pk . | awk 'NR == 2 {print int($$4 / 1048576)}'); [ "$$free" -ge $(FREE_GB) ] || { \
-	  echo "set-up: $$free GB are free here and the environment needs up to $(FREE_GB). Make room, then make again (FREE_GB=$$free tries all the same)."; exit 1; }
+	  echo "set-up: $$free GB are free here and the environment needs up to $(FREE_GB). Make room, then: make $(MAKECMDGOALS) (with FREE_GB=$$free it tries all the same)."; exit 1; }
 	@echo "set-up: installing into $(VENV) (about 3 minutes; once)"
 	@$(PYTHON) -m venv $(VENV) || { echo "set-up: no virtual environment could be made; on Debian: apt install python3-venv"; exit 1; }
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt || { \
