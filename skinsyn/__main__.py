@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     started.add_argument("--malignant", nargs="+", default=[], metavar="NAME", help="the malignant conditions")
     started.add_argument("--conditions", nargs="+", default=[], metavar="NAME", help="the classes (default: the frequent)")
     started.add_argument("--at-least", type=int, default=20, metavar="N", help="photographs of a class (default: 20)")
-    started.add_argument("--like", default="", metavar="PROFILE", help="its design is followed (default: pad_ufes_20 with taesd, else demo)")
+    started.add_argument(
+        "--like", default="", metavar="PROFILE", help="its design is followed (default: pad_ufes_20 or demo)"
+    )
     started.add_argument("--encoding", default="utf-8-sig", help="of the table (default: utf-8)")
     traced = verb("trace", "From a number of the paper down to images and seeds, and the command that makes it again.")
     traced.add_argument("number", help="its id, as in the paper's last table and in numbers.json, e.g. F0.primary")
