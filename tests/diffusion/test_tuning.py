@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from skinsyn import images
 from skinsyn.datasets import phantom
@@ -61,7 +62,9 @@ def test_compiled_it_learns_the_same_and_goes_on_in_the_same_bytes(study, monkey
     more = {"steps": 5, "checkpoint_every": 2, "batch_size": 2}
     plain, task = (study.tune(**more, compile=way)[0] for way in (False, True))
     assert len(task["images"]) % 2, "or no batch is short"
+    before = counters["stats"]["unique_graphs"]
     keys = [dreambooth.fine_tune(each) for each in (plain, task)]
+    assert counters["stats"]["unique_graphs"] > before, "nothing was compiled"
     weights = [dreambooth.load_unet(key).state_dict() for key in keys]
     assert all(torch.allclose(a, b, atol=1e-3) for a, b in zip(*(w.values() for w in weights), strict=True))
     whole, clip = study.digest("generator", keys[1]), dreambooth._clip
