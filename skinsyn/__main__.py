@@ -19,7 +19,9 @@ def _parser() -> argparse.ArgumentParser:
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         added = verbs.add_parser(name, help=text, description=text)
         added.add_argument("--profile", default="demo", help="a folder of params/ (default: demo)")
-        added.add_argument("-p", dest="changed", action="append", default=[], metavar="key=value", help="change a parameter")
+        added.add_argument(
+            "-p", dest="changed", action="append", default=[], metavar="key=value", help="change a parameter"
+        )
         return added
 
     runs = verb("run", "Run the stale notebooks of a profile, in order.")
@@ -41,9 +43,13 @@ def _parser() -> argparse.ArgumentParser:
     started.add_argument("--table", type=Path, required=True, help="CSV, one row a photograph")
     for role in ROLES:
         started.add_argument(f"--{role}-column", default="", metavar="COLUMN", help=f"which column holds the {role}")
-    started.add_argument("--rename", action="append", default=[], metavar="CODE=NAME", help="a condition's name in words")
+    started.add_argument(
+        "--rename", action="append", default=[], metavar="CODE=NAME", help="a condition's name in words"
+    )
     started.add_argument("--malignant", nargs="+", default=[], metavar="NAME", help="the malignant conditions")
-    started.add_argument("--conditions", nargs="+", default=[], metavar="NAME", help="the classes (default: the frequent)")
+    started.add_argument(
+        "--conditions", nargs="+", default=[], metavar="NAME", help="the classes (default: the frequent)"
+    )
     started.add_argument("--at-least", type=int, default=20, metavar="N", help="photographs of a class (default: 20)")
     started.add_argument(
         "--like", default="", metavar="PROFILE", help="its design is followed (default: pad_ufes_20 or demo)"
@@ -52,18 +58,28 @@ def _parser() -> argparse.ArgumentParser:
     traced = verb("trace", "From a number of the paper down to images and seeds, and the command that makes it again.")
     traced.add_argument("number", help="its id, as in the paper's last table and in numbers.json, e.g. F0.primary")
     traced.add_argument("--images", type=Path, metavar="FILE.csv", help="write every image behind it, with its seed")
-    both = verbs.add_parser("compare", help="What differs between two runs: parameters, tables and ledger, side by side.")
-    both.add_argument("runs", nargs=2, metavar="run", help="profiles or variants that were run, e.g. demo demo-guidance7")
+    both = verbs.add_parser(
+        "compare", help="What differs between two runs: parameters, tables and ledger, side by side."
+    )
+    both.add_argument(
+        "runs", nargs=2, metavar="run", help="profiles or variants that were run, e.g. demo demo-guidance7"
+    )
     fetched = verbs.add_parser(
         "download", help="Fetch a data set's images from its table of addresses; goes on where it was."
     )
     fetched.add_argument("dataset", choices=["fitzpatrick17k"])
     fetched.add_argument("--folder", type=Path, help="that holds fitzpatrick17k.csv (default: data/fitzpatrick17k)")
     fetched.add_argument(
-        "--conditions", nargs="+", default=[], metavar="NAME", help="which rows; all: every one (default: the study's nine)"
+        "--conditions",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="which rows; all: every one (default: the study's nine)",
     )
     fetched.add_argument("--first", type=int, metavar="N", help="only the first N rows, to try")
-    fetched.add_argument("--pause", type=float, default=1.0, help="seconds between two requests to one host (default: 1)")
+    fetched.add_argument(
+        "--pause", type=float, default=1.0, help="seconds between two requests to one host (default: 1)"
+    )
     fetched.add_argument("--max-megabytes", type=float, default=20.0, help="larger files are refused (default: 20)")
     fetched.add_argument("--again", action="store_true", help="ask also the addresses that gave no image before")
     fetched.add_argument("--allow-http", action="store_true", help="without encryption, where a host does not offer it")
@@ -73,9 +89,13 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("image_id", help="image_id of the table `synthetic`")
     out = verb("export", "Write the run's synthetic images as a Hugging Face dataset folder with a card.")
     out.add_argument("--output", type=Path, required=True, help="a new folder")
-    out.add_argument("--license", default="other", help="licence id for the card; the real images' own licence binds you")
+    out.add_argument(
+        "--license", default="other", help="licence id for the card; the real images' own licence binds you"
+    )
     verb("grid", "Print how many classifiers of the training grid are done, running, failed or missing.")
-    asked = verb("reader-study", "Write a page that asks people: real or synthetic? And its key, which they must not get.")
+    asked = verb(
+        "reader-study", "Write a page that asks people: real or synthetic? And its key, which they must not get."
+    )
     asked.add_argument("--images", type=int, default=40, help="half real, half synthetic (default: 40)")
     asked.add_argument("--seed", type=int, default=0, help="of which images and in which order (default: 0)")
     cost = verb("plan", "Print what a profile's generators and images will cost, before anything is spent.")
@@ -179,12 +199,16 @@ def _download(arguments: argparse.Namespace) -> int:
     from .datasets import download, fitzpatrick17k_images
 
     folder = (arguments.folder or paths.project_root() / "data" / "fitzpatrick17k").expanduser().resolve()
-    limits = download.Limits(arguments.pause, max_bytes=int(arguments.max_megabytes * 1e6), allow_http=arguments.allow_http)
+    limits = download.Limits(
+        arguments.pause, max_bytes=int(arguments.max_megabytes * 1e6), allow_http=arguments.allow_http
+    )
     counts, _ = fitzpatrick17k_images.fetch(folder, limits, arguments.conditions, arguments.first, arguments.again)
     for key in ("condition", "fst"):
         sums = counts.groupby(key).sum(numeric_only=True).drop(columns="fst", errors="ignore")
         print(sums.rename(index={-1: "unknown"}).to_string())
-    print(f"By condition and skin type: {folder / 'download_attrition.csv'}; each row without an image: download_lost.csv")
+    print(
+        f"By condition and skin type: {folder / 'download_attrition.csv'}; each row without an image: download_lost.csv"
+    )
     return 0
 
 

@@ -116,7 +116,9 @@ def write_shard(folder: Path, images: np.ndarray, rows: pd.DataFrame) -> None:
     Byte-stable: no dates, no owners. Raises ValueError.
     """
     if not 0 < len(images) == len(rows) <= SHARD_IMAGES:
-        raise ValueError(f"a shard holds 1 to {SHARD_IMAGES} images, one a row; got {len(images)} images, {len(rows)} rows")
+        raise ValueError(
+            f"a shard holds 1 to {SHARD_IMAGES} images, one a row; got {len(images)} images, {len(rows)} rows"
+        )
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
         raise ValueError(f"images: expected uint8 (n, size, size, 3), got {images.dtype} {images.shape}")
     unsafe = [i for i in rows["image_id"] if not _SAFE_ID.fullmatch(str(i))]
@@ -201,7 +203,9 @@ def memmap(keys: Sequence[str]) -> tuple[np.memmap, pd.DataFrame]:
     key = store.key_of("memmap", RECIPE, {"shards": keys}, {}, threads=0)
 
     def make(folder: Path) -> None:
-        lengths = [len(pd.read_parquet(store.unit_dir("shard", k) / "rows.parquet", columns=["image_id"])) for k in keys]
+        lengths = [
+            len(pd.read_parquet(store.unit_dir("shard", k) / "rows.parquet", columns=["image_id"])) for k in keys
+        ]
         index, out, start = [], None, 0
         for shard, length in zip(keys, lengths, strict=True):
             rows, images = read_shard(shard)

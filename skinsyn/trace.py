@@ -57,7 +57,12 @@ def _origin(loaded: Mapping[str, pd.DataFrame], row: rows.Row | None) -> rows.Ro
     """The row itself; of a claim in the ledger, the row of the tests or distances that the claim took its estimate from."""
     if row is None or row.table != "ledger" or pd.isna(row.values["low"]):
         return row
-    given = {"value": row.values["estimate"], "low": row.values["low"], "high": row.values["high"], "made_by": "08_paper"}
+    given = {
+        "value": row.values["estimate"],
+        "low": row.values["low"],
+        "high": row.values["high"],
+        "made_by": "08_paper",
+    }
     found = rows.find({name: loaded[name] for name in ("tests", "distances") if name in loaded}, row.names[:2], given)
     return found or row
 
@@ -145,7 +150,11 @@ def _members(
         asked = predictions.select(real, **{key: value for key, value in arm.where.items() if key in real})["image_id"]
         for cell in arm.cells.to_dict("records"):
             training, validation, test = grid.members(cell, given, flags)[:3]
-            parts = {"trained on": training, "validated on": validation, "tested on": test[test["image_id"].isin(asked)]}
+            parts = {
+                "trained on": training,
+                "validated on": validation,
+                "tested on": test[test["image_id"].isin(asked)],
+            }
             for use, part in parts.items():
                 yield part[["image_id"]].assign(role=role, arm=cell["arm"], run=cell["run"], use=use)
 
@@ -188,7 +197,9 @@ def in_words(found: Mapping[str, Any]) -> str:
     if row is None:
         lines.append("row       in no table: the cell counts it from its inputs")
     for number, (stem, what, before) in enumerate(found["inputs"]):
-        told = f"{stem} reads {what or 'nothing: it draws phantoms'}" + (f", made by {', '.join(before)}" if before else "")
+        told = f"{stem} reads {what or 'nothing: it draws phantoms'}" + (
+            f", made by {', '.join(before)}" if before else ""
+        )
         lines.append(f"{'from' if not number else '':10}{told}")
     plain = {key: value for key, value in found["settings"].items() if not isinstance(value, dict | list)}
     lines.append(f"settings  {', '.join(f'{key} {value}' for key, value in plain.items())}")

@@ -18,7 +18,8 @@ MODULES = sorted((ROOT / "skinsyn").rglob("*.py"))
 def public(tree: ast.Module) -> list[ast.FunctionDef | ast.ClassDef]:
     """Functions and classes that the module offers: those of __all__, or those without a leading underscore."""
     offered = next(
-        (ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "__all__"), None
+        (ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "__all__"),
+        None,
     )
     defined = [n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
     return [n for n in defined if (n.name in offered if offered is not None else not n.name.startswith("_"))]

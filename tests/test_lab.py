@@ -157,7 +157,9 @@ def test_every_notebook_runs_on_what_the_others_made(lab, smoke, tmp_path):
         book = here.run_all(f"{stem}.ipynb")
         code = [cell for cell in book.cells if cell.cell_type == "code"]
         assert not [e for c in code for e in errors(c)], f"{stem} failed in JupyterLab"
-        tables = [out for c in code for out in c.outputs if "<table" in "".join(out.get("data", {}).get("text/html", ""))]
+        tables = [
+            out for c in code for out in c.outputs if "<table" in "".join(out.get("data", {}).get("text/html", ""))
+        ]
         assert tables, f"{stem} shows no table"
         drawn = [number for number, cell in enumerate(book.cells) if cell.cell_type == "code" and pictures(cell)]
         if stem != "08_paper":  # which makes files

@@ -20,9 +20,14 @@ STUDY = [stem for stem in STEMS if not stem.startswith(pipeline.BENCHMARKS)]  # 
 
 
 def test_the_study_is_there():
-    assert {"01_data_prep", "02_dreambooth", "03_generation", "04_training_grid", "05_fairness_stats", "08_paper"} <= set(
-        STEMS
-    )
+    assert {
+        "01_data_prep",
+        "02_dreambooth",
+        "03_generation",
+        "04_training_grid",
+        "05_fairness_stats",
+        "08_paper",
+    } <= set(STEMS)
     assert set(PROFILES) <= set(params.profiles())
 
 
@@ -65,7 +70,11 @@ def test_published_settings_stand_in_the_published_profiles():
     for profile in ("fitzpatrick17k", "ddi"):
         every = params.of_profile(profile)
         generation = every["03_generation"]
-        assert (generation["sampling_steps"], generation["guidance_scale"], generation["mask_fraction"]) == (50, 3.0, 0.25)
+        assert (generation["sampling_steps"], generation["guidance_scale"], generation["mask_fraction"]) == (
+            50,
+            3.0,
+            0.25,
+        )
         assert every["01_data_prep"]["image_size"] == 512
         training = every["04_training_grid"]
         assert training["body"] == "tf_efficientnetv2_m.in1k" and training["image_size"] == 224
@@ -128,7 +137,9 @@ def test_every_number_of_smoke_leads_to_its_cell_and_row(smoke_run):
     for name, row in found.items():
         if row and name.startswith("F"):
             number = name.removesuffix("." + row.column) if row.column in ("p", "p_adjusted") else name
-            assert number == f"{row.values['family'].split()[0]}.{row.values['id']}".replace(", ", ".").replace(" ", "-")
+            assert number == f"{row.values['family'].split()[0]}.{row.values['id']}".replace(", ", ".").replace(
+                " ", "-"
+            )
         if row and name.startswith("accuracy."):
             label = row.values["label"].replace(" + ", "+").replace(", ", ".").replace(" ", "-")
             assert name.endswith(f"{label}.n{row.values['n']}") and ("malignancy" in name) == (
@@ -145,7 +156,10 @@ def test_a_number_is_traced_to_the_images_and_seeds_of_its_arms(smoke_run):
     assert len(made) and (made["seed"] == made["seed_made"]).all() and made["seed"].max() > 2**53, "seeds are exact"
     cells = found["arms"]["treatment"].cells
     mine = images[(images["role"] == "treatment") & (images["use"] == "trained on")]
-    assert mine.groupby("run").size().to_dict() == (cells.set_index("run")[["n_real", "n_synthetic"]].sum(axis=1)).to_dict()
+    assert (
+        mine.groupby("run").size().to_dict()
+        == (cells.set_index("run")[["n_real", "n_synthetic"]].sum(axis=1)).to_dict()
+    )
     tested = images[images["use"] == "tested on"].drop_duplicates("image_id")
     assert len(tested) == found["row"].values["images"]
     assert [stem[:2] for stem, _, _ in found["inputs"]] == ["05", "04", "03", "02", "01"]
@@ -166,11 +180,17 @@ def test_the_paper_links_each_number_to_its_row(smoke_run):
 def test_plain_papermill_with_parameter_files_works(smoke_run, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     values = {
-        k: v for name in ("common", "05_fairness_stats") for k, v in yaml.safe_load(open(f"params/smoke/{name}.yml")).items()
+        k: v
+        for name in ("common", "05_fairness_stats")
+        for k, v in yaml.safe_load(open(f"params/smoke/{name}.yml")).items()
     }
     before = tables.path("smoke", "tests").read_bytes()
     papermill.execute_notebook(
-        "notebooks/05_fairness_stats.ipynb", str(tmp_path / "out.ipynb"), values, progress_bar=False, kernel_name="python3"
+        "notebooks/05_fairness_stats.ipynb",
+        str(tmp_path / "out.ipynb"),
+        values,
+        progress_bar=False,
+        kernel_name="python3",
     )
     assert tables.path("smoke", "tests").read_bytes() == before, "papermill and the pipeline must agree byte for byte"
 

@@ -36,7 +36,9 @@ def visit(browser, smoke):
         opened.append(page)
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda asked: wrong.append(asked.url) if not asked.url.startswith(("file:", "data:")) else None)
+        page.on(
+            "request", lambda asked: wrong.append(asked.url) if not asked.url.startswith(("file:", "data:")) else None
+        )
         page.goto((smoke / "figures/smoke/paper.html").as_uri())
         return page
 
@@ -54,9 +56,7 @@ def test_it_is_readable(visit, viewport, scheme):
     assert page.evaluate(CONTRAST) >= 4.5
     dark = page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 27)"
     assert dark == (scheme == "dark")
-    smallest = (
-        "() => Math.min(...[...document.querySelectorAll('p, td, dd')].map(e => parseFloat(getComputedStyle(e).fontSize)))"
-    )
+    smallest = "() => Math.min(...[...document.querySelectorAll('p, td, dd')].map(e => parseFloat(getComputedStyle(e).fontSize)))"
     assert page.evaluate(smallest) >= 12
     name = f"paper-{'telephone' if viewport is TELEPHONE else 'desk'}-{scheme}"
     screenshot(page, name)
@@ -108,7 +108,8 @@ def test_an_image_leads_to_its_provenance_and_back(visit, smoke):
         assert word in told
     assert tile.locator(".parent").is_visible() and "#image-" in page.url
     assert (
-        page.evaluate("() => document.documentElement.scrollWidth") <= TELEPHONE["width"] and page.evaluate(CONTRAST) >= 4.5
+        page.evaluate("() => document.documentElement.scrollWidth") <= TELEPHONE["width"]
+        and page.evaluate(CONTRAST) >= 4.5
     )
     screenshot(page, "paper-telephone-dark-provenance")
     kept = told.split("runs/store/shard/")[1].split(",")[0]

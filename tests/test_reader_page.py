@@ -15,7 +15,9 @@ NUMBER = 8
 def study(tmp_path):
     rng = np.random.default_rng(0)
     key = pd.DataFrame({"item": [f"item{i:02d}" for i in range(NUMBER)], "kind": ["real", "synthetic"] * (NUMBER // 2)})
-    key = key.assign(condition=["annular", 'a "quoted", one'] * (NUMBER // 2), cluster_id=[f"c{i}" for i in range(NUMBER)])
+    key = key.assign(
+        condition=["annular", 'a "quoted", one'] * (NUMBER // 2), cluster_id=[f"c{i}" for i in range(NUMBER)]
+    )
     key["study"] = reader_study._name(key)
     pictures = rng.integers(0, 256, (NUMBER, 24, 24, 3), dtype=np.uint8)
     (tmp_path / "page.html").write_text(reader_study.page(key, pictures, "Phantoms."))
@@ -23,7 +25,9 @@ def study(tmp_path):
     return tmp_path, key
 
 
-@pytest.mark.parametrize("viewport", [{"width": 360, "height": 740}, {"width": 1280, "height": 900}], ids=["phone", "desk"])
+@pytest.mark.parametrize(
+    "viewport", [{"width": 360, "height": 740}, {"width": 1280, "height": 900}], ids=["phone", "desk"]
+)
 def test_a_whole_study_is_answered_by_keyboard(study, viewport):
     folder, key = study
     wrong = []

@@ -34,7 +34,9 @@ def test_no_room_on_the_disk(tmp_path: Path):
 
 
 def test_a_failed_download_and_then_going_on(tmp_path: Path):
-    done = make("setup", f"VENV={tmp_path}/venv", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path), PIP_CONFIG_FILE=os.devnull)
+    done = make(
+        "setup", f"VENV={tmp_path}/venv", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path), PIP_CONFIG_FILE=os.devnull
+    )
     assert done.returncode != 0 and "a download failed" in done.stdout and "make again and it goes on" in done.stdout
     assert not list((tmp_path / "venv").glob(".ready-*")), "a failed set-up must not count as done"
 

@@ -58,7 +58,13 @@ def train_head(task: dict) -> dict[str, str | float]:
 
 
 def against_fastai(
-    conditions: Sequence[str], sizes: Sequence[int], ratio: int, runs: int, held: int, settings: dict, goal: float = 0.99
+    conditions: Sequence[str],
+    sizes: Sequence[int],
+    ratio: int,
+    runs: int,
+    held: int,
+    settings: dict,
+    goal: float = 0.99,
 ) -> tuple[dict, pd.DataFrame]:
     """The row `grid_head_accuracy_vs_fastai`, and the accuracy [%] of both in each cell.
 

@@ -114,7 +114,9 @@ def _cells(cells: pd.DataFrame, predictions: pd.DataFrame, held: int) -> pd.Data
     return table.assign(seen=table["epochs"] * (shown + held) + held).merge(right, on=["arm", "run"])
 
 
-def _row(seconds: list[float], measured: pd.DataFrame, table: pd.DataFrame, asked: dict, threads: int, goal: float) -> dict:
+def _row(
+    seconds: list[float], measured: pd.DataFrame, table: pd.DataFrame, asked: dict, threads: int, goal: float
+) -> dict:
     """The row of `against_fastai`. Where the peer was not measured, its epochs are ours times its own share of ours."""
     longer = measured["epochs"].sum() / measured["epochs_ours"].sum()
     guessed = table.assign(seen=table["epochs"] * longer * (table["shown"] + table["held"]) + table["held"])

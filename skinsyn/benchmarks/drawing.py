@@ -46,7 +46,9 @@ def _generators(executor: object, frame: pd.DataFrame, steps: int) -> dict[tuple
     told = {**tuning.SETTINGS, "steps": steps, "learning_rate": 5e-4}
     tasks = dreambooth.plan(frame, names, {"inpainting": base}, told, 1)
     keys = timing.all_of(executor, dreambooth.fine_tune, tasks)
-    return {("fine-tuned", "inpainting", c): {"key": k, "base": base, **TAUGHT} for c, k in zip(names, keys, strict=True)}
+    return {
+        ("fine-tuned", "inpainting", c): {"key": k, "base": base, **TAUGHT} for c, k in zip(names, keys, strict=True)
+    }
 
 
 def _plan(frame: pd.DataFrame, models: dict, settings: dict, run: int) -> list[dict]:

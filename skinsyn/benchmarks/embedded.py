@@ -49,6 +49,8 @@ def against_limits(sample: int, queries: int, pool: int, dimensions: int, seed: 
     asked[planted] = 0.1 * asked[planted] + pool_rows[planted % pool]
     (_, place), seconds, memory = measured(lambda: distributions.nearest(asked, pool_rows))
     right = (place[planted, 0] == planted % pool).mean()
-    note = f"{queries} embeddings of {dimensions} against {pool}, limit in place of a peer; arrays of {memory:.0f} MiB; "
+    note = (
+        f"{queries} embeddings of {dimensions} against {pool}, limit in place of a peer; arrays of {memory:.0f} MiB; "
+    )
     note += f"planted copies found: {100 * right:.0f} %"
     return [*rows, numbers.ratio_row("nearest_seconds_vs_limit", "s", seconds, SECONDS, 1, note)]

@@ -72,9 +72,9 @@ class Bar(tqdm):
 
 def save_folder(folder: Path, base: dict, task: str, key: str = "") -> Path:
     """A base model, or a fine-tuned generator in it, as diffusers' own pipeline folder in float32."""
-    base_model.build_pipeline(references.load_base(base, task), dreambooth.load_unet(key) if key else None).save_pretrained(
-        folder
-    )
+    base_model.build_pipeline(
+        references.load_base(base, task), dreambooth.load_unet(key) if key else None
+    ).save_pretrained(folder)
     return folder
 
 
@@ -92,7 +92,11 @@ def tune_with_synderm(task: dict) -> dict[str, float]:
     synderm.AutoencoderKL, synderm.tqdm, Bar.loop = Drawn, Bar, 0.0
     prompt = task["prompt"].replace("{condition}", "{}")
     asked = {"instance_prompt": prompt, "validation_prompt_format": prompt, "output_dir": task["output"]}
-    asked |= {"resolution": task["image_size"], "train_batch_size": task["batch_size"], "num_train_epochs": task["epochs"]}
+    asked |= {
+        "resolution": task["image_size"],
+        "train_batch_size": task["batch_size"],
+        "num_train_epochs": task["epochs"],
+    }
     asked |= {"num_validation_images": 1, "validation_steps": 10**9, "report_to": "tensorboard", "verbose": False}
     data = Pictures(task["images"], task["labels"])
     _, unet = timing.in_unet(
@@ -103,7 +107,9 @@ def tune_with_synderm(task: dict) -> dict[str, float]:
 
 @lru_cache(maxsize=4)
 def _pipeline(folder: str) -> StableDiffusionInpaintPipeline:
-    pipeline = StableDiffusionInpaintPipeline.from_pretrained(folder, safety_checker=None, requires_safety_checker=False)
+    pipeline = StableDiffusionInpaintPipeline.from_pretrained(
+        folder, safety_checker=None, requires_safety_checker=False
+    )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -129,11 +135,18 @@ def _draw(task: dict, number: int) -> None:
     inside[..., begin:end, begin:end] = 1
     outside = 1 - inside
     outside[..., :border, :] = outside[..., -border:, :] = outside[..., :border] = outside[..., -border:] = 0
-    asked = {"guidance_scale": task["guidance_scale"], "num_inference_steps": task["sampling_steps"], "generator": generator}
+    asked = {
+        "guidance_scale": task["guidance_scale"],
+        "num_inference_steps": task["sampling_steps"],
+        "generator": generator,
+    }
     for first in range(0, len(part["images"]), count):
         shown = torch.stack([to_tensor(image) for image in part["images"][first : first + count]])
         for stage, mask in (("inpaint", inside), ("outpaint", outside)):
-            strength, several = task[f"strength_{stage}"], mask.repeat(len(shown), 1, 1, 1)  # written to by the pipeline
+            strength, several = (
+                task[f"strength_{stage}"],
+                mask.repeat(len(shown), 1, 1, 1),
+            )  # written to by the pipeline
             given = {"prompt": [part["prompt"]] * len(shown), "image": shown * 2 - 1, "mask_image": several}
             made = pipeline(**given, strength=strength, height=size, width=size, **asked).images
             folder = Path(task["output"]) / stage / f"{number}"

@@ -66,12 +66,16 @@ def make(profile: str, conditions: Sequence[str], train: int, held: int, ratio: 
         for i in range(train + 2 * held)
     ]
     real = _kept(pd.DataFrame(rows, columns=["image_id", "condition", "fst", "split"]), 0)
-    real = real.assign(malignant=real["condition"].isin(phantom.MALIGNANT), source="phantom", cluster_id=real["image_id"])
+    real = real.assign(
+        malignant=real["condition"].isin(phantom.MALIGNANT), source="phantom", cluster_id=real["image_id"]
+    )
     real = real.assign(patient_id="", path="", malignancy_only=False)
     tables.save(profile, "images", real, made_by="01_data_prep")
     members = real[real["split"] == "train"]
     orders = [
-        pd.DataFrame({"run": run, "condition": name, "image_id": _shuffled(part["image_id"], run), "rank": range(train)})
+        pd.DataFrame(
+            {"run": run, "condition": name, "image_id": _shuffled(part["image_id"], run), "rank": range(train)}
+        )
         for run in range(runs)
         for name, part in members.groupby("condition")
     ]

@@ -40,7 +40,10 @@ __all__ = [
 @contextlib.contextmanager
 def own_store() -> Iterator[Path]:
     """A store in a temporary folder, for this process and the workers that it starts meanwhile; removed at the end."""
-    with tempfile.TemporaryDirectory() as place, mock.patch.dict(os.environ, {"SKINSYN_RUNS": str(Path(place) / "runs")}):
+    with (
+        tempfile.TemporaryDirectory() as place,
+        mock.patch.dict(os.environ, {"SKINSYN_RUNS": str(Path(place) / "runs")}),
+    ):
         yield Path(place)
 
 
@@ -102,7 +105,10 @@ def in_unet(work: Callable[[], object]) -> tuple[object, float]:
         return torch.compiler.disable(call, recursive=False)  # a compiled UNet is compiled below it
 
     forward, backward = timed(UNet2DConditionModel.forward), timed(torch.Tensor.backward)
-    with mock.patch.object(UNet2DConditionModel, "forward", forward), mock.patch.object(torch.Tensor, "backward", backward):
+    with (
+        mock.patch.object(UNet2DConditionModel, "forward", forward),
+        mock.patch.object(torch.Tensor, "backward", backward),
+    ):
         return work(), spent
 
 

@@ -93,7 +93,8 @@ def against_synderm(
             "peer": [_of_peer(place / f"peer-{run}", rows) for run in seconds.index],
         }
         found = {
-            name: [_mean_loss(unets, rows, base, about["prompt"]) for unets in several] for name, several in models.items()
+            name: [_mean_loss(unets, rows, base, about["prompt"]) for unets in several]
+            for name, several in models.items()
         }
     losses = pd.DataFrame(found, seconds.index)
     return _row(seconds, made, losses, len(frame), about, goal), seconds.join(losses, rsuffix="_loss")
@@ -105,7 +106,9 @@ def _row(seconds: pd.DataFrame, made: dict, losses: pd.DataFrame, shown: int, ab
     unet, loop = timing.unet_of(made["ours"]), np.median([one["loop"] for one in made["peer"]])
     theirs = timing.share(np.median([one["unet"] for one in made["peer"]]), middle["peer"])
     apart = 100 * (loss["ours"] / loss["peer"] - 1)
-    compiled = f", UNet compiled in the warm-up ({seconds.attrs['warm-up']['ours']:.0f} s)" if about.get("compile") else ""
+    compiled = (
+        f", UNet compiled in the warm-up ({seconds.attrs['warm-up']['ours']:.0f} s)" if about.get("compile") else ""
+    )
     note = (
         f"{len(set(about['labels']))} conditions, {shown} phantoms, {about['epochs']} epochs, batch {about['batch_size']}, "
         f"learning rate {about['learning_rate']:g}, {len(seconds)} runs by turns; ours: two one-thread Dask workers, from "

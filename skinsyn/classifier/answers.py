@@ -78,7 +78,9 @@ def _judged(both: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, float]]:
     p, cuts = test.filter(like="p_"), {}
     if set(p.columns) == {f"p_{POSITIVE}", "p_benign"}:
         score = f"p_{POSITIVE}"
-        cuts = {number: thresholds.youden(part["y_true"] == POSITIVE, part[score]) for number, part in held.groupby("cell")}
+        cuts = {
+            number: thresholds.youden(part["y_true"] == POSITIVE, part[score]) for number, part in held.groupby("cell")
+        }
         correct = (test[score].astype(float) >= test["cell"].map(cuts)) == (test["y_true"] == POSITIVE)
     else:
         correct = p.columns.str[2:].to_numpy()[p.to_numpy().argmax(1)] == test["y_true"].to_numpy()

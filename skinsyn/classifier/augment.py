@@ -77,6 +77,7 @@ def apply(pixels: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
     grid = (places[..., :2] / places[..., 2:]).reshape(n, height, width, 2)
     moved = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
     brightness, contrast = (
-        torch.tensor([getattr(d, name) for d in draws]).to(pixels).view(n, 1, 1, 1) for name in ("brightness", "contrast")
+        torch.tensor([getattr(d, name) for d in draws]).to(pixels).view(n, 1, 1, 1)
+        for name in ("brightness", "contrast")
     )
     return torch.sigmoid((torch.logit(moved, 1e-6) + brightness) * contrast)

@@ -229,7 +229,9 @@ def extract(task: dict) -> str:
 
         rows, pixels = rooms.read_shard(task["shard"])
         ids = rows["image_id"].tolist()
-        chosen = np.arange(len(ids)) if task.get("image_ids") is None else _places(ids, task["image_ids"], task["shard"])
+        chosen = (
+            np.arange(len(ids)) if task.get("image_ids") is None else _places(ids, task["image_ids"], task["shard"])
+        )
         ids = [ids[i] for i in chosen]
         body = _folded_body(*_named(task))
         found = [_view(pixels[chosen], ids, body, view, task) for view in task["views"]]

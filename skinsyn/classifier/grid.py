@@ -118,7 +118,9 @@ def plan(cell: Mapping, how: Mapping, given: Tables) -> Planned:
         parameters |= {"weight": one.weight, "n_real": one.n_real}
     if cell["transforms"]:
         parameters |= {"root": how["seed"], "views": how["views"]}
-    inputs = {name: seeds.digest(part.to_numpy().tolist()) for name, part in zip(Members._fields, one[:3], strict=False)}
+    inputs = {
+        name: seeds.digest(part.to_numpy().tolist()) for name, part in zip(Members._fields, one[:3], strict=False)
+    }
     key = store.key_of("cell", RECIPE, parameters, inputs | {"body": how["body_digest"]}, how["threads"])
     return Planned(dict(cell), one, parameters, shown, key)
 

@@ -45,7 +45,9 @@ def audit(
         own = frozenset(ranked.loc[ranked["rank"] < cell["sources"], "image_id"])
         seen = frozenset().union(*(saw[name] for name in used["saw"].unique()))
         seen |= frozenset(used.loc[~used["method"].isin(UNSEEN_PARENT), "parent"])
-        outside = sorted((seen & known) - (own if cell["generator_data"] == "matched" else able[cell["generator_data"]]))
+        outside = sorted(
+            (seen & known) - (own if cell["generator_data"] == "matched" else able[cell["generator_data"]])
+        )
         if outside:
             broken.setdefault(
                 cell["arm"], f"  {cell['arm']}, run {cell['run']}: {len(outside)} images, first {outside[0]!r}"
@@ -59,5 +61,10 @@ def audit(
         )
     if not rows:
         return pd.DataFrame(columns=["arm", "claim", "runs", "generators", "seen", "own"])
-    most = {"runs": ("run", "nunique"), "generators": ("generators", "max"), "seen": ("seen", "max"), "own": ("own", "min")}
+    most = {
+        "runs": ("run", "nunique"),
+        "generators": ("generators", "max"),
+        "seen": ("seen", "max"),
+        "own": ("own", "min"),
+    }
     return pd.DataFrame(rows).groupby(["arm", "claim"], sort=False, as_index=False).agg(**most)

@@ -123,7 +123,9 @@ def members(cell: Mapping, given: Tables, use_flags: Sequence[str] = ("",)) -> M
     for split, part in held.items():
         absent = set(range(len(classes))) - set(part["label"])
         if absent:
-            raise ValueError(f"{cell['arm']}: the {split} split holds no image of {classes[min(absent)]!r} (01_data_prep)")
+            raise ValueError(
+                f"{cell['arm']}: the {split} split holds no image of {classes[min(absent)]!r} (01_data_prep)"
+            )
     training = pd.concat([part[COLUMNS] for part in parts])
     return Members(training, *held.values(), classes, len(real) if cell["n"] else 0, cell.get("weight", 1.0), left_out)
 

@@ -119,7 +119,9 @@ class _Stack:
         self.flat = [part.requires_grad_() for part in flat]
         how = {"lr": self.settings.learning_rate, "fused": True, **OPTIMISER[self.settings.head]}
         decay = (self.settings.weight_decay, 0.0)
-        groups = [{"params": [part], "weight_decay": w} for part, w in zip(self.flat, decay, strict=True) if part.shape[1]]
+        groups = [
+            {"params": [part], "weight_decay": w} for part, w in zip(self.flat, decay, strict=True) if part.shape[1]
+        ]
         self.optimiser = torch.optim.AdamW(groups, **how)
         for part, state in zip(self.flat, states, strict=True):
             if state:
@@ -186,7 +188,9 @@ class _Stack:
             if first and linear.out_features < ALIGNED * 2:
                 # ((x - mean)·γ·scale + β)·kept·W, ordered so that no gradient of the width of the inputs is made.
                 both = torch.cat([centred * kept, kept], 2)
-                wide = torch.cat([gamma.unsqueeze(1) * given[f"{of}.weight"], beta.unsqueeze(1) * given[f"{of}.weight"]], 2)
+                wide = torch.cat(
+                    [gamma.unsqueeze(1) * given[f"{of}.weight"], beta.unsqueeze(1) * given[f"{of}.weight"]], 2
+                )
             else:
                 both, wide = (centred * gamma.unsqueeze(1) + beta.unsqueeze(1)) * kept, given[f"{of}.weight"]
             x = torch.bmm(both, wide.transpose(1, 2))
@@ -230,7 +234,9 @@ class _Stack:
     def _state(self, cell: int) -> dict[str, torch.Tensor]:
         """One cell's own numbers and statistics, under the names of its head."""
         one = self._named([part.detach()[cell : cell + 1] for part in self.flat])
-        return {name: value[0] for name, value in one.items()} | {name: value[cell] for name, value in self.moving.items()}
+        return {name: value[0] for name, value in one.items()} | {
+            name: value[cell] for name, value in self.moving.items()
+        }
 
     def _logits(self, state: dict[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
         return torch.func.functional_call(self.head.eval(), state, (rows,))

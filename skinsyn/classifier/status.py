@@ -48,7 +48,9 @@ def at_work(profile: str, keys: Sequence[str]) -> Iterator[Callable[[Future], No
     if not keys:
         yield keeping
         return
-    files.write_json(note, {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time(), "cells": list(keys)})
+    files.write_json(
+        note, {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time(), "cells": list(keys)}
+    )
     try:
         yield keeping
         while waiting:

@@ -214,7 +214,9 @@ def check(training: Part, validation: Part, test: Part, classes: int, settings: 
     """Raises ValueError naming the part that cannot be trained on."""
     for name, part in (("training", training), ("validation", validation), ("test", test)):
         if len(part.rows) != len(part.labels) or len(part.rows) == 0:
-            raise ValueError(f"the {name} part holds {len(part.rows)} images and {len(part.labels)} labels; expected 1 each")
+            raise ValueError(
+                f"the {name} part holds {len(part.rows)} images and {len(part.labels)} labels; expected 1 each"
+            )
         if part.weights is not None and (len(part.weights) != len(part.rows) or not part.weights.min() > 0):
             raise ValueError(f"weights of the {name} part: expected one above 0 for each of {len(part.rows)} images")
         if part.labels.min() < 0 or part.labels.max() >= classes:
@@ -229,7 +231,9 @@ def check(training: Part, validation: Part, test: Part, classes: int, settings: 
     if settings.dtype not in DTYPES:
         raise ValueError(f"dtype {settings.dtype!r}: expected one of {', '.join(DTYPES)}")
     if settings.trainable == "head" and (settings.dtype != "fp32" or settings.compile):
-        raise ValueError("dtype and compile are for trainable head+bn or all: a head on kept features is too small to gain")
+        raise ValueError(
+            "dtype and compile are for trainable head+bn or all: a head on kept features is too small to gain"
+        )
 
 
 def batches(images: int, shown: int, size: int, seed: int, epoch: int) -> list[np.ndarray]:

@@ -75,7 +75,9 @@ def near_duplicates(facts: pd.DataFrame, distance: int, alike: float = ALIKE) ->
     """
     if not -1 <= distance <= 64:
         raise ValueError(f"near_duplicate_distance is {distance}: expected 0 to 64 bits, or -1 for no search")
-    signs = np.unpackbits(np.stack([np.frombuffer(h, np.uint8) for h in facts["phash"]]), axis=1).astype(np.float32) * 2 - 1
+    signs = (
+        np.unpackbits(np.stack([np.frombuffer(h, np.uint8) for h in facts["phash"]]), axis=1).astype(np.float32) * 2 - 1
+    )
     looks, pixels = _unit_rows(facts["thumbnail"]), facts["pixel_sha256"].to_numpy()
     found = []
     for start in range(0, len(facts), BLOCK):
@@ -117,7 +119,9 @@ def clusters(table: pd.DataFrame, facts: pd.DataFrame, pairs: pd.DataFrame) -> p
         raise ValueError("clusters: table and facts must hold the same images in the same order")
     place = pd.Series(np.arange(len(table)), index=table["image_id"])
     near = np.stack([place[pairs["first"]].to_numpy(), place[pairs["second"]].to_numpy()], axis=1).astype(int)
-    edges = np.concatenate([_joined(table["patient_id"]), _joined(table["lesion_id"]), _joined(facts["pixel_sha256"]), near])
+    edges = np.concatenate(
+        [_joined(table["patient_id"]), _joined(table["lesion_id"]), _joined(facts["pixel_sha256"]), near]
+    )
     graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(table), len(table)))
     labels = pd.Series(connected_components(graph, directed=False)[1], index=table.index)
     return table["image_id"].groupby(labels).transform("min").astype("str")

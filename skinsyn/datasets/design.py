@@ -26,8 +26,16 @@ def study(name: str, rows: pd.DataFrame, classes: list[str], extra: list[str], l
     every = {stem: _scaled(copy.deepcopy(dict(values)), scale) for stem, values in like.items()}
     for values in every.values():
         values |= {key: name for key in ("profile",) if key in values}
-    every["01_data_prep"] |= {"dataset": name, "data_folder": "", "conditions": classes, "malignancy_only": extra, **numbers}
-    every["02_dreambooth"]["conditions"] = []  # also those that count in malignancy only: classifiers want their children
+    every["01_data_prep"] |= {
+        "dataset": name,
+        "data_folder": "",
+        "conditions": classes,
+        "malignancy_only": extra,
+        **numbers,
+    }
+    every["02_dreambooth"][
+        "conditions"
+    ] = []  # also those that count in malignancy only: classifiers want their children
     title = f"Do generated images help a classifier of the photographs of {name}?"
     every["08_paper"] |= {"title": title, "note": f"Photographs of the data set {name}."}
     if rows["malignant"].nunique() < 2:
@@ -79,7 +87,9 @@ def sizes(rows: pd.DataFrame, like: Mapping[str, Mapping]) -> tuple[dict, float]
 def values_of(content: object, key: str) -> list[int]:
     """Every value that stands under `key` anywhere in nested lists and dicts, lists of them laid flat."""
     if isinstance(content, dict):
-        own = [v for v in (content[key] if isinstance(content[key], list) else [content[key]])] if key in content else []
+        own = (
+            [v for v in (content[key] if isinstance(content[key], list) else [content[key]])] if key in content else []
+        )
         return own + [v for k, value in content.items() if k != key for v in values_of(value, key)]
     return [v for value in content for v in values_of(value, key)] if isinstance(content, list) else []
 
@@ -122,7 +132,9 @@ def write_profile(name: str, every: Mapping[str, Mapping], about: str) -> Path:
 
 def _block(head: str, value: object, remark: str = "", indent: str = "") -> str:
     """YAML of `head value`: on one line where it is short, otherwise one line a member."""
-    flow = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6).strip()[1:-1]
+    flow = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6).strip()[
+        1:-1
+    ]
     if len(indent) + len(head) + len(flow) < 120 or not isinstance(value, dict | list) or not value:
         return f"{indent}{head} {flow}{remark}\n"
     deeper = indent + "  "

@@ -200,7 +200,9 @@ def _host(way: Way, rows: list[dict], folder: Path, done: queue.Queue) -> None:
             done.put({"image_id": row["image_id"], "url": row["url"], "outcome": "failed", "reason": reason})
             continue
         safe = row["url"].replace("http://", "https://", 1)
-        asked = [safe] if not way.limits.allow_http else [row["url"]] if plain else list(dict.fromkeys([safe, row["url"]]))
+        asked = (
+            [safe] if not way.limits.allow_http else [row["url"]] if plain else list(dict.fromkeys([safe, row["url"]]))
+        )
         try:
             record = _fetch_one(way, row, asked, folder)
         except Exception as error:  # e.g. a full disk: handed to the caller, who stops
@@ -251,7 +253,13 @@ def _on_disk(row: dict, folder: Path, max_pixels: int) -> dict | None:
         images.decode(file, folder, max_pixels)
     except images.ImageError:
         return None
-    about = {"image_id": row["image_id"], "url": row["url"], "outcome": "fetched", "reason": "", "came_from": "was there"}
+    about = {
+        "image_id": row["image_id"],
+        "url": row["url"],
+        "outcome": "fetched",
+        "reason": "",
+        "came_from": "was there",
+    }
     return about | {"bytes": file.stat().st_size, "md5": hashlib.md5(file.read_bytes()).hexdigest()}
 
 

@@ -26,7 +26,9 @@ def fetch(
     wanted = known if list(conditions) == ["all"] else list(conditions) or list(fitzpatrick17k.PUBLISHED_TRAINING)
     table.check_conditions(wanted, known, "--conditions")
     rows = rows[rows["condition"].isin(wanted) & (rows["label_flag"] != fitzpatrick17k.WRONG)].head(first)
-    print(f"{len(rows)} rows; images go to {folder / 'images'}; one request a host every {limits.pause:g} s", flush=True)
+    print(
+        f"{len(rows)} rows; images go to {folder / 'images'}; one request a host every {limits.pause:g} s", flush=True
+    )
     record = download.fetch(rows, folder, limits, again)
     counts, lost = attrition(rows, record)
     for name, frame in {"attrition": counts, "lost": lost}.items():
@@ -42,7 +44,9 @@ def attrition(rows: pd.DataFrame, record: dict[str, dict]) -> tuple[pd.DataFrame
     rows: image_id, condition, fst (-1 unknown), url. Counts: condition, fst, rows, then a column of each outcome.
     """
     lines = [record.get(image_id, {}) for image_id in rows["image_id"]]
-    outcome = [line.get("outcome", "waiting" if url else "no url") for line, url in zip(lines, rows["url"], strict=True)]
+    outcome = [
+        line.get("outcome", "waiting" if url else "no url") for line, url in zip(lines, rows["url"], strict=True)
+    ]
     told = rows.assign(outcome=outcome, reason=[line.get("reason", "") for line in lines])
     counts = told.groupby(["condition", "fst"])["outcome"].value_counts().unstack(fill_value=0)
     counts = counts.reindex(columns=list(download.OUTCOMES), fill_value=0).reset_index().rename_axis(columns=None)

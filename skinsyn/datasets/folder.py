@@ -71,7 +71,9 @@ def describe(name: str) -> dict:
         raise ValueError(f"{file}: expected the keys {', '.join(sorted(KEYS))}, found {content!r:.200}")
     columns = content["columns"]
     if not isinstance(columns, dict) or not {"image", "condition"} <= set(columns) <= set(ROLES):
-        raise ValueError(f"{file}: columns: expected image, condition, others of {', '.join(ROLES)}; found {columns!r:.99}")
+        raise ValueError(
+            f"{file}: columns: expected image, condition, others of {', '.join(ROLES)}; found {columns!r:.99}"
+        )
     if not isinstance(content["names"], dict) or not isinstance(content["malignant"], list):
         raise ValueError(f"{file}: expected names: {{value: name}} and malignant: [names]")
     files.log_access("read", file)
@@ -82,7 +84,9 @@ def root(name: str) -> Path:
     """The folder of the photographs. Raises FileNotFoundError where it is gone."""
     folder = Path(describe(name)["images"])
     if not folder.is_dir():
-        raise FileNotFoundError(f"the photographs of {name} are gone: no folder {folder}; mend {description_file(name)}")
+        raise FileNotFoundError(
+            f"the photographs of {name} are gone: no folder {folder}; mend {description_file(name)}"
+        )
     return folder.resolve()
 
 
@@ -161,7 +165,9 @@ def rows(given: dict) -> pd.DataFrame:
         raise ValueError(f"{file}: {columns['image']} is empty in row {int((names == '').argmax()) + 2}")
     if names.duplicated().any():
         example = names[names.duplicated()].iloc[0]
-        raise ValueError(f"{file}: {example!r} stands in several rows of {columns['image']}; one row an image is expected")
+        raise ValueError(
+            f"{file}: {example!r} stands in several rows of {columns['image']}; one row an image is expected"
+        )
     value = {role: frame[name] for role, name in columns.items()}
     empty = pd.Series("", index=frame.index, dtype="str")
     condition = value["condition"].replace(given["names"]).replace("", NO_CONDITION)
@@ -200,7 +206,11 @@ def match_rows(names: Sequence[str], images: Sequence[str]) -> tuple[list[str], 
         asked = PurePosixPath(name)
         stem = asked.stem if asked.suffix.lower() in match.SUFFIXES else asked.name
         fits = [image for image in by_stem.get(stem, []) if _agree(asked.parts[:-1], PurePosixPath(image).parts[:-1])]
-        best = [image for image in fits if image == name] or [i for i in fits if PurePosixPath(i).name == asked.name] or fits
+        best = (
+            [image for image in fits if image == name]
+            or [i for i in fits if PurePosixPath(i).name == asked.name]
+            or fits
+        )
         found.append(best[0] if len(best) == 1 else "")
     return found, sorted(set(images) - set(found))
 

@@ -17,7 +17,15 @@ AT_LEAST = 20  # images of a condition that is a class of its own
 GUESSES = {
     "condition": ("condition", "diagnosis", "diagnostic", "diagnosis_1", "dx", "label", "disease", "class", "target"),
     "malignant": ("malignant", "benign_malignant", "is_malignant", "malignancy"),
-    "fst": ("fst", "fitzpatrick", "fitspatrick", "fitzpatrick_scale", "fitzpatrick_skin_type", "skin_type", "skin_tone"),
+    "fst": (
+        "fst",
+        "fitzpatrick",
+        "fitspatrick",
+        "fitzpatrick_scale",
+        "fitzpatrick_skin_type",
+        "skin_type",
+        "skin_tone",
+    ),
     "patient": ("patient_id", "patient", "subject_id", "subject", "pid"),
     "lesion": ("lesion_id", "lesion"),
 }
@@ -117,7 +125,10 @@ def init(
     malignant conditions. like: the profile whose design is followed. ask: a terminal's `input`, for what is not given.
     Nothing is written before all of it is checked. Raises FileNotFoundError or ValueError saying what to do.
     """
-    root, place = paths.project_root(), Path(os.environ.get("SKINSYN_DATA") or paths.project_root() / "data").expanduser()
+    root, place = (
+        paths.project_root(),
+        Path(os.environ.get("SKINSYN_DATA") or paths.project_root() / "data").expanduser(),
+    )
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"{name!r}: a study's name has letters, digits and _, and begins with a letter")
     for taken in (root / "params" / name, root / "params" / f"{name}.yml", place / name):
@@ -129,7 +140,9 @@ def init(
     if not found:
         kinds = pd.Series([p.suffix.lower() or "(no suffix)" for p in images.rglob("*") if p.is_file()], dtype="str")
         held = ", ".join(f"{n} {kind}" for kind, n in kinds.value_counts().items()) or "no file at all"
-        raise ValueError(f"--images {images}: no photograph of {', '.join(match.SUFFIXES)}; it holds {held}. Convert them")
+        raise ValueError(
+            f"--images {images}: no photograph of {', '.join(match.SUFFIXES)}; it holds {held}. Convert them"
+        )
     frame, separator = folder.read_table(file, "", encoding)
     chosen, guessed = dict(columns), guess(frame, found)
     asked = ask is not None and not {"image", "condition"} <= set(chosen)
@@ -143,7 +156,12 @@ def init(
     table.check_conditions(list(names), values, "--rename")
     malignant = [names.get(value, value) for value in malignant]
     table.check_conditions(malignant, [names.get(value, value) for value in values], "--malignant")
-    given = {"images": str(images.resolve()), "table": str(file.resolve()), "separator": separator, "encoding": encoding}
+    given = {
+        "images": str(images.resolve()),
+        "table": str(file.resolve()),
+        "separator": separator,
+        "encoding": encoding,
+    }
     given |= {"columns": chosen, "names": dict(names), "malignant": malignant}
     like = like or ("pad_ufes_20" if paths.model_dir("taesd") else "demo")
     rows = folder.rows(given)
@@ -177,7 +195,9 @@ def in_words(rows: pd.DataFrame, data: Mapping, grid: Mapping) -> str:
     lines = ["classes: " + ", ".join(f"{name} {sizes[name]}" for name in data["conditions"])]
     if data["malignancy_only"]:
         lines.append("in malignancy only: " + ", ".join(f"{name} {sizes[name]}" for name in data["malignancy_only"]))
-    lines.append(f"skin type known for {known} of {len(rows)}" + ("; nothing can be said by skin type" if not known else ""))
+    lines.append(
+        f"skin type known for {known} of {len(rows)}" + ("; nothing can be said by skin type" if not known else "")
+    )
     none = "not known: photographs of one patient may lie on both sides of a split, and the test be too easy"
     lines.append(f"patients: {patients or none}")
 

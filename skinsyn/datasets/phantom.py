@@ -121,7 +121,9 @@ def draw(condition: str, fst: int, seed: int, size: int = 64, shift: float = 0.0
     delta = _lesion(condition, lesion_rng, x - dx, y - dy, size)
     strength = np.linalg.norm(delta, axis=-1)
     mask = strength > MASK_THRESHOLD
-    delta *= np.clip(strength / MASK_THRESHOLD, 0, 1)[..., None] ** 2  # fades out, so that skin outside the mask is skin
+    delta *= (
+        np.clip(strength / MASK_THRESHOLD, 0, 1)[..., None] ** 2
+    )  # fades out, so that skin outside the mask is skin
     texture = 1.0 * smooth_noise(lesion_rng, 9, size) + 0.4 * smooth_noise(lesion_rng, 16, size)
     angle = photo_rng.uniform(0, 2 * np.pi)
     light = photo_rng.uniform(0, 9) * (np.cos(angle) * x + np.sin(angle) * y) - photo_rng.uniform(0, 6) * (x**2 + y**2)

@@ -114,7 +114,9 @@ def split(
         result[result == ""] = "train"
     for name in total.index:
         if not ((result == "train") & (ordered["condition"] == name)).any():
-            raise ValueError(f"train: no image of {name!r} is left of {total[name]}; ask for fewer in test or validation")
+            raise ValueError(
+                f"train: no image of {name!r} is left of {total[name]}; ask for fewer in test or validation"
+            )
     return result.reindex(table.index)
 
 
@@ -130,7 +132,9 @@ def subsets(table: pd.DataFrame, runs: int, seed: int) -> pd.DataFrame:
         for condition, members in train.groupby("condition"):
             order = seeds.generator(seed, "subset", run, condition).permutation(len(members))
             ids = members["image_id"].to_numpy()[order]
-            rows.append(pd.DataFrame({"run": run, "condition": condition, "image_id": ids, "rank": np.arange(len(ids))}))
+            rows.append(
+                pd.DataFrame({"run": run, "condition": condition, "image_id": ids, "rank": np.arange(len(ids))})
+            )
     return pd.concat(rows, ignore_index=True)
 
 

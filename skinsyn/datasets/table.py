@@ -89,7 +89,9 @@ def validate(frame: pd.DataFrame, conditions: Sequence[str] | None = None, compl
     expected = COLUMNS | (ADDED if complete else {})
     lacking = [name for name in expected if name not in frame]
     if lacking:
-        raise ValueError(f"the table of images lacks the column(s) {', '.join(lacking)}; found {', '.join(frame.columns)}")
+        raise ValueError(
+            f"the table of images lacks the column(s) {', '.join(lacking)}; found {', '.join(frame.columns)}"
+        )
     if frame.empty:
         raise ValueError("the table of images has no rows")
     for name, kind in expected.items():
@@ -142,7 +144,12 @@ def keep_phantoms(seed: int, per_condition: int, size: int, fst_weights: Sequenc
     """
     drawn = [phantom.draw(name, 3, seed, size).image.tobytes() for name in phantom.CONDITIONS]
     look = hashlib.sha256(b"".join(drawn)).hexdigest()
-    settings = {"seed": seed, "per_condition": per_condition, "size": size, "fst_weights": list(map(float, fst_weights))}
+    settings = {
+        "seed": seed,
+        "per_condition": per_condition,
+        "size": size,
+        "fst_weights": list(map(float, fst_weights)),
+    }
     settings |= {"shift": float(shift)} if shift else {}
     key = store.key_of("phantoms", RECIPE, settings, {"drawing": look}, threads=0)
 
@@ -206,7 +213,9 @@ def load(
     check_conditions(conditions, known, "conditions")
     check_conditions(malignancy_only, known, "malignancy_only")
     if set(conditions) & set(malignancy_only):
-        raise ValueError(f"malignancy_only: {sorted(set(conditions) & set(malignancy_only))} are also among the conditions")
+        raise ValueError(
+            f"malignancy_only: {sorted(set(conditions) & set(malignancy_only))} are also among the conditions"
+        )
     images = [i for i in match.find_images(folder) if not (dataset == "phantom" and i.startswith("masks/"))]
     if not images:
         raise FileNotFoundError(f"no image at all below {folder}.\n{HOW_TO.get(dataset, '')}")
@@ -220,7 +229,9 @@ def load(
     strange = ~rows["condition"].isin(known)
     names = [f"unknown condition {name!r}" for name in rows["condition"][strange]]
     rows = drop(rows, strange, "selection", names)
-    rows = drop(rows, ~rows["condition"].isin([*conditions, *malignancy_only]), "selection", "not a condition of this study")
+    rows = drop(
+        rows, ~rows["condition"].isin([*conditions, *malignancy_only]), "selection", "not a condition of this study"
+    )
     rows = drop(rows, rows["label_flag"] == fitzpatrick17k.WRONG, "labels", "marked wrongly labelled")
     gone = rows["path"] == ""
     urls = rows["url"][gone] if "url" in rows else [None] * int(gone.sum())

@@ -13,7 +13,9 @@ Vae = AutoencoderKL | AutoencoderTiny
 CROP = 32  # pixels a side that it trains on: a quarter of the work
 SHIFT = 10  # pixels that a crop may lie off the middle, where the lesion is
 GAIN = 0.6  # spread of the latents at the start: inside the decoder's soft clip at 3
-NOISE = 0.2  # added to latents in training: the decoder must bear the errors of a small UNet, and grain is not worth a code
+NOISE = (
+    0.2  # added to latents in training: the decoder must bear the errors of a small UNet, and grain is not worth a code
+)
 WHITE, PLAIN, LOOK, SPREAD = 0.1, 0.3, 0.5, 0.02  # weights of the loss: whitened colour, plain error, features, spread
 
 
@@ -123,10 +125,14 @@ def _perceptual(body: nn.Module, back: torch.Tensor, given: torch.Tensor) -> tor
     with torch.no_grad():
         wanted = _look(body, given)
     pairs = zip(_look(body, back), wanted, strict=True)
-    return torch.stack([((a - b) ** 2 / (b.square().mean((0, 2, 3), keepdim=True) + 1e-4)).mean() for a, b in pairs]).mean()
+    return torch.stack(
+        [((a - b) ** 2 / (b.square().mean((0, 2, 3), keepdim=True) + 1e-4)).mean() for a, b in pairs]
+    ).mean()
 
 
-def train_autoencoder(images: np.ndarray, steps: int, batch: int, lr: float, seed: int) -> tuple[AutoencoderTiny, float]:
+def train_autoencoder(
+    images: np.ndarray, steps: int, batch: int, lr: float, seed: int
+) -> tuple[AutoencoderTiny, float]:
     """Train a new autoencoder on crops of images uint8 (n, s, s, 3) about their middle. → it, its last loss
 
     The loss is that of latent diffusion's autoencoders (Rombach et al. 2022, appendix G) without the adversary: plain and

@@ -31,7 +31,9 @@ def save(
     folder: Path, step: int, models: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer], more: dict
 ) -> None:
     """Write the checkpoint after `step` steps, then remove the one before. more: JSON-able state of the caller's own."""
-    tensors = {f"weights/{name}/{key}": value for name, model in models.items() for key, value in _learned(model).items()}
+    tensors = {
+        f"weights/{name}/{key}": value for name, model in models.items() for key, value in _learned(model).items()
+    }
     for name, optimiser in optimisers.items():
         for place, state in optimiser.state_dict()["state"].items():
             tensors |= {f"moments/{name}/{place}/{key}": torch.as_tensor(value) for key, value in state.items()}
@@ -75,7 +77,9 @@ def load(
     return 0, {}
 
 
-def _restore(file: Path, models: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer]) -> tuple[int, dict]:
+def _restore(
+    file: Path, models: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer]
+) -> tuple[int, dict]:
     with safe_open(file, "pt") as handle:
         about = handle.metadata()
         tensors = {name: handle.get_tensor(name) for name in handle.keys()}

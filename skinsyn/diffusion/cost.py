@@ -80,7 +80,8 @@ def _tasks(frame: pd.DataFrame, values: dict[str, dict[str, Any]]) -> tuple[list
     learned, children = (part[part["condition"].isin(named)] for part in (learned, children))
     taught = [*named, *(["all"] if tuning["one_for_all"] else [])]
     bases = {
-        task: {**gan.NO_BASE, "name": tuning[f"{task.replace('-', '_')}_base"], "digest": task} for task in tuning["tasks"]
+        task: {**gan.NO_BASE, "name": tuning[f"{task.replace('-', '_')}_base"], "digest": task}
+        for task in tuning["tasks"]
     }
     settings = {name: tuning[name] for name in dreambooth.SETTINGS}
     shared = [] if tuning["generator_data"] == "matched" else dreambooth.plan(learned, taught, bases, settings, 1)
@@ -90,8 +91,12 @@ def _tasks(frame: pd.DataFrame, values: dict[str, dict[str, Any]]) -> tuple[list
     own = exposure.plan_own(learned, subsets, tuning["by_run"], taught, bases, settings, 1) if runs else []
     models = shared + own
     models += gan.plan(models, tuning["gan_baseline"]) if tuning["gan_baseline"] else []
-    rows = [dreambooth.row_of(t, "fine-tuned", f"model-{i}", "", condition=t["condition"]) for i, t in enumerate(models)]
-    rows += [dreambooth.row_of(t, "base", "", "", condition="all") for t in {t["task"]: t for t in shared or own}.values()]
+    rows = [
+        dreambooth.row_of(t, "fine-tuned", f"model-{i}", "", condition=t["condition"]) for i, t in enumerate(models)
+    ]
+    rows += [
+        dreambooth.row_of(t, "base", "", "", condition="all") for t in {t["task"]: t for t in shared or own}.values()
+    ]
     wanted = [{**entry, "replicates": drawing["ratio"] or entry["replicates"]} for entry in drawing["plan"]]
     how = {name: drawing[name] for name in generation.SETTINGS}
     able = generation.generators(pd.DataFrame(rows))
@@ -157,7 +162,9 @@ def measure(name: str, size: int, autoencoder: str = "", batch: int = 4, times: 
 def _rate(values: dict[str, dict[str, Any]], gpu: str) -> Rate:
     if gpu not in GPUS:
         raise ValueError(f"gpu is {gpu!r}; a published rate is known of {', '.join(GPUS)}")
-    base, size, autoencoder = (values["02_dreambooth"][name] for name in ("text_to_image_base", "image_size", "autoencoder"))
+    base, size, autoencoder = (
+        values["02_dreambooth"][name] for name in ("text_to_image_base", "image_size", "autoencoder")
+    )
     if base in ("tiny", "pretrain"):
         return measure("tiny", size, autoencoder)
     if torch.cuda.is_available():
@@ -166,7 +173,9 @@ def _rate(values: dict[str, dict[str, Any]], gpu: str) -> Rate:
     return Rate(GPUS[gpu] * PASSES, source)
 
 
-def estimate(profile: str, changed: dict[str, Any] | None = None, gpu: str = "A100", price: float = 0.0) -> dict[str, Any]:
+def estimate(
+    profile: str, changed: dict[str, Any] | None = None, gpu: str = "A100", price: float = 0.0
+) -> dict[str, Any]:
     """The whole plan of 02 and 03 in numbers: name → value, in order.
 
     gpu: of which a published rate is taken where none is measured. price: of a GPU-hour, in any currency. Raises

@@ -204,7 +204,9 @@ def _compiled(unet: UNet2DConditionModel, vae: torch.nn.Module, batch: int) -> C
     """
     for model in (unet, vae):
         model.to(memory_format=torch.channels_last)
-    on_cpu = next(unet.parameters()).device.type == "cpu"  # where calling a thousand small kernels from Python would show
+    on_cpu = (
+        next(unet.parameters()).device.type == "cpu"
+    )  # where calling a thousand small kernels from Python would show
     quick = torch.compile(unet, dynamic=False, options={"cpp_wrapper": on_cpu})
     return lambda given, when, words: (quick if len(given) == batch else unet)(given, when, words)
 
@@ -261,18 +263,30 @@ def table(tasks: Sequence[dict], keys: Sequence[str], generator_data: str = "all
     for task, key in zip(tasks, keys, strict=True):
         made = store.manifest("generator", key)["result"]
         rows.append(
-            row_of(task, "fine-tuned", key, generator_data, condition=task["condition"], images=len(task["images"]), **made)
+            row_of(
+                task, "fine-tuned", key, generator_data, condition=task["condition"], images=len(task["images"]), **made
+            )
         )
     untouched = {task["task"]: task for task in tasks if task["task"] in TASKS}
     nothing = {"images": 0, "steps": 0, "loss_first": np.nan, "loss_last": np.nan}
-    return pd.DataFrame(rows + [row_of(task, "base", "", "none", condition="all", **nothing) for task in untouched.values()])
+    return pd.DataFrame(
+        rows + [row_of(task, "base", "", "none", condition="all", **nothing) for task in untouched.values()]
+    )
 
 
 def row_of(task: dict, generator: str, key: str, generator_data: str, **more: object) -> dict:
     """A row of the table; reference: the base as JSON, from which 03 loads it again."""
     base = task["base"]
-    same = {name: task[name] for name in ("image_size", "prompt", "add_skin_type")}  # samples are asked for as it was taught
+    same = {
+        name: task[name] for name in ("image_size", "prompt", "add_skin_type")
+    }  # samples are asked for as it was taught
     same |= {"n": task.get("n", 0), "run": task.get("run", -1)}
     generator_data = "matched" if same["n"] else generator_data
-    about = {"task": task["task"], "generator": generator, "base": base["name"], "key": key, "base_digest": base["digest"]}
+    about = {
+        "task": task["task"],
+        "generator": generator,
+        "base": base["name"],
+        "key": key,
+        "base_digest": base["digest"],
+    }
     return {**about, **same, "reference": json.dumps(base, sort_keys=True), "generator_data": generator_data, **more}

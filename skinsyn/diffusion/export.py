@@ -18,11 +18,19 @@ from .published import KINDS, SUBMETHODS
 
 __all__ = ["PHANTOMS", "card", "write"]
 
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
+SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
 FAMILY = {"in-then-outpaint": "inpaint"}  # method → the authors' word for its model
 THEIR_KINDS = {ours: theirs for theirs, ours in KINDS.items()}
 THEIR_METHODS = {ours: theirs for theirs, ours in SUBMETHODS.items()}
-PHANTOMS = "**The real images behind these are phantoms, drawn patterns: the set shows nothing about patients or diseases.**"
+PHANTOMS = (
+    "**The real images behind these are phantoms, drawn patterns: the set shows nothing about patients or diseases.**"
+)
 CARD = Path(__file__).parents[1] / "assets" / "dataset" / "card.md.j2"
 
 
@@ -66,7 +74,12 @@ def _write_tar(file: Path, rows: pd.DataFrame, words: list[str]) -> None:
     with files.atomic(file) as temporary, tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as tar:
         for row in rows.drop(columns="row").to_dict("records"):
             content = held[row.pop("unit")][row["image_id"]]
-            theirs = {"name": f"{row['image_id']}.webp", "md5hash": row["parent"], "submethod": words[3], "label": words[0]}
+            theirs = {
+                "name": f"{row['image_id']}.webp",
+                "md5hash": row["parent"],
+                "submethod": words[3],
+                "label": words[0],
+            }
             theirs |= {"method": f"{words[1]}_{words[2].replace('-', '_')}", "tag": "generations1"}
             about = {**row, **theirs, "generation_num": f"{row['replicate']:02d}", "our_method": row["method"]}
             for suffix, data in (("webp", content), ("json", json.dumps(about, sort_keys=True).encode())):

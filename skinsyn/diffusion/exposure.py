@@ -50,7 +50,9 @@ def seen_by_generator(key: str) -> frozenset[str]:
     """
     about = store.manifest("generator", key)["about"]
     if (gan if about["task"] == "gan" else dreambooth).key_of(about) != key:
-        raise ValueError(f"generator/{key}: its manifest was changed, or the pinned versions were; run 02_dreambooth again")
+        raise ValueError(
+            f"generator/{key}: its manifest was changed, or the pinned versions were; run 02_dreambooth again"
+        )
     return frozenset(row["image_id"] for row in about["images"]) | _seen_by_base(about["base"])
 
 
@@ -80,6 +82,8 @@ def table(synthetic: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     seen = {unit: seen_by_shard(unit) for unit in synthetic["unit"].unique()}
     names = {ids: seeds.digest(sorted(ids))[:16] if ids else "" for ids in set(seen.values())}
-    rows = [(name, image_id) for ids, name in sorted(names.items(), key=lambda item: item[1]) for image_id in sorted(ids)]
+    rows = [
+        (name, image_id) for ids, name in sorted(names.items(), key=lambda item: item[1]) for image_id in sorted(ids)
+    ]
     exposure = pd.DataFrame(rows, columns=["saw", "image_id"], dtype="str")
     return synthetic.assign(saw=synthetic["unit"].map({unit: names[ids] for unit, ids in seen.items()})), exposure

@@ -56,7 +56,9 @@ class Generator(nn.Module):
         super().__init__()
         first = _width(width, FIRST)
         self.start = nn.Sequential(
-            spectral_norm(nn.ConvTranspose2d(LATENT, 2 * first, FIRST, bias=False)), nn.BatchNorm2d(2 * first), nn.GLU(dim=1)
+            spectral_norm(nn.ConvTranspose2d(LATENT, 2 * first, FIRST, bias=False)),
+            nn.BatchNorm2d(2 * first),
+            nn.GLU(dim=1),
         )
         sides = [FIRST << i for i in range(1, size.bit_length() - FIRST.bit_length() + 1)]
         self.ups = nn.ModuleDict({str(s): _Up(_width(width, s // 2), _width(width, s)) for s in sides})

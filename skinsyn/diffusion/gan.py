@@ -122,7 +122,8 @@ def _train(task: dict, saved: Path) -> tuple[Generator, list[float]]:
     judge = Discriminator(size, width).to(device)
     models = {"generator": made, "average": average, "discriminator": judge}
     adam = {
-        name: torch.optim.Adam(models[name].parameters(), lr=RATE, betas=BETAS) for name in ("generator", "discriminator")
+        name: torch.optim.Adam(models[name].parameters(), lr=RATE, betas=BETAS)
+        for name in ("generator", "discriminator")
     }
     done, state = checkpoints.load(saved, models, adam)
     waiting, curve = state.get("waiting", []), state.get("curve", [])

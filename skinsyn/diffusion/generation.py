@@ -70,11 +70,22 @@ def plan(
         for condition, mine in able.groupby("condition", sort=True):
             chosen = mine.sort_values("image_id").head(entry.get("sources", len(mine)))
             sources = json.loads(chosen[ROW].to_json(orient="records"))
-            wanted = (entry["generator"], METHODS[entry["method"]], condition if entry["scope"] == "condition" else "all")
+            wanted = (
+                entry["generator"],
+                METHODS[entry["method"]],
+                condition if entry["scope"] == "condition" else "all",
+            )
             wanted += tuple(own.values())
             if wanted not in generators:
-                raise ValueError(f"{entry}: no generator {wanted} was made by 02_dreambooth; made: {sorted(generators)[:8]}")
-            about = {**{s: settings[s] for s in SETTINGS}, **generators[wanted], "condition": condition, "threads": threads}
+                raise ValueError(
+                    f"{entry}: no generator {wanted} was made by 02_dreambooth; made: {sorted(generators)[:8]}"
+                )
+            about = {
+                **{s: settings[s] for s in SETTINGS},
+                **generators[wanted],
+                "condition": condition,
+                "threads": threads,
+            }
             about |= {name: entry[name] for name in ("method", "generator", "scope")} | {"first": {}, **own}
             for replicate in range(entry["replicates"]):
                 for start in range(0, len(sources), images.SHARD_IMAGES):
@@ -93,7 +104,9 @@ def _models(entry: dict, generators: Mapping[tuple, dict]) -> list[dict]:
         return [{}]
     found = sorted({key[3:] for key in generators if len(key) == 5 and key[3] == entry["by_run"]})
     if not found:
-        raise ValueError(f"{entry}: no model of a run's own with n = {entry['by_run']}; add it to by_run of 02_dreambooth")
+        raise ValueError(
+            f"{entry}: no model of a run's own with n = {entry['by_run']}; add it to by_run of 02_dreambooth"
+        )
     return [{"n": n, "run": run} for n, run in found]
 
 
@@ -214,7 +227,9 @@ def _attempt(
         else:
             drawn = sample(task, rows[part], start[part], seeds_[part])
         found.append(to_bytes(drawn))
-        flags += [flag(d, f, p, task["near_copy_distance"]) for d, f, p in zip(drawn, found[-1], parents[part], strict=True)]
+        flags += [
+            flag(d, f, p, task["near_copy_distance"]) for d, f, p in zip(drawn, found[-1], parents[part], strict=True)
+        ]
     return np.concatenate(found), np.array(flags, dtype=object), np.concatenate(handed[1:] or handed)
 
 

@@ -67,7 +67,9 @@ def scan(folder: Path, executor: str = "serial") -> pd.DataFrame:
     shard or a name that says too little.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder of published images at {folder}: name the one that holds their shards (*.tar)")
+        raise FileNotFoundError(
+            f"no folder of published images at {folder}: name the one that holds their shards (*.tar)"
+        )
     tars = [(str(paths.inside(folder, p.relative_to(folder))),) for p in sorted(folder.rglob("*.tar"))]
     if tars:
         rows = [row for part in compute.fan_out(executor, scan_tar, tars, "reading shards") for row in part]
@@ -89,7 +91,9 @@ def scan_tar(file: str) -> list[dict]:
             for member in tar:
                 if not member.isfile():
                     continue
-                key, dot, suffix = member.name.rpartition("/")[2].partition(".")  # WebDataset: the key ends at the first dot
+                key, dot, suffix = member.name.rpartition("/")[2].partition(
+                    "."
+                )  # WebDataset: the key ends at the first dot
                 if f".{suffix.lower()}" in PICTURES and member.size <= MAX_BYTES:
                     content = tar.extractfile(member).read()
                     place = {"file": file, "offset": member.offset_data, "bytes": member.size}
@@ -162,13 +166,17 @@ def plan(
     order = frame[[*model, "tag", "number"]].drop_duplicates().sort_values([*model, "tag", "number"])
     frame = frame.merge(order.assign(replicate=order.groupby(model).cumcount()), on=[*model, "tag", "number"])
     known = table[["image_id", "condition", "fst", "fst_group", "unit", "row", "split"]]
-    frame = frame.merge(known, how="left", left_on="parent", right_on="image_id").sort_values(["parent", "file", "offset"])
+    frame = frame.merge(known, how="left", left_on="parent", right_on="image_id").sort_values(
+        ["parent", "file", "offset"]
+    )
     frame["name"] = _name(frame)
     reason = _reasons(frame, entries)
     out = pd.DataFrame({"image_id": frame["name"], "stage": "published images", "reason": reason})[reason != ""]
     seen = {key: sorted(set(part["parent"])) for key, part in frame.groupby(["label", "kind"])}
     tasks = []
-    for group, part in frame[reason == ""].groupby(["method", "generator", "scope", "condition", "replicate"], sort=True):
+    for group, part in frame[reason == ""].groupby(
+        ["method", "generator", "scope", "condition", "replicate"], sort=True
+    ):
         about = dict(zip(["method", "generator", "scope", "condition", "replicate"], group, strict=True))
         about |= {"of": "published images", "image_size": size, "near_copy_distance": near_copy_distance}
         about["seen"] = seen[part["label"].iloc[0], part["kind"].iloc[0]]
@@ -176,7 +184,8 @@ def plan(
             some = part.iloc[start : start + images.SHARD_IMAGES]
             rows = [some[c].to_list() for c in ("file", "offset", "bytes", "sha256", "name")]
             members = [
-                dict(zip(("file", "offset", "bytes", "sha256", "name"), one, strict=True)) for one in zip(*rows, strict=True)
+                dict(zip(("file", "offset", "bytes", "sha256", "name"), one, strict=True))
+                for one in zip(*rows, strict=True)
             ]
             parents = json.loads(some[["image_id", "fst", "fst_group", "unit", "row"]].to_json(orient="records"))
             parents = [{**p, "fst": int(p["fst"]), "row": int(p["row"])} for p in parents]
@@ -214,7 +223,17 @@ def _reasons(frame: pd.DataFrame, entries: Sequence[dict]) -> pd.Series:
 
 def key_of(task: dict) -> str:
     """The key of the shard: what the pictures are and their bytes, never where they lie."""
-    names = ("of", "method", "generator", "scope", "condition", "replicate", "image_size", "near_copy_distance", "parents")
+    names = (
+        "of",
+        "method",
+        "generator",
+        "scope",
+        "condition",
+        "replicate",
+        "image_size",
+        "near_copy_distance",
+        "parents",
+    )
     inputs = {member["name"]: member["sha256"] for member in task["members"]}
     return store.key_of("shard", RECIPE, {name: task[name] for name in names} | {"seen": task["seen"]}, inputs, 0)
 
@@ -236,7 +255,9 @@ def keep(task: dict) -> str:
                 lost[member["name"]] = error.reason
         rows = _rows(task)
         rows = rows[~rows["image_id"].isin(lost)].reset_index(drop=True)
-        parents = pixels([p for p, m in zip(task["parents"], task["members"], strict=True) if m["name"] not in lost], size)
+        parents = pixels(
+            [p for p, m in zip(task["parents"], task["members"], strict=True) if m["name"] not in lost], size
+        )
         drawn = zip(found, parents, strict=True)
         rows["flags"] = [flag(image / 255, image, parent, task["near_copy_distance"]) for image, parent in drawn]
         images.write_shard(folder, np.stack(found) if found else np.zeros((0, size, size, 3), np.uint8), rows)
@@ -257,7 +278,12 @@ def _read(member: dict) -> bytes:
 
 def _rows(task: dict) -> pd.DataFrame:
     parents = pd.DataFrame(task["parents"])
-    same = {"method": task["method"], "generator": task["generator"], "generator_key": "published", "scope": task["scope"]}
+    same = {
+        "method": task["method"],
+        "generator": task["generator"],
+        "generator_key": "published",
+        "scope": task["scope"],
+    }
     return pd.DataFrame(
         {
             "image_id": [member["name"] for member in task["members"]],

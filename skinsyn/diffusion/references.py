@@ -40,7 +40,9 @@ def prepare_base(name: str, task: str, frame: pd.DataFrame, settings: dict, seed
     """
     from . import base_model
 
-    unit = _pretrained(frame, settings["autoencoder"], settings["pretrain"], seed, threads) if name == "pretrain" else ""
+    unit = (
+        _pretrained(frame, settings["autoencoder"], settings["pretrain"], seed, threads) if name == "pretrain" else ""
+    )
     about = {
         "revision": settings["revision"],
         "autoencoder": "" if unit else settings["autoencoder"],

@@ -97,7 +97,9 @@ def _pipeline(key: str, base: str, kind: str, dtype: str, scheduler: str) -> Pip
     if not isinstance(pipeline.scheduler, SCHEDULERS[scheduler]):
         pipeline.scheduler = SCHEDULERS[scheduler].from_config(loaded.scheduler)
     for network in (pipeline.unet, pipeline.vae):
-        network.to(memory_format=torch.channels_last)  # on a CPU a tenth less time for a UNet, a quarter for an autoencoder
+        network.to(
+            memory_format=torch.channels_last
+        )  # on a CPU a tenth less time for a UNet, a quarter for an autoencoder
     return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -118,7 +120,9 @@ def sample(task: dict, rows: Sequence[dict], start: np.ndarray, seeds_: Sequence
     fast = task["preset"] == "fast"
     given = {
         "prompt": prompts(task, rows),
-        "num_inference_steps": max(2, round(task["sampling_steps"] * FAST["steps"])) if fast else task["sampling_steps"],
+        "num_inference_steps": max(2, round(task["sampling_steps"] * FAST["steps"]))
+        if fast
+        else task["sampling_steps"],
         "guidance_scale": task["guidance_scale"],
         "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds_],
         "output_type": kind,
@@ -142,7 +146,11 @@ def _painted(task: dict, pipeline: Pipeline, start: np.ndarray) -> dict:
     """What an inpainting pipeline is told beyond the prompt: the image, what to paint of it, how strongly."""
     size, fraction = task["image_size"], task["mask_fraction"]
     outside = task["method"] == "in-then-outpaint"
-    mask = masks.outside_square(size, fraction, task["outpaint_border"]) if outside else masks.centre_square(size, fraction)
+    mask = (
+        masks.outside_square(size, fraction, task["outpaint_border"])
+        if outside
+        else masks.centre_square(size, fraction)
+    )
     mask = torch.from_numpy(mask).float().expand(len(start), 1, size, size).clone()
     told = {"mask_image": mask, "strength": task["strength_outpaint" if outside else "strength_inpaint"]}
     if start.dtype == np.uint8:
@@ -183,6 +191,8 @@ def latents(task: dict, rows: Sequence[dict], start: np.ndarray, seeds_: Sequenc
 def decode(task: dict, handed: np.ndarray) -> np.ndarray:
     """Images of latents float (n, 4, h, w), float (n, s, s, 3) in [0, 1] or NaN, by the task's own autoencoder."""
     pipeline = _pipeline_of(task)
-    scaled = torch.from_numpy(handed).to(pipeline.device, pipeline.vae.dtype) / (pipeline.vae.config.scaling_factor or 1.0)
+    scaled = torch.from_numpy(handed).to(pipeline.device, pipeline.vae.dtype) / (
+        pipeline.vae.config.scaling_factor or 1.0
+    )
     images = pipeline.vae.decode(scaled, return_dict=False)[0]
     return pipeline.image_processor.postprocess(images, output_type="np", do_denormalize=[True] * len(images))

@@ -42,7 +42,9 @@ TWO_STAGES = ("in-then-outpaint",)
 
 def _sources() -> pd.DataFrame:
     counts = {**fitzpatrick17k.PUBLISHED_TRAINING, "folliculitis": FOLLICULITIS}
-    rows = [{"image_id": f"{n:02d}{i:030x}", "condition": c} for n, (c, k) in enumerate(counts.items()) for i in range(k)]
+    rows = [
+        {"image_id": f"{n:02d}{i:030x}", "condition": c} for n, (c, k) in enumerate(counts.items()) for i in range(k)
+    ]
     return pd.DataFrame(rows).assign(fst=3, fst_group="III-IV", unit="0" * 24, row=range(len(rows)), split="train")
 
 

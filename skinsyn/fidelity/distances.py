@@ -100,7 +100,9 @@ def paired_against_permuted(
     near = int((drawn <= own_distance.sum() * (1 + 1e-12)).sum())
     difference = own_distance - any_distance
     low, high = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
-    found = map(float, (own_distance.mean(), any_distance.mean(), difference.mean(), low, high, (1 + near) / (draws + 1)))
+    found = map(
+        float, (own_distance.mean(), any_distance.mean(), difference.mean(), low, high, (1 + near) / (draws + 1))
+    )
     return Paired(*found, len(rows), len(parents), draws)
 
 

@@ -64,7 +64,9 @@ def ratio(
     """
     every = sorted({*of[1], *of_real[1]})
     parts = [
-        _without_each(distributions.unit(x), *labels, every) for x, labels in ((synthetic, of), (real, of_real)) if len(x)
+        _without_each(distributions.unit(x), *labels, every)
+        for x, labels in ((synthetic, of), (real, of_real))
+        if len(x)
     ]
     nan = float("nan")
     if len(parts) < 2 or min(part[1] for part in parts) <= 0:

@@ -29,7 +29,9 @@ def of_shards(
     asked = {"body": body, "image_size": image_size, "views": list(views), "seed": seed, "threads": threads}
     tasks = [({**asked, "shard": key, "image_ids": only and only[key]},) for key in keys]
     loaded = [features.load_features(key) for key in compute.fan_out(executor, features.extract, tasks, "embeddings")]
-    frame = pd.concat([pd.DataFrame({"image_id": ids, "unit": unit}) for unit, (ids, _) in zip(keys, loaded, strict=True)])
+    frame = pd.concat(
+        [pd.DataFrame({"image_id": ids, "unit": unit}) for unit, (ids, _) in zip(keys, loaded, strict=True)]
+    )
     return frame.reset_index(drop=True), np.concatenate([found for _, found in loaded], axis=1)
 
 

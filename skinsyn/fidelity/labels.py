@@ -46,7 +46,9 @@ def classification_accuracy(
     pool, found = images[train].reset_index(drop=True), []
     for key, at in rows.groupby(MODEL, sort=True).indices.items():
         part = rows.iloc[at].reset_index(drop=True)
-        least = pd.concat([part["condition"].value_counts(), pool["condition"].value_counts()], axis=1).dropna().min(axis=1)
+        least = (
+            pd.concat([part["condition"].value_counts(), pool["condition"].value_counts()], axis=1).dropna().min(axis=1)
+        )
         mine, theirs = (_drawn(frame, least.astype(int), seed) for frame in (part, pool))
         row = dict(zip(MODEL, key, strict=True))
         learned = {"": (synthetic[at][mine], part["condition"][mine])}

@@ -46,6 +46,8 @@ def of_images(frame: pd.DataFrame, executor: str = "serial") -> tuple[np.ndarray
     keys = compute.fan_out(executor, measure, [(unit,) for unit in units], "looks")
     kept = [pd.read_parquet(store.unit_dir("looks", key) / "looks.parquet") for key in keys]
     parts = [part.assign(unit=unit) for unit, part in zip(units, kept, strict=True)]
-    found = pd.concat(parts).set_index(["unit", "image_id"]).loc[list(zip(frame["unit"], frame["image_id"], strict=True))]
+    found = (
+        pd.concat(parts).set_index(["unit", "image_id"]).loc[list(zip(frame["unit"], frame["image_id"], strict=True))]
+    )
     hashes = np.unpackbits(np.stack([np.frombuffer(one, np.uint8) for one in found["phash"]]), axis=1).astype(bool)
     return hashes, found[["ita", "skin"]].set_axis(frame.index)

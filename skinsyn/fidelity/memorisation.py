@@ -32,7 +32,9 @@ def find(
     """
     trained, held = (np.flatnonzero(images["split"] == split) for split in ("train", "test"))
     if not len(trained) or not len(held):
-        raise ValueError(f"memorisation needs real images to train on and to test on; got {len(trained)} and {len(held)}")
+        raise ValueError(
+            f"memorisation needs real images to train on and to test on; got {len(trained)} and {len(held)}"
+        )
     ours, theirs = bits
     similarity, place = (found[:, 0] for found in distributions.nearest(synthetic, real[trained]))
     usual, usual_place = (found[:, 0] for found in distributions.nearest(real[held], real[trained]))
@@ -72,7 +74,9 @@ def shares(table: pd.DataFrame, by: Sequence[str] = (*MODEL, "condition")) -> pd
 
 def pairs(table: pd.DataFrame, number: int) -> pd.DataFrame:
     """The rows with the highest similarity, at most one a training image, so that one memory does not fill the sheet."""
-    return table.sort_values(["similarity", "image_id"], ascending=[False, True]).drop_duplicates("nearest").head(number)
+    return (
+        table.sort_values(["similarity", "image_id"], ascending=[False, True]).drop_duplicates("nearest").head(number)
+    )
 
 
 def filtered(synthetic: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

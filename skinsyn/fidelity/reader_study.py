@@ -74,7 +74,11 @@ def page(key: pd.DataFrame, pictures: Sequence[np.ndarray], note: str = "") -> s
     )
     items = [{"item": item, "image": _picture(one)} for item, one in zip(key["item"], pictures, strict=True)]
     return environment.get_template("page.html.j2").render(
-        title="Real or synthetic?", note=note, study=_name(key), items=items, conditions=sorted(key["condition"].unique())
+        title="Real or synthetic?",
+        note=note,
+        study=_name(key),
+        items=items,
+        conditions=sorted(key["condition"].unique()),
     )
 
 
@@ -139,7 +143,9 @@ def _answers(file: Path, key: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"{file}: no column {lacking[0]!r}; expected the file as the page saved it")
     study = key["study"].iloc[0]
     if strange := sorted(set(frame["study"]) - {study}):
-        raise ValueError(f"{file}: answers to the study {strange[0]}, the key is of {study}; they belong to another page")
+        raise ValueError(
+            f"{file}: answers to the study {strange[0]}, the key is of {study}; they belong to another page"
+        )
     if frame["reader"].nunique() != 1:
         raise ValueError(f"{file}: {frame['reader'].nunique()} readers; expected one in a file")
     if sorted(frame["item"]) != sorted(key["item"]):
@@ -181,7 +187,12 @@ def analyse(study: Study, level: float = 0.95) -> pd.DataFrame:
         rows.append((f"condition, {kind}", guess, gain))
     found = []
     for name, chance, gain in rows:
-        row = {"measure": name, "estimate": gain.estimate + chance, "low": gain.low + chance, "high": gain.high + chance}
+        row = {
+            "measure": name,
+            "estimate": gain.estimate + chance,
+            "low": gain.low + chance,
+            "high": gain.high + chance,
+        }
         row |= {"chance": chance, "p": gain.p, "readers": gain.runs, "clusters": gain.clusters}
         found.append(row | {"flags": "; ".join(gain.flags)})
     return pd.DataFrame(found)

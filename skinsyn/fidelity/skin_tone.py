@@ -77,7 +77,9 @@ def by_type(table: pd.DataFrame, by: str = "kind") -> pd.DataFrame:
     table: one row an image (by, fst, ita). unseen: images in which too little skin was found.
     """
     groups = table.groupby([by, "fst"], sort=True)["ita"]
-    found = groups.quantile([0.1, 0.25, 0.5, 0.75, 0.9]).unstack().set_axis(["q10", "q25", "median", "q75", "q90"], axis=1)
+    found = (
+        groups.quantile([0.1, 0.25, 0.5, 0.75, 0.9]).unstack().set_axis(["q10", "q25", "median", "q75", "q90"], axis=1)
+    )
     counts = groups.agg(images="size", seen="count")
     found.insert(0, "unseen", counts["images"] - counts["seen"])
     found.insert(0, "images", counts["images"])

@@ -28,7 +28,11 @@ def gains(predictions: pd.DataFrame) -> pd.DataFrame:
     control = accuracy[accuracy["ratio"] == 0][[*SAME, "condition", "correct"]]
     paired = accuracy[accuracy["ratio"] > 0].merge(control, on=[*SAME, "condition"], suffixes=("", "_control"))
     paired["gain"] = paired["correct"] - paired["correct_control"]
-    return paired.groupby([*MODEL, "condition"], sort=True).agg(gain=("gain", "mean"), arms=("arm", "nunique")).reset_index()
+    return (
+        paired.groupby([*MODEL, "condition"], sort=True)
+        .agg(gain=("gain", "mean"), arms=("arm", "nunique"))
+        .reset_index()
+    )
 
 
 def _rho(first: np.ndarray, second: np.ndarray) -> np.ndarray:

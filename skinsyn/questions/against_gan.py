@@ -47,7 +47,11 @@ def _pairs(block: Block) -> list[tuple[dict, dict, dict]]:
     both = arms[~arms["method"].str.contains(GAN)].merge(gan[[*same, "arm"]], on=same, suffixes=("", "_gan"))
     about = [key for key in (*same, "method", "generator", "parents") if key in both]
     return [
-        ({"task": block.task, "arm": row["arm"]}, {"task": block.task, "arm": row["arm_gan"]}, {k: row[k] for k in about})
+        (
+            {"task": block.task, "arm": row["arm"]},
+            {"task": block.task, "arm": row["arm_gan"]},
+            {k: row[k] for k in about},
+        )
         for row in both.to_dict("records")
     ]
 
@@ -63,7 +67,11 @@ def fidelity(distributions: pd.DataFrame, recognised: pd.DataFrame, generators: 
     found = first[[*MODEL, "images", "kid", "floor_kid", "precision", "recall"]]
     whole = recognised[(recognised["condition"] == "all") & (recognised["fst_group"] == "all")]
     found = found.merge(whole[[*MODEL, "recognised"]], on=MODEL, how="left")
-    kind = found["method"].map({"text-to-image": "text-to-image", "img2img": "text-to-image", GAN: GAN}).fillna("inpainting")
+    kind = (
+        found["method"]
+        .map({"text-to-image": "text-to-image", "img2img": "text-to-image", GAN: GAN})
+        .fillna("inpainting")
+    )
     steps = generators[generators["generator"] == "fine-tuned"].groupby("task")["steps"].mean()
     found["steps"] = kind.map(steps).where(found["generator"] != "base")
     return found.assign(flags="" if (found["method"] == GAN).any() else NOT_RUN)

@@ -45,7 +45,9 @@ def gains(
         family |= {"min_images": min_images, "hypotheses": hypotheses}
         found = contrasts.test_families(prepared, {over: family}, level=level).rename(columns={"family": "over"})
         own = [int((train[list(where)] == pd.Series(where)).all(axis=1).sum()) for where in wheres]
-        about = pd.DataFrame(wheres, columns=["condition", "fst_group"]).assign(own=own, id=[h["id"] for h in hypotheses])
+        about = pd.DataFrame(wheres, columns=["condition", "fst_group"]).assign(
+            own=own, id=[h["id"] for h in hypotheses]
+        )
         every.append(found.merge(about, on="id", how="left"))
     table = pd.concat(every, ignore_index=True)
     table["fst_group"] = table["fst_group"].astype("object").where(table["fst_group"].notna(), "all").astype("str")
@@ -80,10 +82,14 @@ def answer(found: pd.DataFrame, related: pd.DataFrame) -> str:
             told.append(f"By {over}, whether the rare ones gain more cannot be told ({row['flags']})")
             continue
         rho, low, high = (show(number(float(row[key])), 2, sign=True) for key in ("rho", "low", "high"))
-        said = f"Over {row['units']} units of {over} the gain goes with the number of own training images by a correlation"
+        said = (
+            f"Over {row['units']} units of {over} the gain goes with the number of own training images by a correlation"
+        )
         told.append(f"{said} of {rho} ({low} to {high}; p {show_p(row['p'])}; below zero, the rare ones gain more)")
     text = ". ".join(told) + "."
     cells = found[found["over"] == "cell"]
     if cells.empty:
         return text
-    return text + f" {int(cells['p'].isna().sum())} of {len(cells)} cells of condition × skin type were too small to test."
+    return (
+        text + f" {int(cells['p'].isna().sum())} of {len(cells)} cells of condition × skin type were too small to test."
+    )

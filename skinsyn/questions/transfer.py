@@ -38,7 +38,9 @@ def bring(
     if not other:
         return None, nothing, "not run: no other data set is named (other)"
     if set(other) - KEYS or "dataset" not in other:
-        raise ValueError(f"other is {dict(other)}: expected dataset and some of {', '.join(sorted(KEYS - {'dataset'}))}")
+        raise ValueError(
+            f"other is {dict(other)}: expected dataset and some of {', '.join(sorted(KEYS - {'dataset'}))}"
+        )
     name = other["dataset"]
     try:
         folder = _folder(other, image_size)
@@ -94,7 +96,9 @@ def check(found: pd.DataFrame, predictions: pd.DataFrame, most: float = 1e-3) ->
     keys = ["arm", "run", "image_id"]
     both = found.merge(predictions, on=keys, suffixes=("", "_04"))
     if both.empty:
-        raise ValueError(f"04_training_grid has no arm {', '.join(sorted(found['arm'].unique()))}; name arms that it has")
+        raise ValueError(
+            f"04_training_grid has no arm {', '.join(sorted(found['arm'].unique()))}; name arms that it has"
+        )
     names = [name for name in found if name.startswith("p_") and found[name].notna().any()]
     far = max(float((both[name] - both[f"{name}_04"]).abs().max()) for name in names)
     if not far <= most:
@@ -171,7 +175,9 @@ def answer(tested: pd.DataFrame) -> str:
         return f"Whether the gain carries over was {row['flags']}."
     whole = tested[tested["group"] == "all"]
     own, other, change = (whole.iloc[i] for i in range(3))
-    text = f"On images of another source ({other['data']}; {show(number(int(other['images'])))} images) synthetic images "
+    text = (
+        f"On images of another source ({other['data']}; {show(number(int(other['images'])))} images) synthetic images "
+    )
     text += f"change accuracy by {_said(other)}; on the run's own test images by {_said(own)}. "
     text += f"Without them, accuracy is {_percent(own['without'])} at home and {_percent(other['without'])} there. "
     if pd.isna(change["p"]):

@@ -44,7 +44,9 @@ def compare(
     answers = [contrasts.answers(prepared, arm) for arm in (synthetic, oversampled)]
     images = answers[0][1]
     for name, (correct, _) in zip(levels, answers, strict=True):
-        means = {g: correct[:, at].mean() for g, at in images.groupby("fst_group").indices.items()} | {"all": correct.mean()}
+        means = {g: correct[:, at].mean() for g, at in images.groupby("fst_group").indices.items()} | {
+            "all": correct.mean()
+        }
         kept = kept.assign(**{name: kept["group"].map(means)})
     known = np.flatnonzero(images["fst_group"] != "unknown")
     groups = images["fst_group"].iloc[known]
@@ -74,7 +76,13 @@ def _worst(correct: list[np.ndarray], images: pd.DataFrame, draws: int, seed: in
     point = np.einsum("crk,c->k", cells, shares) / cells.shape[1]
     lowest = point.reshape(2, -1).min(1)
     row = {"group": WORST, "with_synthetic": lowest[0], "with_oversampling": lowest[1]}
-    row |= {"estimate": 100 * (lowest[0] - lowest[1]), "low": np.nan, "high": np.nan, "p": np.nan, "images": len(images)}
+    row |= {
+        "estimate": 100 * (lowest[0] - lowest[1]),
+        "low": np.nan,
+        "high": np.nan,
+        "p": np.nan,
+        "images": len(images),
+    }
     row |= {"clusters": images["cluster_id"].nunique(), "runs": cells.shape[1], "verdict": "", "flags": ""}
     named = [groups[int(part.argmin())] for part in point.reshape(2, -1)]
     row["flags"] = f"worst: {named[0]} with synthetic images, {named[1]} with oversampling"

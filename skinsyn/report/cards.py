@@ -91,7 +91,9 @@ def _words(profile: str, title: str) -> dict:
 
 def _agreement(held: Mapping[str, Mapping]) -> str:
     """What is known of the agreement of two annotators of skin type."""
-    found = {name.rpartition(".")[2]: show(given, 3) for name, given in held.items() if name.startswith("data.annotators.")}
+    found = {
+        name.rpartition(".")[2]: show(given, 3) for name, given in held.items() if name.startswith("data.annotators.")
+    }
     said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.items())
     return f"Two annotators of skin type: {said}." if said else "This data set has one statement of skin type an image."
 
@@ -114,7 +116,9 @@ def _tables(profile: str) -> dict[str, str]:
     if (rates := read["rates_by_group"]) is not None and "arm" in rates:
         found["rates"] = _intervals(rates[rates["arm"] == "change"], ["group", "metric"], "estimate")
     if (words := read["plain_words"]) is not None:
-        found["words"] = "\n".join(f"- **{_plain(r['result'])}.** {_plain(r['words'])}" for r in words.to_dict("records"))
+        found["words"] = "\n".join(
+            f"- **{_plain(r['result'])}.** {_plain(r['words'])}" for r in words.to_dict("records")
+        )
     return found
 
 
@@ -129,7 +133,9 @@ def _intervals(frame: pd.DataFrame, keys: list[str], value: str) -> str:
     for row in frame.to_dict("records"):
         ends = {} if pd.isna(row["low"]) else {"low": row["low"], "high": row["high"]}
         said = "" if pd.isna(row[value]) else show(numbers.number(row[value], **ends), 3, interval=True)
-        rows.append({**{key: row[key] for key in keys}, value: said, "images": int(row["images"]), "remark": row["flags"]})
+        rows.append(
+            {**{key: row[key] for key in keys}, value: said, "images": int(row["images"]), "remark": row["flags"]}
+        )
     return _markdown(pd.DataFrame(rows)) if rows else numbers.NOT_RUN
 
 

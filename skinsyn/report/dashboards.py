@@ -25,7 +25,9 @@ def _sorted(groups) -> list:
 
 
 @styled
-def group_metrics(frame: pd.DataFrame, title: str = "Malignant or benign, by skin-type group", note: str = "") -> Figure:
+def group_metrics(
+    frame: pd.DataFrame, title: str = "Malignant or benign, by skin-type group", note: str = ""
+) -> Figure:
     """One panel a metric, one mark an arm. Columns: group, arm, metric, estimate, low, high; optional chance."""
     columns(frame, ("group", "arm", "metric", "estimate", "low", "high"), "group_metrics")
     metrics, groups = [m for m in NAMES if (frame["metric"] == m).any()], _sorted(frame["group"])

@@ -26,10 +26,14 @@ def render(title: str, subtitle: str, blocks: Sequence[dict], gallery: Mapping) 
     are lossy WebP here, since the page is committed and opened on telephones (the figures' own files stay lossless).
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+        loader=jinja2.FileSystemLoader(ASSETS),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
     )
     filled = [
-        _with_links(block) | ({"data": _data(block["file"])} if block.get("file") else {"missing": block.get("missing")})
+        _with_links(block)
+        | ({"data": _data(block["file"])} if block.get("file") else {"missing": block.get("missing")})
         for block in blocks
     ]
     # Our own files, the only text that is not escaped.

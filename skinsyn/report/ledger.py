@@ -28,7 +28,10 @@ import pandas as pd
 __all__ = ["CLAIMS", "VERDICTS", "ledger", "rule_in_words"]
 
 CLAIMS = {
-    "C1": ("synthetic images raise accuracy most when real data are few", "up to +13.2 points at 32 real images per class"),
+    "C1": (
+        "synthetic images raise accuracy most when real data are few",
+        "up to +13.2 points at 32 real images per class",
+    ),
     "C2": ("gains saturate", "no more gain above 10 synthetic per real"),
     "C3": (
         "malignancy accuracy rises in every skin-type group",
@@ -52,7 +55,10 @@ KEYS = {
 
 
 def ledger(
-    tests: pd.DataFrame | None, numbers: Mapping[str, Mapping], rules: Mapping[str, Mapping], synthetic: int | None = None
+    tests: pd.DataFrame | None,
+    numbers: Mapping[str, Mapping],
+    rules: Mapping[str, Mapping],
+    synthetic: int | None = None,
 ) -> pd.DataFrame:
     """One row a claim, C1 to C7: claim, published, estimate, low, high, verdict.
 
@@ -84,7 +90,9 @@ def rule_in_words(rule: Mapping) -> str:
     alpha = rule.get("alpha", 0.05)
     if rule["rule"] == "above":
         extra = (
-            f"; not reproduced: below 0 so, or the interval ends below {rule['margin']:g} points" if "margin" in rule else ""
+            f"; not reproduced: below 0 so, or the interval ends below {rule['margin']:g} points"
+            if "margin" in rule
+            else ""
         )
         return f"every estimate above 0 with adjusted p ≤ {alpha:g}{extra}"
     if rule["rule"] == "bounded":

@@ -18,7 +18,12 @@ from .numbers import NOT_RUN, show, show_p
 __all__ = ["MANUSCRIPT", "blocks", "context", "figure_files"]
 
 MANUSCRIPT = Path(__file__).parents[1] / "assets" / "paper" / "manuscript.yml"
-SOURCES = {"phantom": "phantoms", "pad_ufes_20": "PAD-UFES-20", "fitzpatrick17k": "Fitzpatrick 17k", "ddi": "Stanford DDI"}
+SOURCES = {
+    "phantom": "phantoms",
+    "pad_ufes_20": "PAD-UFES-20",
+    "fitzpatrick17k": "Fitzpatrick 17k",
+    "ddi": "Stanford DDI",
+}
 SOURCES |= {"ham10000": "HAM10000"}
 KINDS = ("heading", "text", "note", "list", "table", "figure", "figures", "gallery")
 

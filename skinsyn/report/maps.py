@@ -39,7 +39,15 @@ def embedding_map(
             part = frame[frame[by] == name]
             marker = MARKERS[number // len(PALETTE)] if by == "condition" else MARKERS[number % len(MARKERS)]
             ax.scatter(
-                part["x"], part["y"], s=7, color=colour, marker=marker, alpha=0.45, linewidth=0, label=name, rasterized=True
+                part["x"],
+                part["y"],
+                s=7,
+                color=colour,
+                marker=marker,
+                alpha=0.45,
+                linewidth=0,
+                label=name,
+                rasterized=True,
             )
         ax.set(title=by, xticks=[], yticks=[])
         ax.grid(visible=False)
@@ -85,7 +93,10 @@ def skin_tone(
 ) -> Figure:
     """Median, quartiles and 10-90 % of the typology angle. Columns: kind, fst, q10, q25, median, q75, q90 (degrees)."""
     columns(frame, ("kind", "fst", "q10", "q25", "median", "q75", "q90"), "skin_tone")
-    kinds, types = sorted(frame["kind"].unique(), key=lambda name: (name != "real", name)), sorted(frame["fst"].unique())
+    kinds, types = (
+        sorted(frame["kind"].unique(), key=lambda name: (name != "real", name)),
+        sorted(frame["fst"].unique()),
+    )
     figure, (ax,) = canvas(3.0, title, note)
     for number, (kind, colour) in enumerate(colours(kinds).items()):
         rows = frame[frame["kind"] == kind].set_index("fst").reindex(types)
@@ -94,7 +105,9 @@ def skin_tone(
         ax.vlines(x, rows["q25"], rows["q75"], color=colour, linewidth=3.5)
         ax.plot(x, rows["median"], "o", color="white", markeredgecolor=colour, markersize=4.5, label=kind, zorder=3)
     ax.set_xticks(range(len(types)), ["unknown" if fst == -1 else str(fst) for fst in types])
-    ax.set(xlabel="Fitzpatrick skin type that was asked for", ylabel="individual typology angle, degrees (high is light)")
+    ax.set(
+        xlabel="Fitzpatrick skin type that was asked for", ylabel="individual typology angle, degrees (high is light)"
+    )
     ax.grid(axis="x", visible=False)
     figure.legend(loc="outside lower center", ncols=min(3, len(kinds)), fontsize=7.5)
     return figure

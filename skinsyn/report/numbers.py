@@ -43,7 +43,9 @@ def _plain(value: object, name: str) -> float | int | None:
     if isinstance(value, Integral):
         return int(value)
     if not math.isfinite(value):
-        raise ValueError(f"{name}={value!r}; a number that cannot be estimated is saved as value=None, without an interval")
+        raise ValueError(
+            f"{name}={value!r}; a number that cannot be estimated is saved as value=None, without an interval"
+        )
     return float(value)
 
 
@@ -54,7 +56,9 @@ def save(profile: str, made_by: str, numbers: Mapping[str, dict]) -> Path:
     runs/<profile>/numbers/<made_by>.json; the numbers of all notebooks together go to figures/<profile>/numbers.json.
     Returns the latter. Raises ValueError where two notebooks save the same id.
     """
-    content = {name: number(*(given[key] for key in ("value", "unit", "low", "high"))) for name, given in numbers.items()}
+    content = {
+        name: number(*(given[key] for key in ("value", "unit", "low", "high"))) for name, given in numbers.items()
+    }
     for other, held in _held(profile).items():
         twice = sorted(set(held) & set(content)) if other != made_by else []
         if twice:
@@ -91,7 +95,9 @@ def _held(profile: str) -> dict[str, dict]:
         try:
             found[path.stem] = json.loads(path.read_text())
         except ValueError as error:
-            raise ValueError(f"{path} is damaged ({error}); delete it and run notebooks/{path.stem}.ipynb again") from error
+            raise ValueError(
+                f"{path} is damaged ({error}); delete it and run notebooks/{path.stem}.ipynb again"
+            ) from error
     return found
 
 

@@ -27,7 +27,9 @@ def optimal_ratio(
     ticks = sorted({*frame["best"], *frame["low"].dropna(), *frame["high"].dropna()})
     ax.set_xticks([np.log2(1 + x) for x in ticks], [f"{x:g}" for x in ticks])
     ax.set_yticks(range(len(frame)), frame["id"], fontsize=7.5)
-    ax.set(ylim=(len(frame) - 0.4, -0.6), xlabel="synthetic images per real one (an arrow: larger ratios were not tested)")
+    ax.set(
+        ylim=(len(frame) - 0.4, -0.6), xlabel="synthetic images per real one (an arrow: larger ratios were not tested)"
+    )
     ax.grid(axis="y", visible=False)
     return figure
 

@@ -72,7 +72,9 @@ def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numb
     ids = {(row.table, row.place, row.column): name for name, row in reversed(found.items()) if row}
 
     def marker(table: str) -> Mark:
-        return lambda place, column, text: mark(ids[table, place, column], text) if (table, place, column) in ids else text
+        return lambda place, column, text: (
+            mark(ids[table, place, column], text) if (table, place, column) in ids else text
+        )
 
     makers = {
         "ledger": lambda: _ledger(ledger, marker("ledger")),
@@ -194,7 +196,9 @@ def _counts(frame: pd.DataFrame) -> dict:
         numbers = [(members["split"] == s).sum() for s in splits] + [(held["fst_group"] == g).sum() for g in groups]
         rows.append([name, kind, *(show(number(int(n))) for n in numbers)])
     return _table(
-        ["condition", "malignant", *splits, *(f"test, {g}" for g in groups)], rows, [2, 1.1] + [1] * len(splits + groups)
+        ["condition", "malignant", *splits, *(f"test, {g}" for g in groups)],
+        rows,
+        [2, 1.1] + [1] * len(splits + groups),
     )
 
 

@@ -44,7 +44,9 @@ def sheet_with_parents(
         made = np.asarray(made)
         made = made[:, None] if made.ndim == 4 else made
         if made.ndim != 5 or len(made) != len(rows["real"]):
-            raise ValueError(f"sheet_with_parents: {name!r} has shape {made.shape}, expected {len(labels)} images or rows")
+            raise ValueError(
+                f"sheet_with_parents: {name!r} has shape {made.shape}, expected {len(labels)} images or rows"
+            )
         for number in range(made.shape[1]):
             rows[name if made.shape[1] == 1 else f"{name} {number + 1}"] = made[:, number]
     tiles = [[(image, "") for image in images] for images in rows.values()]
@@ -63,7 +65,9 @@ def before_after(
     """Rows 'real' (where given), 'before' and 'after', one column a label; uint8 (n, size, size, 3) each."""
     rows = {} if real is None else {"real": real}
     rows |= {"before": before, "after": after}
-    tiles = [[(image, "") for image in _checked(images, labels, f"before_after: {name}")] for name, images in rows.items()]
+    tiles = [
+        [(image, "") for image in _checked(images, labels, f"before_after: {name}")] for name, images in rows.items()
+    ]
     return _grid(tiles, title, note, heads=list(labels), row_labels=list(rows))
 
 
@@ -97,7 +101,9 @@ def _grid(tiles, title, note, heads=None, row_labels=None, labelled=False) -> Fi
     write(0.07, 0.1, "\n".join(lines), va="top", fontsize=10, fontweight="bold")
     for column, name in enumerate(heads or []):
         x = left + column * (side + gap) + side / 2
-        write(x, top + head - cap, wrap[name], va="bottom", ha="center", fontsize=6.8, color="#333333", linespacing=1.05)
+        write(
+            x, top + head - cap, wrap[name], va="bottom", ha="center", fontsize=6.8, color="#333333", linespacing=1.05
+        )
     for number, row in enumerate(tiles):
         y = top + head + number * (side + gap + below)
         if row_labels:

@@ -44,7 +44,9 @@ def counts(frame: pd.DataFrame, title: str = "Images by condition, skin type and
     names = sorted(frame["condition"].unique())
     height = 0.9 + 0.22 * len(names)
     figure, axes = canvas(height, title, note, cols=len(splits), sharey=True)
-    table = frame.pivot_table(index="condition", columns=["split", "fst_group"], values="images", aggfunc="sum").fillna(0)
+    table = frame.pivot_table(index="condition", columns=["split", "fst_group"], values="images", aggfunc="sum").fillna(
+        0
+    )
     shades = {g: c for g, c in GROUPS.items() if (frame["fst_group"] == g).any()}
     shades |= {g: GREY for g in frame["fst_group"].unique() if g not in GROUPS}
     for ax, split in zip(axes, splits, strict=True):
@@ -65,7 +67,9 @@ def counts(frame: pd.DataFrame, title: str = "Images by condition, skin type and
 
 
 @styled
-def flow(frame: pd.DataFrame, title: str = "From the rows of the data to the images of the study", note: str = "") -> Figure:
+def flow(
+    frame: pd.DataFrame, title: str = "From the rows of the data to the images of the study", note: str = ""
+) -> Figure:
     """Images left after each stage. Columns: stage (in order), images (number)."""
     columns(frame, ("stage", "images"), "flow")
     total = max(float(frame["images"].max()), 1.0)
@@ -206,7 +210,9 @@ def _forest_row(ax: Axes, y: int, row: pd.Series) -> None:
     if np.isfinite(row["low"]):
         ax.hlines(y, row["low"], row["high"], color=PALETTE[0], linewidth=1.5, zorder=2)
     text = (
-        ("p < 0.001" if p < 0.001 else f"p = {p:.3f}") if np.isfinite(p) else str(row.get("verdict", "") or "not estimable")
+        ("p < 0.001" if p < 0.001 else f"p = {p:.3f}")
+        if np.isfinite(p)
+        else str(row.get("verdict", "") or "not estimable")
     )
     ax.annotate(
         text, (1, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center",

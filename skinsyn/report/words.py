@@ -69,7 +69,11 @@ def exploratory(rows: pd.DataFrame) -> str:
     held = tested[tested["verdict"].isin(["gain", "loss"])]
     text = f"Of {_n(len(rows))} exploratory hypotheses {_n(len(tested))} could be tested; "
     text += f"{_n(len(held))} are left after Benjamini-Hochberg, {_n(by)} after Benjamini-Yekutieli"
-    return text + (f": {'; '.join(held['id'])}." if len(held) else ".") + " They are leads for another study, not findings."
+    return (
+        text
+        + (f": {'; '.join(held['id'])}." if len(held) else ".")
+        + " They are leads for another study, not findings."
+    )
 
 
 def groups(rows: pd.DataFrame, what: str) -> str:
@@ -82,8 +86,14 @@ def groups(rows: pd.DataFrame, what: str) -> str:
         said.append(f"no difference shown in {_listed(parts['no difference shown'])}")
     silent = rows[~rows["verdict"].isin(list(parts))]
     if len(silent):
-        said.append(f"nothing can be said of {', '.join(_group(one) for one in silent['id'])} ({silent['verdict'].iloc[0]})")
-    end = " That one group reaches significance and another does not is no difference between them." if len(rows) > 1 else ""
+        said.append(
+            f"nothing can be said of {', '.join(_group(one) for one in silent['id'])} ({silent['verdict'].iloc[0]})"
+        )
+    end = (
+        " That one group reaches significance and another does not is no difference between them."
+        if len(rows) > 1
+        else ""
+    )
     return f"{what}: {'; '.join(said)}.{end}"
 
 
@@ -166,8 +176,12 @@ def sensitivity(rows: pd.DataFrame) -> str:
     first = done.iloc[0]
     apart = done[(done["low"] > first["high"]) | (done["high"] < first["low"])]
     turned = done[(done["estimate"] * first["estimate"] < 0) & (done["p"] <= 0.05)]
-    span = f"from {_n(float(done['estimate'].min()), sign=True)} to {_n(float(done['estimate'].max()), sign=True)} points"
-    text = f"Asked in {_n(len(done))} ways, the gain runs {span} ({_n(float(first['estimate']), sign=True)} as declared). "
+    span = (
+        f"from {_n(float(done['estimate'].min()), sign=True)} to {_n(float(done['estimate'].max()), sign=True)} points"
+    )
+    text = (
+        f"Asked in {_n(len(done))} ways, the gain runs {span} ({_n(float(first['estimate']), sign=True)} as declared). "
+    )
     if len(turned):
         text += f"It turns round under: {', '.join(turned['id'])}. "
     elif len(apart):

@@ -93,12 +93,16 @@ def _layers(profile: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
         content = _read(file)
         base = content.pop("of", None)
         if not isinstance(base, str) or base == name or len(layers) > 9:
-            raise ParameterError(f"params/{name}.yml: of = {base!r}, expected the name of another profile, e.g. of: demo")
+            raise ParameterError(
+                f"params/{name}.yml: of = {base!r}, expected the name of another profile, e.g. of: demo"
+            )
         layers.insert(0, (f"params/{name}.yml: ", content))
         name = base
     if not (root / name / "common.yml").exists():
         near = difflib.get_close_matches(name, profiles(), n=1)
-        raise ParameterError(f"no profile {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"known: {profiles()}"))
+        raise ParameterError(
+            f"no profile {name!r}; " + (f"did you mean {near[0]!r}?" if near else f"known: {profiles()}")
+        )
     return name, layers
 
 
@@ -139,7 +143,9 @@ def of_profile(profile: str, changed: dict[str, Any] | None = None) -> dict[str,
             number, dot, rest = str(given).partition(".")
             chosen = [notebook for notebook in every if not dot or notebook.stem.startswith(number)]
             if not chosen:
-                raise ParameterError(f"{where}{given}: no notebook {number}; there are {', '.join(n.stem for n in every)}")
+                raise ParameterError(
+                    f"{where}{given}: no notebook {number}; there are {', '.join(n.stem for n in every)}"
+                )
             known = {name: about for notebook in chosen for name, about in declared(notebook).items()}
             _check(rest if dot else given, value, known, f"{where}{given}")
     return found
@@ -186,7 +192,9 @@ def overrides(pairs: list[str]) -> dict[str, Any]:
     return found
 
 
-def of_files(notebook: Path, given: list[Path], changed: dict[str, Any] | None = None) -> tuple[dict[str, Any], list[str]]:
+def of_files(
+    notebook: Path, given: list[Path], changed: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """(values, names left to the notebook's own defaults) of one notebook outside any profile; later files win.
 
     Raises ParameterError for a missing file, an unknown or a mistyped key.

@@ -3,7 +3,17 @@
 import os
 from pathlib import Path
 
-__all__ = ["data_dir", "figures_dir", "inside", "model_dir", "project_root", "resolve", "run_dir", "runs_dir", "store_dir"]
+__all__ = [
+    "data_dir",
+    "figures_dir",
+    "inside",
+    "model_dir",
+    "project_root",
+    "resolve",
+    "run_dir",
+    "runs_dir",
+    "store_dir",
+]
 
 
 def project_root() -> Path:

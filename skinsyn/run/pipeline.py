@@ -70,7 +70,9 @@ def _needs(notebook: Path, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first_difference(what: str, old: dict, new: dict) -> str:
-    names = sorted(name for name in {*old, *new} if old.get(name, _first_difference) != new.get(name, _first_difference))
+    names = sorted(
+        name for name in {*old, *new} if old.get(name, _first_difference) != new.get(name, _first_difference)
+    )
     if what == "parameters":
         return "; ".join(f"{n} changed from {old.get(n, 'nothing')!r} to {new.get(n, 'nothing')!r}" for n in names[:3])
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -231,7 +233,9 @@ def stamps(profile: str) -> dict[str, dict[str, Any]]:
         except ValueError as error:
             raise ValueError(f"{file} is damaged; make it again: python -m skinsyn run --profile {profile}") from error
     if not found:
-        raise FileNotFoundError(f"no run {profile!r} in {folder.parent}; make it: python -m skinsyn run --profile {profile}")
+        raise FileNotFoundError(
+            f"no run {profile!r} in {folder.parent}; make it: python -m skinsyn run --profile {profile}"
+        )
     return found
 
 

@@ -23,7 +23,9 @@ def read(file: Path) -> pd.DataFrame:
             return pd.read_csv(file, dtype={name: "str" for name in TEXT})
         return pd.read_parquet(file)
     except (pa.ArrowInvalid, pd.errors.ParserError, UnicodeDecodeError, pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{file}: cannot be read as {file.suffix or 'a table'} ({error}); give .parquet or .csv") from error
+        raise ValueError(
+            f"{file}: cannot be read as {file.suffix or 'a table'} ({error}); give .parquet or .csv"
+        ) from error
 
 
 def parameters(name: str, files: Sequence[Path], changed: dict | None = None) -> tuple[dict, list[str]]:
@@ -32,7 +34,9 @@ def parameters(name: str, files: Sequence[Path], changed: dict | None = None) ->
     Raises params.ParameterError for an unknown or mistyped key, and where `name` is a profile, whose run it would overwrite.
     """
     if name in params.profiles() or Path(name).name != name or name.startswith("."):
-        raise params.ParameterError(f"--name {name}: a profile of that name exists, or it is no plain name; give another")
+        raise params.ParameterError(
+            f"--name {name}: a profile of that name exists, or it is no plain name; give another"
+        )
     notebook = paths.project_root() / "notebooks" / f"{NOTEBOOK}.ipynb"
     values, lacking = params.of_files(notebook, list(files), changed)
     return values | {"profile": name}, [key for key in lacking if key != "profile"]

@@ -19,7 +19,9 @@ def picks(size: int, draws: int, rng: np.random.Generator) -> np.ndarray:
     return np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size)
 
 
-def cluster_shares(strata: np.ndarray, draws: int, rng: np.random.Generator, weights: Mapping | None = None) -> np.ndarray:
+def cluster_shares(
+    strata: np.ndarray, draws: int, rng: np.random.Generator, weights: Mapping | None = None
+) -> np.ndarray:
     """(draws, clusters) shares of resampled clusters in the weighted sum over strata; clusters are drawn within theirs.
 
     weights: stratum → weight, e.g. a contrast or a mix of patients; None gives the mean over strata.
@@ -78,7 +80,9 @@ def two_way_intervals(
     if values.ndim != 3 or not np.isfinite(values).all():
         raise ValueError(f"values must be (runs, clusters, comparisons) without NaN, got shape {values.shape}")
     if min(values.shape[:2]) < 2 or draws < 1:
-        raise ValueError(f"resampling needs two runs, two clusters and a draw; got {values.shape[:2]} and {draws} draws")
+        raise ValueError(
+            f"resampling needs two runs, two clusters and a draw; got {values.shape[:2]} and {draws} draws"
+        )
     strata = np.zeros(values.shape[1], int) if strata is None else np.asarray(strata)
     if len(strata) != values.shape[1]:
         raise ValueError(f"{values.shape[1]} clusters need as many strata, got {len(strata)}")

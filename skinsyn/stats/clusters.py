@@ -32,15 +32,16 @@ def influence(
     if not len(values) == len(cluster_ids) == len(weights):
         raise ValueError(f"{len(values)} groups, {len(cluster_ids)} lists of clusters, {len(weights)} weights")
     cells = [
-        cluster_means(np.asarray(v, float), c, count, g) for g, (v, c) in enumerate(zip(values, cluster_ids, strict=True))
+        cluster_means(np.asarray(v, float), c, count, g)
+        for g, (v, c) in enumerate(zip(values, cluster_ids, strict=True))
     ]
     if len({cell[1].shape[:-1] for cell in cells}) > 1:
         raise ValueError(f"groups differ in their runs: {[cell[1].shape[-2] for cell in cells]}")
     lonely = [g for g, cell in enumerate(cells) if len(cell[0]) == 1]
     if lonely:  # paired_gain will flag them; their shares of other tables cannot be told
-        return [cell[1] @ cell[2][:, None] if g in lonely else _pseudo([cell], [1.0]) for g, cell in enumerate(cells)], list(
-            weights
-        )
+        return [
+            cell[1] @ cell[2][:, None] if g in lonely else _pseudo([cell], [1.0]) for g, cell in enumerate(cells)
+        ], list(weights)
     tables, shares = [], []
     for members in _joined([cell[0] for cell in cells]):
         single = len(members) == 1
@@ -52,7 +53,9 @@ def influence(
 def cluster_means(values: np.ndarray, clusters: Sequence[Hashable], count: str, group: int) -> tuple:
     """(names, (..., runs, clusters) means, share of each cluster in the group's mean)."""
     if values.ndim < 2 or values.shape[-1] == 0:
-        raise ValueError(f"group {group} is empty: shape {values.shape}; expected (runs, images) with at least one image")
+        raise ValueError(
+            f"group {group} is empty: shape {values.shape}; expected (runs, images) with at least one image"
+        )
     if values.shape[-1] != len(clusters):
         raise ValueError(f"group {group}: {values.shape[-1]} images but {len(clusters)} cluster ids")
     if np.isnan(values).any():

@@ -14,7 +14,9 @@ def table_one(images: pd.DataFrame, by: str = "split", variables: Sequence[str] 
     filled. Raises ValueError where `by` is not a column, a value is missing, or there is no image.
     """
     if by not in images.columns or images.empty:
-        raise ValueError(f"Table 1 needs images and the column {by!r}; there are {len(images)} rows, {list(images.columns)}")
+        raise ValueError(
+            f"Table 1 needs images and the column {by!r}; there are {len(images)} rows, {list(images.columns)}"
+        )
     rows = []
     for name, part in [("all", images), *images.groupby(by, sort=False, observed=True)]:
         counts = {"images": len(part)}
@@ -52,5 +54,7 @@ def exclusions(attrition: pd.DataFrame) -> pd.DataFrame:
     """How many were left out at each stage and why: stage, reason, left_out, in the order of the stages."""
     found = attrition.groupby(["stage", "reason"], sort=False, observed=True).size()
     return (
-        found.rename("left_out").reset_index() if len(attrition) else pd.DataFrame(columns=["stage", "reason", "left_out"])
+        found.rename("left_out").reset_index()
+        if len(attrition)
+        else pd.DataFrame(columns=["stage", "reason", "left_out"])
     )

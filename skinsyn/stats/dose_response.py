@@ -37,7 +37,9 @@ class Dose(NamedTuple):
     curve: dict[str, list[float]]  # x, y, low, high; empty where the curve is not identified
     page_p: float  # Page's test of an upward trend over runs; NaN with fewer than 3 doses or 2 runs
     last_step: tuple[float, float, float]  # gain from the last dose but one to the last: estimate, low, high
-    exponential: tuple[float, float, float, float] = (np.nan,) * 4  # its ED90, low, high, and the share without a sound fit
+    exponential: tuple[float, float, float, float] = (
+        np.nan,
+    ) * 4  # its ED90, low, high, and the share without a sound fit
 
 
 def emax_curve(x: np.ndarray, emax: float, ed50: float, e0: float = 0.0) -> np.ndarray:
@@ -147,9 +149,13 @@ def not_run(reason: str) -> Dose:
 
 def table(result: Dose) -> pd.DataFrame:
     """Rows of the figure: part ("measured" | "curve"), dose, accuracy, low, high, isotonic (measured only)."""
-    parts = [pd.DataFrame(rows).assign(part=part) for part, rows in (("measured", result.points), ("curve", result.curve))]
+    parts = [
+        pd.DataFrame(rows).assign(part=part) for part, rows in (("measured", result.points), ("curve", result.curve))
+    ]
     names = {"x": "dose", "y": "accuracy"}
-    return pd.concat(parts).rename(columns=names).reindex(columns=["part", "dose", "accuracy", "low", "high", "isotonic"])
+    return (
+        pd.concat(parts).rename(columns=names).reindex(columns=["part", "dose", "accuracy", "low", "high", "isotonic"])
+    )
 
 
 def summary(result: Dose) -> pd.DataFrame:
@@ -240,7 +246,9 @@ def _fit(curve, jacobian, names, x, y, e0, shape) -> Fit:
 
     sure = len(x) > len(start)
     theta, covariance = (
-        optimize.curve_fit(model, x, y, start, jac=jacobian, method="lm", maxfev=10_000, xtol=1e-14, ftol=1e-14, gtol=1e-14)
+        optimize.curve_fit(
+            model, x, y, start, jac=jacobian, method="lm", maxfev=10_000, xtol=1e-14, ftol=1e-14, gtol=1e-14
+        )
         if sure
         else (np.array(start), np.full((len(start), len(start)), np.nan))
     )
@@ -248,4 +256,6 @@ def _fit(curve, jacobian, names, x, y, e0, shape) -> Fit:
     df = len(x) - len(theta)
     sd = float(np.sqrt((residual**2).sum() / df)) if df else float("nan")
     se = np.sqrt(np.diag(covariance))
-    return Fit(dict(zip(names, map(float, theta), strict=False)), dict(zip(names, map(float, se), strict=False)), sd, df)
+    return Fit(
+        dict(zip(names, map(float, theta), strict=False)), dict(zip(names, map(float, se), strict=False)), sd, df
+    )

@@ -41,7 +41,9 @@ def adjust(
     if method == "max_t":
         if contributions is None or np.ndim(contributions) != 2 or np.shape(contributions)[1] != len(p):
             shape = "nothing" if contributions is None else f"shape {np.shape(contributions)}"
-            raise ValueError(f"max_t flips clusters, so it needs contributions (clusters, {len(p)} hypotheses); got {shape}")
+            raise ValueError(
+                f"max_t flips clusters, so it needs contributions (clusters, {len(p)} hypotheses); got {shape}"
+            )
         adjusted[tested] = max_t(np.asarray(contributions)[:, tested], draws, seed)
     elif tested.any():
         adjusted[tested] = multipletests(p[tested], method=method)[1]
@@ -58,7 +60,9 @@ def max_t(contributions: np.ndarray, draws: int = 9999, seed: int = 0) -> np.nda
     """
     table = np.asarray(contributions, float)
     if table.ndim != 2 or not np.isfinite(table).all() or draws < 1:
-        raise ValueError(f"contributions must be (clusters, hypotheses) without NaN, got shape {table.shape}, {draws} draws")
+        raise ValueError(
+            f"contributions must be (clusters, hypotheses) without NaN, got shape {table.shape}, {draws} draws"
+        )
     norms = np.sqrt((table**2).sum(0))
     used = np.flatnonzero(norms > 0)
     observed = np.abs(table[:, used].sum(0)) / norms[used]

@@ -40,7 +40,9 @@ def by_run(
         row = {"run": run, "images": len(images), "clusters": clusters}
         row |= dict(zip(("both", "gained", "lost", "neither"), cells, strict=True))
         row |= {"estimate": 100 * (cells[1] - cells[2]) / len(images), "low": 100 * ends[0], "high": 100 * ends[1]}
-        flags = [NOTE] + [f"{len(images)} images of {clusters} clusters count as independent"] * (clusters < len(images))
+        flags = [NOTE] + [f"{len(images)} images of {clusters} clusters count as independent"] * (
+            clusters < len(images)
+        )
         rows.append(row | {"exact": test.exact, "mid_p": test.mid_p, "flags": "; ".join(flags)})
     return pd.DataFrame(rows)
 

@@ -35,7 +35,12 @@ def by_group(
     Raises ValueError on NaN, scores outside 0..1, or shapes that do not fit.
     """
     y, scores, thresholds = np.asarray(y_true), np.asarray(scores, float), np.asarray(thresholds, float)
-    if scores.ndim != 3 or scores.shape[2] != len(y) or thresholds.shape != scores.shape[:2] or len(arms) != len(scores):
+    if (
+        scores.ndim != 3
+        or scores.shape[2] != len(y)
+        or thresholds.shape != scores.shape[:2]
+        or len(arms) != len(scores)
+    ):
         raise ValueError(
             f"{len(arms)} arms, scores {scores.shape}, thresholds {thresholds.shape}, {len(y)} labels do not fit"
         )
@@ -53,7 +58,9 @@ def by_group(
         for number, arm in enumerate(arms):
             for metric, values in found.items():
                 extra = {"chance": chance[number]} if metric == "ece" else {}
-                rows.append(about | {"arm": arm, "metric": metric, **extra} | _row(values[:, number], metric, why, level))
+                rows.append(
+                    about | {"arm": arm, "metric": metric, **extra} | _row(values[:, number], metric, why, level)
+                )
         if len(arms) == 2:
             for metric, values in found.items():
                 row = _row(values[:, 0] - values[:, 1], metric, why, level)
@@ -178,7 +185,9 @@ def _row(values: np.ndarray, metric: str, why: str, level: float) -> dict:
     drawn = values[1:][np.isfinite(values[1:])]
     lost = 1 - len(drawn) / max(len(values) - 1, 1)
     if why or lost > 0.1:
-        return {"estimate": point, "low": np.nan, "high": np.nan} | {"flags": why or f"no interval: undefined in {lost:.0%}"}
+        return {"estimate": point, "low": np.nan, "high": np.nan} | {
+            "flags": why or f"no interval: undefined in {lost:.0%}"
+        }
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return {"estimate": point, "low": float(low), "high": float(high), "flags": ""}
 

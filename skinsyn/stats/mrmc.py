@@ -151,14 +151,18 @@ def gain_from_images(
     clusters = np.asarray(cluster_ids)
     groups = np.zeros(a.shape[1], int) if group_ids is None else np.asarray(group_ids)
     if len(clusters) != a.shape[1] or len(groups) != a.shape[1]:
-        raise ValueError(f"{a.shape[1]} images need as many cluster and group ids; got {len(clusters)} and {len(groups)}")
+        raise ValueError(
+            f"{a.shape[1]} images need as many cluster and group ids; got {len(clusters)} and {len(groups)}"
+        )
     names = sorted(set(groups.tolist()), key=str) if weights is None else list(weights)
     for name in names:
         if not (groups == name).any():
             raise ValueError(f"group {name!r} has a weight but no image; groups with images: {sorted(set(groups))}")
     shares = [1 / len(names)] * len(names) if weights is None else [float(weights[name]) for name in names]
     picks = [groups == name for name in names]
-    return gain_from_groups([(a - b)[:, pick] for pick in picks], [clusters[pick] for pick in picks], shares, level, count)
+    return gain_from_groups(
+        [(a - b)[:, pick] for pick in picks], [clusters[pick] for pick in picks], shares, level, count
+    )
 
 
 def gain_from_groups(
@@ -173,7 +177,9 @@ def gain_from_groups(
     return paired_gain(tables, shares, level)
 
 
-def obuchowski_rockette(y_true: Sequence[int], scores: np.ndarray, level: float = 0.95, covariance: str = "delong") -> Gain:
+def obuchowski_rockette(
+    y_true: Sequence[int], scores: np.ndarray, level: float = 0.95, covariance: str = "delong"
+) -> Gain:
     """Difference in AUROC, first treatment minus second, readers (runs) and cases (images) both random.
 
     y_true: 1 or 0 per case. scores: (2 treatments, readers, cases). covariance: "delong" | "jackknife".

@@ -23,7 +23,9 @@ class Components(NamedTuple):
     sizes: np.ndarray  # clusters of each group
     weights: np.ndarray  # of each group in the contrast
     runs: int
-    shapes: tuple[np.ndarray, ...] = ()  # cluster means of each group, of mean 0 and variance 1: few clusters are not normal
+    shapes: tuple[
+        np.ndarray, ...
+    ] = ()  # cluster means of each group, of mean 0 and variance 1: few clusters are not normal
     flags: tuple[str, ...] = ()
 
     @property
@@ -60,7 +62,9 @@ def components(differences: Sequence[np.ndarray], weights: Sequence[float] | Non
 
 def pooled(parts: Sequence[Components]) -> Components:
     """The mean of components of one design, e.g. of blocks of simulated studies."""
-    run, cluster, residual = (np.mean([getattr(part, name) for part in parts], axis=0) for name in Components._fields[:3])
+    run, cluster, residual = (
+        np.mean([getattr(part, name) for part in parts], axis=0) for name in Components._fields[:3]
+    )
     shapes = tuple(_thinned(np.concatenate(group)) for group in zip(*(part.shapes for part in parts), strict=True))
     return parts[0]._replace(run=float(run), cluster=cluster, residual=residual, shapes=shapes, flags=())
 
@@ -177,7 +181,9 @@ def summary(given: Components) -> Mapping[str, float]:
     """Standard deviations in points: between runs, and (for the whole contrast) between clusters and residual."""
     total = given.sizes.sum()
     parts = {"cluster": given.cluster, "residual": given.residual}
-    found = {name: float(np.sqrt((given.weights**2 * value / given.sizes).sum() * total)) for name, value in parts.items()}
+    found = {
+        name: float(np.sqrt((given.weights**2 * value / given.sizes).sum() * total)) for name, value in parts.items()
+    }
     return {name: 100 * value for name, value in {"run": float(np.sqrt(given.run)), **found}.items()}
 
 

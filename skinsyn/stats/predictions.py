@@ -184,7 +184,9 @@ def _said(value) -> str:
 def _place(rows: pd.DataFrame) -> str:
     """Where a bad row stands, in the reader's terms."""
     row = rows.iloc[0]
-    return ", ".join(f"{name} {_said(row[name])}" for name in ("task", "arm", "run", "image_id") if name in rows.columns)
+    return ", ".join(
+        f"{name} {_said(row[name])}" for name in ("task", "arm", "run", "image_id") if name in rows.columns
+    )
 
 
 def _check_pairing(task: str, part: pd.DataFrame) -> None:
@@ -196,7 +198,9 @@ def _check_pairing(task: str, part: pd.DataFrame) -> None:
     if len(part) == len(arms) * len(runs) * len(images):
         return
     have = (
-        part.groupby(["arm", "run"]).size().reindex(pd.MultiIndex.from_product([sorted(arms), sorted(runs)]), fill_value=0)
+        part.groupby(["arm", "run"])
+        .size()
+        .reindex(pd.MultiIndex.from_product([sorted(arms), sorted(runs)]), fill_value=0)
     )
     arm, run = have.index[int(np.argmin(have.to_numpy()))]
     if have.min() == 0:
@@ -240,17 +244,29 @@ def _check_probabilities(task: str, part: pd.DataFrame) -> list[str]:
     bad = (p < -1e-6).any(1) | (np.abs(p.sum(1) - 1) > 1e-3)
     if bad.any():
         total = p[bad][0].sum()
-        raise ValueError(f"probabilities do not sum to 1 in {int(bad.sum())} rows, first {total:.4f} at {_place(part[bad])}")
+        raise ValueError(
+            f"probabilities do not sum to 1 in {int(bad.sum())} rows, first {total:.4f} at {_place(part[bad])}"
+        )
     stray = sorted(set(part["y_true"].unique()) - set(classes), key=str)
     if stray:
-        raise ValueError(f"task {task!r}: y_true holds {stray}, for which there is no column p_<class>; classes: {classes}")
+        raise ValueError(
+            f"task {task!r}: y_true holds {stray}, for which there is no column p_<class>; classes: {classes}"
+        )
     correct = part["correct"].to_numpy(float)
     own = p[np.arange(len(p)), pd.Categorical(part["y_true"], classes).codes]
-    others = np.where(np.arange(len(classes)) == pd.Categorical(part["y_true"], classes).codes[:, None], -np.inf, p).max(1)
+    others = np.where(
+        np.arange(len(classes)) == pd.Categorical(part["y_true"], classes).codes[:, None], -np.inf, p
+    ).max(1)
     if len(classes) == 2 and POSITIVE in classes and "threshold" in part and part["threshold"].notna().any():
-        own = np.where(part["y_true"] == POSITIVE, 1, -1) * (p[:, classes.index(POSITIVE)] - _check_thresholds(task, part))
+        own = np.where(part["y_true"] == POSITIVE, 1, -1) * (
+            p[:, classes.index(POSITIVE)] - _check_thresholds(task, part)
+        )
         others = -own  # right where the score lies on its side of the threshold
-    wrong = ~np.isin(correct, (0, 1)) | ((correct == 1) & (own < others - 1e-6)) | ((correct == 0) & (own > others + 1e-6))
+    wrong = (
+        ~np.isin(correct, (0, 1)) | ((correct == 1) & (own < others - 1e-6)) | ((correct == 0) & (own > others + 1e-6))
+    )
     if wrong.any():
-        raise ValueError(f"`correct` contradicts the probabilities in {int(wrong.sum())} rows, first {_place(part[wrong])}")
+        raise ValueError(
+            f"`correct` contradicts the probabilities in {int(wrong.sum())} rows, first {_place(part[wrong])}"
+        )
     return classes

@@ -147,7 +147,9 @@ def studies(images: Sequence[int], runs: Sequence[int], accuracies: Sequence[flo
         for r in runs:
             for accuracy in accuracies:
                 found.append(Study("size", many, r, accuracy))
-                found.append(Study("coverage and power", many, r, min(accuracy, 0.8), 0.1))  # the better arm at most 90 %
+                found.append(
+                    Study("coverage and power", many, r, min(accuracy, 0.8), 0.1)
+                )  # the better arm at most 90 %
             found.append(Study("no variance between images", many, r, accuracies[0], sd=(0.0, 0.3, 0.0, 0.3, 0.0)))
             found.append(Study("ceiling accuracy", many, r, 0.98))
     one_each, against = tuple(map(tuple, np.eye(3))), ((-1.0, 1.0, 0.0), (-1.0, 0.0, 1.0))

@@ -73,7 +73,12 @@ def cmh(tables: Sequence[np.ndarray]) -> dict[str, float]:
 
 
 def cmh_by_run(
-    correct: np.ndarray, group_ids: Sequence, condition_ids: Sequence, first: str, second: str, runs: Sequence | None = None
+    correct: np.ndarray,
+    group_ids: Sequence,
+    condition_ids: Sequence,
+    first: str,
+    second: str,
+    runs: Sequence | None = None,
 ) -> pd.DataFrame:
     """Odds of a right answer in group `first` against `second`, crude and within conditions, one run at a time.
 
@@ -128,9 +133,13 @@ def deployment(
     cells, absent = _cells(block.images, mix)
     arms = [estimands.arm_of(block, arm) for arm in (treatment, control)]
     metrics = ["accuracy"] + (["tpr", "ppv"] if POSITIVE in block.classes else [])
-    row = dict.fromkeys(("with_synthetic", "without", "change", "low", "high"), np.nan) | {"images": int((cells >= 0).sum())}
+    row = dict.fromkeys(("with_synthetic", "without", "change", "low", "high"), np.nan) | {
+        "images": int((cells >= 0).sum())
+    }
     if absent:
-        flags = f"not estimable: no test image for {sum(share for _, share in absent):.1%} of the mix, first {absent[0][0]}"
+        flags = (
+            f"not estimable: no test image for {sum(share for _, share in absent):.1%} of the mix, first {absent[0][0]}"
+        )
         return pd.DataFrame([{"metric": name, **row, "flags": flags} for name in metrics])
     used = np.flatnonzero(cells >= 0)
     frame = block.images.iloc[used].assign(cell=cells[used])
@@ -156,7 +165,9 @@ def deployment(
             if enough and np.isfinite(change).any()
             else [np.nan] * 2
         )
-        rows.append(row | one | {"low": ends[0], "high": ends[1], "flags": "" if enough else "not estimable: one run only"})
+        rows.append(
+            row | one | {"low": ends[0], "high": ends[1], "flags": "" if enough else "not estimable: one run only"}
+        )
     return pd.DataFrame(rows)
 
 
@@ -165,7 +176,10 @@ def _cells(images: pd.DataFrame, mix: Sequence[Mapping]) -> tuple[np.ndarray, li
     if not mix:
         raise ValueError("deployment: the mix is empty; give rows such as {fst_group: V-VI, share: 0.2}")
     shares = [part.get("share") for part in mix]
-    if any(isinstance(s, bool) or not isinstance(s, int | float) or s < 0 for s in shares) or abs(sum(shares) - 1) > 1e-6:
+    if (
+        any(isinstance(s, bool) or not isinstance(s, int | float) or s < 0 for s in shares)
+        or abs(sum(shares) - 1) > 1e-6
+    ):
         raise ValueError(f"deployment: every row needs a share >= 0 and they must sum to 1; got {shares}")
     cells, absent = np.full(len(images), -1), []
     for number, part in enumerate(mix):

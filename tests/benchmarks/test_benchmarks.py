@@ -106,7 +106,9 @@ def test_synderm_row():
     row, turns = tuning.against_synderm(CONDITIONS, 4, 2, {"epochs": 2}, 1)
     check(row, "fine_tune_vs_synderm")
     assert list(turns.columns) == ["ours", "peer", "ours_loss", "peer_loss"] and len(turns) == 1
-    assert turns["ours_loss"].iloc[0] == pytest.approx(turns["peer_loss"].iloc[0], rel=0.05), "the same base, hardly taught"
+    assert turns["ours_loss"].iloc[0] == pytest.approx(turns["peer_loss"].iloc[0], rel=0.05), (
+        "the same base, hardly taught"
+    )
 
 
 @pytest.mark.slow

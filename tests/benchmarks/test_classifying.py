@@ -114,7 +114,9 @@ def test_tasks_hold_every_cell_once_and_none_holds_more_than_an_eighth():
     wanted = grid.cells(study.arms([1, 8, 16, 32, 64, 128, 228], 10), 5)
     planned = grid.tasks("p", wanted, {"trainable": "head"})
     places = [place for part, _ in planned for place in part]
-    assert sorted(places) == list(range(140)) and all(task["cells"] == [wanted[i] for i in part] for part, task in planned)
+    assert sorted(places) == list(range(140)) and all(
+        task["cells"] == [wanted[i] for i in part] for part, task in planned
+    )
     shown = [sum(map(grid._images, task["cells"])) for _, task in planned]
     assert max(shown) <= sum(shown) / 8 and shown[0] == 2 * 228 * 11
     assert len(grid.tasks("p", wanted, {"trainable": "all"})) == 140
@@ -129,7 +131,11 @@ def test_grid_beside_fastai():
     row, measured = classifying.against_fastai(*shape, SMALL, peer_sizes=[2, 4], peer_runs=1)
     check(row, "grid_head_vs_fastai", 100)
     assert "stand-ins" in row["note"] and "extrapolated" in row["note"] and "points" in row["note"]
-    assert len(measured) == 2 * 2 * 2 and measured["epochs"].between(1, 3).all() and measured["accuracy"].between(0, 1).all()
+    assert (
+        len(measured) == 2 * 2 * 2
+        and measured["epochs"].between(1, 3).all()
+        and measured["accuracy"].between(0, 1).all()
+    )
     assert (measured["seen"] == measured["epochs"] * (measured["shown"] + 6) + 6).all()
 
 
@@ -173,7 +179,9 @@ def test_dask_beside_processes_gives_the_same_bytes(monkeypatch):
 def test_bookkeeping_and_memory():
     row = bookkeeping.thousand_cells(CONDITIONS, [1, 2], 2, 2, 3, SMALL)
     check(row, "grid_bookkeeping_vs_limit", 1)
-    assert row["peer"] == 5 and row["ours"] < 100 and row["note"].startswith("16 cells of 1 to 2") and "MB" in row["note"]
+    assert (
+        row["peer"] == 5 and row["ours"] < 100 and row["note"].startswith("16 cells of 1 to 2") and "MB" in row["note"]
+    )
     row = bookkeeping.memmap(3000, {"image_size": 64}, 8)
     check(row, "grid_memmap_vs_limit", 1)
     assert row["peer"] == 1 and row["ours"] < 1 and "8 of 3000 images" in row["note"]

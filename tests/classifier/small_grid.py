@@ -19,7 +19,9 @@ HOW = {
 
 def shard(rows: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:
     """Keep pictures as one shard; the rows with their unit and row."""
-    key = store.key_of("shard", 1, {"test": rows["image_id"].tolist()}, {"pixels": sha256(pixels.tobytes()).hexdigest()}, 0)
+    key = store.key_of(
+        "shard", 1, {"test": rows["image_id"].tolist()}, {"pixels": sha256(pixels.tobytes()).hexdigest()}, 0
+    )
     store.keep("shard", key, lambda folder: images.write_shard(folder, pixels, rows[["image_id"]]))
     return rows.assign(unit=key, row=np.arange(len(rows)))
 
@@ -81,7 +83,9 @@ def make_run(
     for place, method in enumerate(methods):
         for replicate in range(replicates):
             one = members[["image_id", "condition", "fst", "fst_group"]].rename(columns={"image_id": "parent"})
-            one.insert(0, "image_id", [f"s{place or ''}{'x' * bool(place)}{replicate}_{parent}" for parent in one["parent"]])
+            one.insert(
+                0, "image_id", [f"s{place or ''}{'x' * bool(place)}{replicate}_{parent}" for parent in one["parent"]]
+            )
             first = 9000 + 500 * replicate + 100_000 * place
             drawn = [
                 own[parent] if copies else draw(c, f, first + i, size).image

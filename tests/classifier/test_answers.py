@@ -59,13 +59,17 @@ def test_confusion_adds_up_and_agrees_with_correct(collected):
         arm = cells.loc[cells["task"] == task, "arm"].iloc[0]
         part = predictions[predictions["arm"] == arm]
         table = errors.confusion(predictions, [arm])
-        assert table["images"].sum() == len(part) and table.groupby("y_true")["share"].sum().to_numpy() == pytest.approx(1)
+        assert table["images"].sum() == len(part) and table.groupby("y_true")[
+            "share"
+        ].sum().to_numpy() == pytest.approx(1)
         assert table.loc[table["y_true"] == table["called"], "images"].sum() == part["correct"].sum()
 
 
 def test_calibration_by_hand():
     p = np.array([0.6, 0.6, 0.9, 0.9])
-    frame = pd.DataFrame({"arm": "x", "run": 0, "task": "condition", "image_id": list("abcd"), "p_one": p, "p_two": 1 - p})
+    frame = pd.DataFrame(
+        {"arm": "x", "run": 0, "task": "condition", "image_id": list("abcd"), "p_one": p, "p_two": 1 - p}
+    )
     frame = frame.assign(
         y_true=["one", "two", "one", "one"], correct=[True, False, True, True], n=1, ratio=0, generator="none"
     )

@@ -47,7 +47,10 @@ def test_a_wrong_mix_weight_or_filter_is_refused(more, told):
 
 
 def test_weights_and_filters_name_their_arms_and_mean_nothing_without_synthetic_images():
-    declared = [{"n": 2, "ratios": [0, 4], **IN_OUT, "weight": [1, 0.1]}, {"n": 2, "ratios": 4, **IN_OUT, "filter": "off"}]
+    declared = [
+        {"n": 2, "ratios": [0, 4], **IN_OUT, "weight": [1, 0.1]},
+        {"n": 2, "ratios": 4, **IN_OUT, "filter": "off"},
+    ]
     made = {c["arm"]: c for c in grid.cells(declared, 1)}
     first = "condition/n2/x4/in-then-outpaint/fine-tuned"
     assert list(made) == ["condition/n2", first, f"{first}/weight 0.1", f"{first}/unfiltered"]
@@ -59,7 +62,8 @@ def test_weights_and_filters_name_their_arms_and_mean_nothing_without_synthetic_
 def test_a_mix_takes_children_of_every_method_and_says_which_lack():
     *_, synthetic = make_run(conditions=FEW, train=2, replicates=2, methods=("inpaint", "text-to-image"), draw=hues)
     one, none = grid.cells(
-        [{"n": 2, "ratios": 3, "mix": ["text-to-image", "inpaint"]}, {"n": 1, "ratios": 2, "mix": ["inpaint", "gan"]}], 1
+        [{"n": 2, "ratios": 3, "mix": ["text-to-image", "inpaint"]}, {"n": 1, "ratios": 2, "mix": ["inpaint", "gan"]}],
+        1,
     )
     given = grid.read_tables("tiny", [one])
     images = grid.members(one, given).training

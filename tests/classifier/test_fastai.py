@@ -124,7 +124,13 @@ def theirs(pictures, trainable: str, seed: int) -> float:
     used = frame[frame["part"] != "test"].assign(held=lambda rows: rows["part"] == "validation")
     stats = vision.Normalize.from_stats(body.pretrained_cfg["mean"], body.pretrained_cfg["std"])
     dls = vision.ImageDataLoaders.from_df(
-        used[["name", "label", "held"]], folder, valid_col="held", bs=BATCH, val_bs=64, batch_tfms=[stats], num_workers=0
+        used[["name", "label", "held"]],
+        folder,
+        valid_col="held",
+        bs=BATCH,
+        val_bs=64,
+        batch_tfms=[stats],
+        num_workers=0,
     )
     learn = vision.vision_learner(dls, features.LITE0, pretrained=False, train_bn=trainable == "head+bn", path=folder)
     learn.model[0].model.load_state_dict(body.state_dict(), strict=True)

@@ -34,7 +34,9 @@ def test_the_weights_are_imagenets_and_the_answer_is_known(body):
 @pytest.mark.parametrize("name", features.PACKAGED)
 def test_every_tensor_of_the_package_finds_its_place(name):
     body, fresh = features.load_body(name), features.load_body(name, pretrained=False)
-    changed = [not torch.equal(a, b) for a, b in zip(body.state_dict().values(), fresh.state_dict().values(), strict=True)]
+    changed = [
+        not torch.equal(a, b) for a, b in zip(body.state_dict().values(), fresh.state_dict().values(), strict=True)
+    ]
     names = list(body.state_dict())
     same = [name for name, c in zip(names, changed, strict=True) if not c]
     assert not [name for name in same if name.endswith(("weight", "running_mean", "running_var"))], same
@@ -52,7 +54,9 @@ def test_another_file_is_refused(monkeypatch):
 def test_an_unknown_model_is_refused_and_a_missing_network_told(monkeypatch):
     with pytest.raises(ValueError, match="no model 'tf_efficientnet_lite00'"):
         features.load_body("tf_efficientnet_lite00")
-    monkeypatch.setattr(features.timm, "create_model", lambda *a, **k: (_ for _ in ()).throw(ConnectionError("offline")))
+    monkeypatch.setattr(
+        features.timm, "create_model", lambda *a, **k: (_ for _ in ()).throw(ConnectionError("offline"))
+    )
     with pytest.raises(OSError, match="tf_efficientnetv2_m.*offline.*hub"):
         features.load_body("tf_efficientnetv2_m.in1k")
 
@@ -179,6 +183,7 @@ def test_sixty_real_photographs_are_told_apart_better_than_by_guessing(body):
     ]
     settings = training.Settings(learning_rate=3e-3)
     right = [
-        (training.train(source, *parts, 3, s, settings).probabilities.argmax(1) == parts[2].labels).mean() for s in range(3)
+        (training.train(source, *parts, 3, s, settings).probabilities.argmax(1) == parts[2].labels).mean()
+        for s in range(3)
     ]
     assert np.mean(right) > 0.45, right

@@ -166,7 +166,9 @@ def test_precision_is_part_of_a_cells_key_and_its_default_is_not():
     make_run(conditions=FEW, train=2)
     (cell,) = grid.cells([{"n": 2}], 1)
     given, how = grid.read_tables("tiny", [cell]), {**HOW, "trainable": "head+bn", "body_digest": "x"}
-    keys = [grid.plan(cell, {**how, **more}, given).key for more in ({}, grid.LATER, {"dtype": "bf16"}, {"compile": True})]
+    keys = [
+        grid.plan(cell, {**how, **more}, given).key for more in ({}, grid.LATER, {"dtype": "bf16"}, {"compile": True})
+    ]
     assert keys[0] == keys[1] and len(set(keys)) == 3, "cells that are kept stay kept"
 
 

@@ -14,7 +14,9 @@ def cell(claim, n=2):
 
 
 def audit(claim, saw, method="text-to-image", parent="a"):
-    made = pd.DataFrame({"image_id": ["s1", "s2"], "parent": [parent, "a"], "method": method, "saw": ["x" * bool(saw), ""]})
+    made = pd.DataFrame(
+        {"image_id": ["s1", "s2"], "parent": [parent, "a"], "method": method, "saw": ["x" * bool(saw), ""]}
+    )
     exposure = pd.DataFrame({"saw": "x", "image_id": list(saw)})
     return leakage.audit([(cell(claim), ["a", "b", "s1", "s2"])], made, exposure, IMAGES, SUBSETS)
 

@@ -70,7 +70,9 @@ def test_the_bytes_do_not_depend_on_the_company(bank, head, monkeypatch):
     together = dict(train_heads(bank, jobs, CLASSES, settings, "cpu"))
     for number in (0, 3, 5, 7):
         ((_, one),) = train_heads(bank, [jobs[number]], CLASSES, settings, "cpu")
-        assert np.array_equal(one.probabilities, together[number].probabilities) and one.losses == together[number].losses
+        assert (
+            np.array_equal(one.probabilities, together[number].probabilities) and one.losses == together[number].losses
+        )
     monkeypatch.setattr(stacked, "WORKING", 1)  # each cell its own stack: what a grid larger than memory comes to
     single = dict(train_heads(bank, jobs, CLASSES, settings, "cpu"))
     assert all(np.array_equal(single[i].probabilities, together[i].probabilities) for i in together)

@@ -59,7 +59,10 @@ def test_an_image_that_links_out_of_the_folder_is_counted(folder, tmp_path_facto
     (folder / "PAT_2_2_2.png").symlink_to(outside)
     rows, _ = load(folder)
     facts, lost = audit.measure(rows, folder)
-    assert lost[["image_id", "reason"]].to_numpy().tolist() == [["PAT_2_2_2", "path leaves its folder"]] and len(facts) == 7
+    assert (
+        lost[["image_id", "reason"]].to_numpy().tolist() == [["PAT_2_2_2", "path leaves its folder"]]
+        and len(facts) == 7
+    )
 
 
 def test_repeated_and_empty_ids_name_the_file(folder):
@@ -79,7 +82,9 @@ def test_ids_that_differ_only_in_suffix_are_refused(folder):
 
 def test_missing_columns_and_tables_are_named(folder):
     change(folder, lambda f: f.drop(columns=["diagnostic", "fitspatrick"]))
-    with pytest.raises(ValueError, match="metadata.csv: the column.s. fitspatrick, diagnostic are missing; found img_id"):
+    with pytest.raises(
+        ValueError, match="metadata.csv: the column.s. fitspatrick, diagnostic are missing; found img_id"
+    ):
         load(folder)
     (folder / "metadata.csv").write_text('a,b\n1,2,3,4\n"open')
     with pytest.raises(ValueError, match="metadata.csv"):

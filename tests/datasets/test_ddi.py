@@ -25,7 +25,11 @@ def write(folder, rows=30, images=None):
 
 def test_the_published_layout_is_read(tmp_path):
     frame = write(tmp_path)
-    assert (tmp_path / "ddi_metadata.csv").read_text().startswith(",DDI_ID,DDI_file,skin_tone,malignant,disease\n0,1,000001")
+    assert (
+        (tmp_path / "ddi_metadata.csv")
+        .read_text()
+        .startswith(",DDI_ID,DDI_file,skin_tone,malignant,disease\n0,1,000001")
+    )
     rows, left_out = table.load("ddi", tmp_path, CLASSES)
     assert left_out.empty and len(rows) == 30
     assert rows["image_id"].tolist() == [name[:-4] for name in frame["DDI_file"]]

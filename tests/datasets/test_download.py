@@ -170,7 +170,9 @@ def test_killed_in_the_middle_it_goes_on(server, tmp_path):
         "rows = pd.read_json(sys.argv[1] + '/rows.json', dtype=False)\n"
         f"download.fetch(rows, Path(sys.argv[1]), download.Limits(*{tuple(QUICK._replace(pause=0.2))!r}))"
     )
-    child = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], env=os.environ | {"PYTHONPATH": os.getcwd()})
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], env=os.environ | {"PYTHONPATH": os.getcwd()}
+    )
     while len(server.asked) < 3 and child.poll() is None:
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
@@ -210,13 +212,17 @@ def test_requests_to_one_host_are_apart_and_hosts_do_not_wait_for_each_other(mon
 
 
 def test_a_full_disk_stops_the_download_and_is_told(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download.files, "sync", lambda path: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        download.files, "sync", lambda path: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(OSError, match="No space left"):
         download.fetch(rows(server, "ok-1.jpg", "ok-2.jpg"), tmp_path, QUICK)
     assert download.read_record(tmp_path) == {} and not list((tmp_path / "images").glob("*.jpg"))
 
 
-HEAD = "md5hash,fitzpatrick_scale,fitzpatrick_centaur,label,nine_partition_label,three_partition_label,qc,url,url_alphanum"
+HEAD = (
+    "md5hash,fitzpatrick_scale,fitzpatrick_centaur,label,nine_partition_label,three_partition_label,qc,url,url_alphanum"
+)
 
 
 @pytest.fixture
@@ -237,7 +243,9 @@ def fitzpatrick(server, tmp_path):
 
 
 def test_fitzpatrick17k_from_the_command_to_the_table_of_images(server, fitzpatrick, capsys, monkeypatch):
-    others = [n for n in fitzpatrick17k_images.fitzpatrick17k.PUBLISHED_TRAINING if n not in ("psoriasis", "sarcoidosis")]
+    others = [
+        n for n in fitzpatrick17k_images.fitzpatrick17k.PUBLISHED_TRAINING if n not in ("psoriasis", "sarcoidosis")
+    ]
     with pytest.raises(ValueError, match=f"--conditions: unknown condition '{others[0]}'"):
         fitzpatrick17k_images.fetch(fitzpatrick, QUICK)
     words = ["download", "fitzpatrick17k", "--folder", str(fitzpatrick), "--pause", "0", "--allow-http"]

@@ -28,9 +28,21 @@ def place(tmp_path, monkeypatch):
 def describe(place, text: str, **changed) -> dict:
     """Write the table and a description of it; returns the description."""
     (place / "table.csv").write_text(text, encoding="utf-8")
-    columns = {"image": "file", "condition": "dx", "fst": "skin", "patient": "who", "lesion": "spot", "malignant": "bad"}
+    columns = {
+        "image": "file",
+        "condition": "dx",
+        "fst": "skin",
+        "patient": "who",
+        "lesion": "spot",
+        "malignant": "bad",
+    }
     columns = {role: name for role, name in columns.items() if name in text.partition("\n")[0]}
-    given = {"images": str(place / "photos"), "table": str(place / "table.csv"), "separator": ",", "encoding": "utf-8-sig"}
+    given = {
+        "images": str(place / "photos"),
+        "table": str(place / "table.csv"),
+        "separator": ",",
+        "encoding": "utf-8-sig",
+    }
     given |= {"columns": columns, "names": {}, "malignant": []} | changed
     (place / "data/mine").mkdir(parents=True, exist_ok=True)
     (place / "data/mine/dataset.yml").write_text(yaml.safe_dump(given))

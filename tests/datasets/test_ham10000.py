@@ -36,7 +36,9 @@ def test_the_published_layout_is_read_and_lesions_stay_together(tmp_path, newer)
     assert len(rows) == 42 and left_out.empty
     assert rows["path"].str.fullmatch(r"HAM10000_images_part_[12]/ISIC_\d{7}\.jpg").all()
     assert set(rows["condition"][rows["malignant"]]) == {"basal cell carcinoma", "melanoma"}
-    assert (rows["fst"] == -1).all() and (rows["fst_group"] == "unknown").all(), "no skin type is known, and none is guessed"
+    assert (rows["fst"] == -1).all() and (rows["fst_group"] == "unknown").all(), (
+        "no skin type is known, and none is guessed"
+    )
     assert (rows["patient_id"] == "").all() and rows["lesion_id"].nunique() == 21
     facts, unreadable = audit.measure(rows, tmp_path)
     rows["cluster_id"] = audit.clusters(rows, facts, audit.near_duplicates(facts, -1))

@@ -28,7 +28,9 @@ def photographs(folder: Path, counts: dict[str, int], patients: bool = True) -> 
     rows = []
     for n, name in enumerate(names):
         Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).save(folder / f"p{n}.png")
-        rows.append({"file": f"p{n}.png", "dx": name, "skin type": n % 6 + 1} | ({"who": f"w{n // 2}"} if patients else {}))
+        rows.append(
+            {"file": f"p{n}.png", "dx": name, "skin type": n % 6 + 1} | ({"who": f"w{n // 2}"} if patients else {})
+        )
     pd.DataFrame(rows).to_csv(folder.parent / "table.csv", index=False)
     return folder.parent / "table.csv"
 
@@ -76,7 +78,9 @@ def test_few_photographs_halve_the_design_and_too_few_are_refused(study, capsys)
     )
     shutil.rmtree(study / "photos")
     photographs(study / "photos", {"a": 30, "b": 6})
-    again = [word if word != "mine" else "other" for word in words(study, *COLUMNS, "--like", "demo", "--at-least", "5")]
+    again = [
+        word if word != "mine" else "other" for word in words(study, *COLUMNS, "--like", "demo", "--at-least", "5")
+    ]
     assert main(again) == 1
     assert "b has " in (err := capsys.readouterr().err) and "photographs to train on, the design needs" in err
     assert not (study / "params/other").exists() and not (study / "data/other").exists()
@@ -192,7 +196,17 @@ NAMES = {"ACK": "actinic keratosis", "BCC": "basal cell carcinoma", "MEL": "mela
 
 def start(pad: Path, *more: str) -> None:
     renamed = [word for code, name in NAMES.items() for word in ("--rename", f"{code}={name}")]
-    call = ["init", "mine", "--images", str(pad / "images"), "--table", str(pad / "metadata.csv"), *UNKNOWN, *renamed, *more]
+    call = [
+        "init",
+        "mine",
+        "--images",
+        str(pad / "images"),
+        "--table",
+        str(pad / "metadata.csv"),
+        *UNKNOWN,
+        *renamed,
+        *more,
+    ]
     assert main(call) == 0
 
 

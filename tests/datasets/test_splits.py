@@ -30,7 +30,13 @@ def tables(draw):
 
 
 @settings(max_examples=60, deadline=None)
-@given(table=tables(), seed=st.integers(0, 5), test=st.integers(0, 5), validation=st.integers(1, 3), train=st.integers(0, 4))
+@given(
+    table=tables(),
+    seed=st.integers(0, 5),
+    test=st.integers(0, 5),
+    validation=st.integers(1, 3),
+    train=st.integers(0, 4),
+)
 def test_any_table_is_split_without_leaks_or_refused(table, seed, test, validation, train):
     fraction = 0.0 if test else 0.3
     try:

@@ -13,7 +13,9 @@ def good() -> pd.DataFrame:
     frame = pd.DataFrame(
         {"image_id": ["a", "b", "c"], "path": ["a.png", "b.png", "c.png"], "condition": ["nevus", "nevus", "melanoma"]}
     )
-    frame = frame.assign(malignant=[False, False, True], fst=[1, -1, 5], fst_group=["I-II", "unknown", "V-VI"], source="s")
+    frame = frame.assign(
+        malignant=[False, False, True], fst=[1, -1, 5], fst_group=["I-II", "unknown", "V-VI"], source="s"
+    )
     return frame.assign(patient_id="", lesion_id="", malignancy_only=False)
 
 

@@ -37,7 +37,9 @@ def study_place(tmp_path_factory):
     frame = pd.DataFrame(
         {"image_id": ["d", "b", "c", "a", "e"], "condition": [*names, *names, names[0]], "fst": [1, 5, -1, 6, 2]}
     )
-    drawn = [phantom.draw(c, abs(f), seed=i).image for i, (c, f) in enumerate(zip(frame.condition, frame.fst, strict=True))]
+    drawn = [
+        phantom.draw(c, abs(f), seed=i).image for i, (c, f) in enumerate(zip(frame.condition, frame.fst, strict=True))
+    ]
     settings = {"revision": "", "autoencoder": "", "offline": True, "pretrain": {}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SKINSYN_RUNS", str(root / "runs"))

@@ -90,7 +90,10 @@ def test_shipped_weights_are_small_safe_and_the_ones_on_the_card():
 
 @pytest.mark.parametrize("side", [16, 8])
 def test_widened_unet_begins_as_the_narrow_one(side):
-    unet, torch_in = tiny.new_unet(side).eval(), torch.randn(1, 9, side, side, generator=torch.Generator().manual_seed(0))
+    unet, torch_in = (
+        tiny.new_unet(side).eval(),
+        torch.randn(1, 9, side, side, generator=torch.Generator().manual_seed(0)),
+    )
     context = torch.zeros(1, 4, 64)
     with torch.no_grad():
         narrow, wide = unet(torch_in[:, :4], 10, context).sample, tiny.widen(unet)(torch_in, 10, context).sample

@@ -59,7 +59,9 @@ def test_stopped_at_any_step_it_ends_in_the_same_bytes(study, monkeypatch, tmp_p
             stop_at(patch, call * (4 if way == "prior preservation" else 1), interrupt)
             dreambooth.fine_tune(task)
         held = [file.name[:13] for file in saved.glob("*")]
-        assert held == {2: [], 4: ["step-00000002"], 5: ["step-00000004"]}[call], "one checkpoint, of the last second step"
+        assert held == {2: [], 4: ["step-00000002"], 5: ["step-00000004"]}[call], (
+            "one checkpoint, of the last second step"
+        )
         torch.manual_seed(77)
         assert dreambooth.fine_tune(task) == key and study.digest("generator", key) == whole
         assert not saved.exists()

@@ -50,7 +50,11 @@ def test_the_demo_is_measured_on_this_machine():
 
 
 def test_a_base_that_is_pretrained_here_counts():
-    told = {"text_to_image_base": "tiny", "inpainting_base": "pretrain", "pretrain": {"steps": 10, "inpainting_steps": 5}}
+    told = {
+        "text_to_image_base": "tiny",
+        "inpainting_base": "pretrain",
+        "pretrain": {"steps": 10, "inpainting_steps": 5},
+    }
     usual = cost.base_model.RECIPE
     made = usual["text-to-image"] + usual["inpainting"]
     assert cost._pretraining_passes(told) == cost.STEP * usual["batch"] * 15

@@ -81,7 +81,9 @@ def test_the_whole_unet_learns_and_nothing_else_is_stored(tasks):
         key = dreambooth.fine_tune({**task, "steps": 3, "learning_rate": 1e-3})
         before, after = references.load_base(task["base"], task["task"]).unet, dreambooth.load_unet(key)
         assert after.config.in_channels == {"text-to-image": 4, "inpainting": 9}[task["task"]]
-        changed = [name for name, weight in after.state_dict().items() if not torch.equal(weight, before.state_dict()[name])]
+        changed = [
+            name for name, weight in after.state_dict().items() if not torch.equal(weight, before.state_dict()[name])
+        ]
         assert len(changed) > 0.95 * len(before.state_dict())
         assert set(digest(key)) == {"unet/config.json", "unet/diffusion_pytorch_model.safetensors", "losses.parquet"}
         curve = dreambooth.losses(key)
@@ -89,7 +91,14 @@ def test_the_whole_unet_learns_and_nothing_else_is_stored(tasks):
 
 
 def test_training_on_one_image_lowers_its_loss(tasks):
-    task = {**tasks[0], "images": tasks[0]["images"][:1], "batch_size": 6, "steps": 24, "learning_rate": 2e-3, "jitter": 0.0}
+    task = {
+        **tasks[0],
+        "images": tasks[0]["images"][:1],
+        "batch_size": 6,
+        "steps": 24,
+        "learning_rate": 2e-3,
+        "jitter": 0.0,
+    }
     made = store.manifest("generator", dreambooth.fine_tune({**task, "crop_scale": [1.0, 1.0]}))["result"]
     assert made["steps"] == 24 and made["loss_last"] < 0.9 * made["loss_first"]
 
@@ -165,7 +174,11 @@ def test_refusals_name_what_is_wrong(house, tasks):
 def test_the_table_names_models_and_bases(tasks):
     keys = compute.fan_out("serial", dreambooth.fine_tune, [(task,) for task in tasks], "test")
     table = dreambooth.table(tasks, keys)
-    assert list(table["generator"]) == ["fine-tuned", "fine-tuned", "base", "base"] and list(table["key"]) == [*keys, "", ""]
+    assert list(table["generator"]) == ["fine-tuned", "fine-tuned", "base", "base"] and list(table["key"]) == [
+        *keys,
+        "",
+        "",
+    ]
     assert json.loads(table["reference"][0]) == tasks[0]["base"] and list(table["images"]) == [2, 2, 0, 0]
 
 

@@ -34,7 +34,9 @@ def built(tmp_path_factory):
     patch.setenv("SKINSYN_RUNS", str(root / "runs"))
     named = [{"image_id": f"{c[0]}{i}", "condition": c, "fst": 1 + i} for c in CONDITIONS for i in range(4)]
     frame = pd.DataFrame(named)
-    pictures = np.stack([phantom.draw(c, f, seed=f).image for c, f in zip(frame["condition"], frame["fst"], strict=True)])
+    pictures = np.stack(
+        [phantom.draw(c, f, seed=f).image for c, f in zip(frame["condition"], frame["fst"], strict=True)]
+    )
     unit = store.key_of("shard", images.RECIPE, {"test": "exposure"}, {}, 0)
     store.keep("shard", unit, lambda folder: images.write_shard(folder, pictures, frame[["image_id"]]))
     frame = frame.assign(unit=unit, row=range(8), fst_group="unknown")

@@ -129,7 +129,9 @@ def test_inpainting_starts_from_the_parent_and_outpainting_from_the_inpainted(ho
     changed = frame.assign(row=frame["row"].to_numpy()[::-1])  # other pixels under the same ids
     task, other = (generation.plan(f, models, [OUT], SETTINGS, 1)[0] for f in (frame, changed))
     for one, another in ((task, other), (task["first"], other["first"])):
-        assert (images.read_shard(generation.generate(one))[1] != images.read_shard(generation.generate(another))[1]).any()
+        assert (
+            images.read_shard(generation.generate(one))[1] != images.read_shard(generation.generate(another))[1]
+        ).any()
     made = images.read_shard(generation.key_of(task["first"]))[1]
     assert len(made) == len(task["parents"]) and generation.key_of(task) != generation.key_of(
         {**task, "first": other["first"]}
@@ -183,7 +185,12 @@ def test_flags():
 
 @pytest.mark.parametrize(
     "entry",
-    [{**OUT, "method": "outpaint"}, {**OUT, "generator": "tuned"}, {**OUT, "source": 3}, {k: OUT[k] for k in list(OUT)[:3]}],
+    [
+        {**OUT, "method": "outpaint"},
+        {**OUT, "generator": "tuned"},
+        {**OUT, "source": 3},
+        {k: OUT[k] for k in list(OUT)[:3]},
+    ],
 )
 def test_a_plan_with_unknown_words_is_refused(house, entry):
     with pytest.raises(ValueError, match="plan entry"):

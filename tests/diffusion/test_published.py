@@ -96,7 +96,9 @@ def test_the_authors_shards_become_ours(tmp_path, table, with_json):
     one = made[(made["parent"] == "bbb") & (made["replicate"] == 1)].iloc[0]
     assert np.array_equal(images.read_shard(one["unit"])[1][one["row"]], images.prepare(picture(16), 32))
     about = store.manifest("shard", keys[0])["about"]
-    assert about["seen"] == ["aaa", "bbb", "ccc", "ddd", "eee", "zzz"], "what the generator saw includes what is left out"
+    assert about["seen"] == ["aaa", "bbb", "ccc", "ddd", "eee", "zzz"], (
+        "what the generator saw includes what is left out"
+    )
 
 
 def test_later_generations_follow_earlier_ones(tmp_path, table):
@@ -106,7 +108,9 @@ def test_later_generations_follow_earlier_ones(tmp_path, table):
     write_authors_shard(tmp_path / "shard-all-finetune-text-to-image-text-to-image-00000.tar", members)
     made, _, _ = take(tmp_path, table)
     assert set(made["scope"]) == {"all"} and list(made["condition"]) == ["lichen planus"] * 3
-    shown = [images.read_shard(u)[1][r] for u, r in made.sort_values("replicate")[["unit", "row"]].itertuples(index=False)]
+    shown = [
+        images.read_shard(u)[1][r] for u, r in made.sort_values("replicate")[["unit", "row"]].itertuples(index=False)
+    ]
     assert all(np.array_equal(a, images.prepare(picture(i), 32)) for a, i in zip(shown, (2, 1, 0), strict=True))
 
 
@@ -189,7 +193,11 @@ def test_what_cannot_be_read_is_named(tmp_path, table):
 
 
 # What one kept shard of published pictures holds, under these pins, for this RECIPE.
-PINNED = {"recipe": 1, "pins": "271ae2fe6bf5", "sha256": "b813d85dc92984b499e2af67796650536d66b40b66dffedd99e29f15206d3a45"}
+PINNED = {
+    "recipe": 1,
+    "pins": "271ae2fe6bf5",
+    "sha256": "b813d85dc92984b499e2af67796650536d66b40b66dffedd99e29f15206d3a45",
+}
 
 
 def test_pinned_bytes_of_a_published_shard(tmp_path, table):

@@ -27,7 +27,9 @@ def test_img2img_stays_nearer_to_its_source_the_less_noise_it_goes_through(study
     tasks = [study.draw("img2img", strength_img2img=s, sampling_steps=10)[0] for s in (0.1, 0.9)]
     pixels = sampling._to_tensor(references.pixels(tasks[0]["parents"])) * 2 - 1
     vae = sampling._pipeline_of(tasks[0]).vae
-    back = vae.decode(vae.encode(pixels).latents).sample.detach().permute(0, 2, 3, 1).clamp(-1, 1).numpy()  # the source, as
+    back = (
+        vae.decode(vae.encode(pixels).latents).sample.detach().permute(0, 2, 3, 1).clamp(-1, 1).numpy()
+    )  # the source, as
     near, far = (np.abs(pixels_of(task) / 127.5 - 1 - back).mean() for task in tasks)  # an autoencoder can show it
     assert near < far
     assert generation.key_of(tasks[0]) != generation.key_of(tasks[1])
@@ -63,7 +65,9 @@ def test_the_fast_preset_hands_latents_on_and_guides_at_first(study):
     second = generation.generate(task)
     hook.remove()
     n = len(task["parents"])
-    assert seen == ([2 * n] * 3 + [n] * 2) * 2, "both stages: 6 steps of 20, of which strength leaves 5 and 3 are guided"
+    assert seen == ([2 * n] * 3 + [n] * 2) * 2, (
+        "both stages: 6 steps of 20, of which strength leaves 5 and 3 are guided"
+    )
     first = store.unit_dir("shard", generation.key_of(task["first"]))
     handed = np.load(first / generation.LATENTS)
     assert handed.dtype == np.float16 and handed.shape == (n, 4, 16, 16)

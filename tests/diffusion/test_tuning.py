@@ -29,7 +29,11 @@ def test_a_lora_is_small_and_merges_into_what_was_learned(study, monkeypatch):
     task = study.tune(lora=LORA, steps=3, learning_rate=1e-2)[1]
     key = dreambooth.fine_tune(task)
     assert set(study.digest("generator", key)) == {"lora/adapter.safetensors", "lora/adapter.json", "losses.parquet"}
-    before, after, learned = references.load_base(task["base"], task["task"]).unet, dreambooth.load_unet(key), kept[0][0]
+    before, after, learned = (
+        references.load_base(task["base"], task["task"]).unet,
+        dreambooth.load_unet(key),
+        kept[0][0],
+    )
     random = torch.Generator().manual_seed(0)
     given = torch.randn(2, 9, 16, 16, generator=random), 10, torch.randn(2, 4, 16, generator=random)
     with torch.no_grad():

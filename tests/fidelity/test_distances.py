@@ -85,7 +85,9 @@ def test_share_is_wilsons():
     z, p, n = 1.959963984540054, 0.7, 10
     centre, half = p + z * z / 2 / n, z * math.sqrt(p * (1 - p) / n + z * z / 4 / n / n)
     found = distances.share(np.array([True] * 7 + [False] * 3))
-    assert (found.low, found.high) == pytest.approx(((centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)))
+    assert (found.low, found.high) == pytest.approx(
+        ((centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n))
+    )
 
 
 def test_conditions_are_recognised_where_they_are_there_to_see():

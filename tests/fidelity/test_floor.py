@@ -8,7 +8,9 @@ from skinsyn.fidelity import floor
 
 def world(seed=0, d=6, n=40):
     rng = np.random.default_rng(seed)
-    images = pd.DataFrame({"split": np.repeat(["train", "validation", "test"], n), "condition": ["a", "b"] * (3 * n // 2)})
+    images = pd.DataFrame(
+        {"split": np.repeat(["train", "validation", "test"], n), "condition": ["a", "b"] * (3 * n // 2)}
+    )
     rows = pd.DataFrame({"method": ["honest"] * n + ["far"] * n, "condition": ["a", "b"] * n})
     rows = rows.assign(generator="g", scope="s")
     shift = np.where(rows["method"] == "far", 3.0, 0.0)[:, None]
@@ -31,7 +33,10 @@ def test_groups_are_equal_in_number_and_small_ones_are_flagged():
     found = floor.by_group(rows, synthetic, images, real, ["condition"], k=3, draws=9, repeats=2, min_images=8)
     found = found.set_index(["method", "condition"])
     assert found.loc[("far", "a"), "images"] == 20 and found.loc[("far", "b"), "images"] == 5
-    assert "fewer than 8" in found.loc[("far", "b"), "flags"] and found.loc[("far", "b"), list(floor.MEASURES)].isna().all()
+    assert (
+        "fewer than 8" in found.loc[("far", "b"), "flags"]
+        and found.loc[("far", "b"), list(floor.MEASURES)].isna().all()
+    )
 
 
 def test_the_same_seed_gives_the_same_table():

@@ -48,7 +48,9 @@ def test_shares_by_model_and_condition():
     rows.loc[20:, "condition"] = "b"
     found = memorisation.shares(memorisation.find(rows, synthetic, images, real, bits)).set_index("condition")
     assert (
-        found["images"].tolist() == [20, 20] and found.loc["a", "memorised"] >= 3 / 20 and found.loc["a", "of_parent"] >= 3
+        found["images"].tolist() == [20, 20]
+        and found.loc["a", "memorised"] >= 3 / 20
+        and found.loc["a", "of_parent"] >= 3
     )
     assert (found["low"] <= found["memorised"]).all() and (found["memorised"] <= found["high"]).all()
 
@@ -56,7 +58,9 @@ def test_shares_by_model_and_condition():
 def test_no_test_image_is_refused():
     rows, synthetic, images, real, bits = world(0)
     with pytest.raises(ValueError, match="30 and 0"):
-        memorisation.find(rows, synthetic, images.assign(split=images["split"].replace("test", "validation")), real, bits)
+        memorisation.find(
+            rows, synthetic, images.assign(split=images["split"].replace("test", "validation")), real, bits
+        )
 
 
 def test_the_grid_leaves_marked_images_out():
@@ -69,7 +73,9 @@ def test_the_grid_leaves_marked_images_out():
     marked = memorisation.filtered(made, table)
     assert marked.loc[4, "flags"] == memorisation.FLAG and marked.loc[5, "flags"] == "near-copy"
     assert (marked["flags"] == "").sum() == 29 - table["memorised"].drop(5).sum()
-    real_rows = images.assign(condition=["a", "b"] * 40, malignancy_only=False, malignant=False, unit="v", row=range(80))
+    real_rows = images.assign(
+        condition=["a", "b"] * 40, malignancy_only=False, malignant=False, unit="v", row=range(80)
+    )
     real_rows.loc[30:50, "split"] = "validation"
     subset = pd.DataFrame({"image_id": [f"r{i}" for i in range(30)], "rank": [i // 2 for i in range(30)], "run": 0})
     made = marked.assign(condition=["a", "b"] * 15)

@@ -20,7 +20,9 @@ def tables(real=60, made=90):
     images["cluster_id"] = [f"c{i}" for i in range(real)]
     train = images.loc[images["split"] == "train", "image_id"].tolist()
     rows = pd.DataFrame({"image_id": [f"made_{i}" for i in range(made)], "condition": ["a", "b<i>"] * (made // 2)})
-    rows = rows.assign(method=["inpaint", "inpaint", "gan", "gan", "gan"] * (made // 5), generator="fine-tuned", flags="")
+    rows = rows.assign(
+        method=["inpaint", "inpaint", "gan", "gan", "gan"] * (made // 5), generator="fine-tuned", flags=""
+    )
     rows["parent"] = [train[i % len(train)] for i in range(made)]
     rows.loc[:4, "flags"] = "near-copy"
     return images, rows.assign(fst_group="I-II", unit="v", row=range(made))
@@ -35,7 +37,9 @@ def answered(key, right, readers=4, seed=0):
         realism = np.where(kind == "real", rng.integers(3, 6, len(key)), rng.integers(1, 4, len(key)))
         part = pd.DataFrame({"study": key["study"], "reader": f"reader {reader}", "item": key["item"], "kind": kind})
         parts.append(
-            part.assign(condition=np.where(rng.random(len(key)) < 0.7, key["condition"], "cannot tell"), realism=realism)
+            part.assign(
+                condition=np.where(rng.random(len(key)) < 0.7, key["condition"], "cannot tell"), realism=realism
+            )
         )
     return reader_study.Study(key, pd.concat(parts, ignore_index=True), [f"reader {r}" for r in range(readers)])
 

@@ -52,7 +52,9 @@ def test_a_picture_without_skin_says_nothing():
 
 def planted(shift, children=3, sources=12, seed=0):
     rng = np.random.default_rng(seed)
-    images = pd.DataFrame({"image_id": [f"r{i}" for i in range(sources)], "cluster_id": [f"c{i}" for i in range(sources)]})
+    images = pd.DataFrame(
+        {"image_id": [f"r{i}" for i in range(sources)], "cluster_id": [f"c{i}" for i in range(sources)]}
+    )
     real = rng.uniform(-50, 60, sources)
     rows = pd.DataFrame({"parent": images["image_id"].repeat(children), "fst_group": "V-VI"}).reset_index(drop=True)
     rows["method"] = "m"

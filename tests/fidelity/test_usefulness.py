@@ -48,7 +48,9 @@ def test_one_model_gives_spearmans_rho():
 
 def test_a_planted_relation_is_found_and_holm_counts_the_others():
     found = usefulness.correlations(points(0.05), ["good", "idle", "flat"], draws=999).set_index("measure")
-    assert found.loc["good", "rho"] > 0.9 and found.loc["good", "p_adjusted"] == pytest.approx(2 * found.loc["good", "p"])
+    assert found.loc["good", "rho"] > 0.9 and found.loc["good", "p_adjusted"] == pytest.approx(
+        2 * found.loc["good", "p"]
+    )
     assert found.loc["good", "p"] <= 0.002 and found.loc["idle", "p"] > 0.01
     assert np.isnan(found.loc["flat", "rho"]) and "same in every" in found.loc["flat", "flags"]
     few = usefulness.correlations(points(0.05, conditions=3), ["good"], draws=99).iloc[0]

@@ -8,7 +8,13 @@ import pandas as pd
 CLASSES = ["a", "b", "c"]
 GROUPS = ("I-II", "III-IV", "V-VI")
 REAL = dict.fromkeys(("method", "generator", "scope", "parents", "generator_data", "filter"), "none")
-MADE = {"method": "inpaint", "generator": "fine-tuned", "scope": "condition", "parents": "subset", "generator_data": "any"}
+MADE = {
+    "method": "inpaint",
+    "generator": "fine-tuned",
+    "scope": "condition",
+    "parents": "subset",
+    "generator_data": "any",
+}
 MADE |= {"filter": "flags"}
 
 

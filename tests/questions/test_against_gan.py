@@ -26,8 +26,12 @@ def test_only_arms_with_as_many_images_are_compared_and_a_planted_gain_is_found(
     table = against_gan.gains(blocks(predictions(ARMS, chance)))
     assert table["id"].tolist() == ["condition, n 8, 5 inpaint, transforms"]
     row = table.iloc[0]
-    assert row["estimate"] == pytest.approx(60, abs=8) and row["low"] > 0 and row["verdict"] == "gain" and row["runs"] == 4
-    assert against_gan.answer(table, None).startswith("With as many images of inpaint as of a GAN: Accuracy differs by +")
+    assert (
+        row["estimate"] == pytest.approx(60, abs=8) and row["low"] > 0 and row["verdict"] == "gain" and row["runs"] == 4
+    )
+    assert against_gan.answer(table, None).startswith(
+        "With as many images of inpaint as of a GAN: Accuracy differs by +"
+    )
 
 
 def test_without_a_gan_it_was_not_run_and_says_how_to_run_it():
@@ -40,7 +44,9 @@ def test_without_a_gan_it_was_not_run_and_says_how_to_run_it():
 
 def looks(methods):
     rows = {"method": methods, "generator": "fine-tuned", "scope": "condition"}
-    distributions = pd.DataFrame(rows | {"images": 90, "floor_kid": 0.01, "precision": 0.5, "recall": 0.4, "body": "lite"})
+    distributions = pd.DataFrame(
+        rows | {"images": 90, "floor_kid": 0.01, "precision": 0.5, "recall": 0.4, "body": "lite"}
+    )
     distributions["kid"] = [0.1 * (i + 1) for i in range(len(methods))]
     recognised = pd.DataFrame(rows | {"condition": "all", "fst_group": "all", "recognised": 0.5})
     generators = pd.DataFrame({"task": ["inpainting", "gan"], "generator": "fine-tuned", "steps": [40, 60]})

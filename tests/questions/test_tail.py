@@ -35,7 +35,10 @@ def measured(own, **how):
 def test_a_planted_relation_is_found_over_conditions():
     found, related = measured(lambda c, g: 2 * (1 + CLASSES.index(c)))
     whole = found[found["over"] == "condition"].set_index("condition")
-    assert whole["own"].to_dict() == {c: 6 * (1 + i) for i, c in enumerate(CLASSES)} and (whole["fst_group"] == "all").all()
+    assert (
+        whole["own"].to_dict() == {c: 6 * (1 + i) for i, c in enumerate(CLASSES)}
+        and (whole["fst_group"] == "all").all()
+    )
     assert whole.loc["a", "estimate"] == pytest.approx(80, abs=8) and len(found) == 6 + 18
     row = related.set_index("over").loc["condition"]
     assert row["rho"] < -0.9 and row["p"] < 0.05 and row["units"] == 6

@@ -13,7 +13,14 @@ from skinsyn.run import paths
 FEW = phantom.CONDITIONS[:2] + tuple(phantom.MALIGNANT)[:1]
 ARMS = [
     {"task": "condition", "n": 2, "ratio": 0, "transforms": True},
-    {"task": "condition", "n": 2, "ratio": 2, "method": "in-then-outpaint", "generator": "fine-tuned", "transforms": True},
+    {
+        "task": "condition",
+        "n": 2,
+        "ratio": 2,
+        "method": "in-then-outpaint",
+        "generator": "fine-tuned",
+        "transforms": True,
+    },
 ]
 OTHER = {"dataset": "phantom", "per_condition": 4, "shift": 1.0, "seed": 3, "fst_weights": [1, 1, 1, 1, 1, 1]}
 
@@ -60,7 +67,9 @@ def test_gains_at_home_elsewhere_and_their_difference(asked):
     for data in whole.index[:2]:
         change = 100 * (whole.loc[data, "with_synthetic"] - whole.loc[data, "without"])
         assert whole.loc[data, "estimate"] == pytest.approx(change)
-    assert whole.loc["other minus own", "estimate"] == pytest.approx(whole["estimate"].iloc[1] - whole["estimate"].iloc[0])
+    assert whole.loc["other minus own", "estimate"] == pytest.approx(
+        whole["estimate"].iloc[1] - whole["estimate"].iloc[0]
+    )
     assert "On images of another source (phantom, shifted; 12 images)" in transfer.answer(table)
 
 
@@ -87,7 +96,9 @@ def test_what_is_not_here_or_not_shared_is_not_run(tmp_path, monkeypatch):
 
 def test_further_test_images_must_be_new_and_of_known_classes(asked, monkeypatch):
     real, _, more, _ = asked
-    given = members.Tables(real, {task: members._labelled(real, task) for task in ("condition", "malignancy")}, {}, {}, {})
+    given = members.Tables(
+        real, {task: members._labelled(real, task) for task in ("condition", "malignancy")}, {}, {}, {}
+    )
     joined = members.with_test(given, more)
     assert len(joined.images) == len(real) + len(more) and joined.tasks["condition"][1] == given.tasks["condition"][1]
     for wrong, told in (

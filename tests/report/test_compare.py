@@ -20,7 +20,12 @@ def fabricate(
     """What a run leaves: three tables and the stamps that tell who made them."""
     ends = {"low": [estimate - 1, np.nan], "high": [estimate + 1, np.nan]}
     tested = {"family": "F0 claims", "id": ["primary", "C4"], "estimate": [estimate, np.nan], **ends}
-    claims = {"claim": ["C1: more", "C2: less"], "estimate": [estimate, np.nan], **ends, "verdict": [verdict, "not run"]}
+    claims = {
+        "claim": ["C1: more", "C2: less"],
+        "estimate": [estimate, np.nan],
+        **ends,
+        "verdict": [verdict, "not run"],
+    }
     frames = {
         "tests": pd.DataFrame(tested | {"images": 36, "verdict": ["gain", "not run"]}),
         "ledger": pd.DataFrame(claims),
@@ -91,7 +96,8 @@ def test_rows_that_are_named_alike_are_joined_in_their_order():
 
 
 @pytest.mark.parametrize(
-    ("runs", "told"), [(["one", "one"], "with itself"), (["one", "none"], "make it: python -m skinsyn run --profile none")]
+    ("runs", "told"),
+    [(["one", "one"], "with itself"), (["one", "none"], "make it: python -m skinsyn run --profile none")],
 )
 def test_what_cannot_be_compared_is_told(runs, told, capsys):
     fabricate("one", 2.0, "x", 3.0)

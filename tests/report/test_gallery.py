@@ -84,7 +84,9 @@ def test_facts_are_those_of_the_store(run):
     )
     assert "3 images, 80 steps" in outpainted["fine-tuning"] and "learning_rate 0.0005" in outpainted["fine-tuning"]
     assert outpainted["base"] == "tiny, weights ff"  # of a folder's name, no path of a machine
-    assert "first stage" not in facts(found, "inpaint") and "strength_inpaint 0.97" in facts(found, "inpaint")["sampling"]
+    assert (
+        "first stage" not in facts(found, "inpaint") and "strength_inpaint 0.97" in facts(found, "inpaint")["sampling"]
+    )
     drawn = facts(found, "text-to-image")
     assert "made again" in drawn and "strength" not in drawn["sampling"] and "skin type unknown" in drawn["source"]
     untouched = facts(found, "text-to-image", base=True)

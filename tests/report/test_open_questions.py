@@ -10,7 +10,9 @@ from skinsyn.report import open_questions
 
 BEST = pd.DataFrame({"id": ["all", "annular", "one run"], "best": [5.0, 0.0, 10.0], "low": [1.0, 0.0, np.nan]})
 BEST = BEST.assign(high=[10.0, 1.0, np.nan], top=[True, False, False])
-TAIL = pd.DataFrame({"over": ["condition"] * 3 + ["cell"] * 4, "condition": list("abcaabb"), "own": [12] * 3 + [2, 3, 3, 7]})
+TAIL = pd.DataFrame(
+    {"over": ["condition"] * 3 + ["cell"] * 4, "condition": list("abcaabb"), "own": [12] * 3 + [2, 3, 3, 7]}
+)
 TAIL = TAIL.assign(estimate=range(7), low=-3.0, high=9.0)
 
 

@@ -18,7 +18,11 @@ from skinsyn.run import files, paths, tables
 
 HOSTILE = "<script>alert('x')</script> #evil[*] & {{ 7*7 }} $x$ \\ §"
 RULES = {claim: {"rule": "above", "tests": [claim], "margin": 3.0, "alpha": 0.05} for claim in ("C1", "C3", "C4", "C5")}
-RULES |= {"C2": {"rule": "bounded", "tests": ["C2"]}, "C6": {"rule": "nearer"}, "C7": {"rule": "at least", "count": 458920}}
+RULES |= {
+    "C2": {"rule": "bounded", "tests": ["C2"]},
+    "C6": {"rule": "nearer"},
+    "C7": {"rule": "at least", "count": 458920},
+}
 TESTS = [
     ("F0 claims", "C1 primary", "gain", 5.25, 1.0, 9.5, 0.004, 0.02, 48, 48, 5, "gain", ""),
     ("F0 claims", "C2 non-superiority", "non-superiority", -0.5, -3, 2, 0.03, 0.06, 48, 48, 5, "not shown", ""),
@@ -48,10 +52,14 @@ def fabricate(profile: str, source: str = "phantom") -> None:
     tables.save(profile, "images", pd.concat([images, left_over]), "01_data_prep")
     lost = pd.DataFrame({"image_id": ["x", "y"], "stage": "decode", "reason": ["truncated", HOSTILE]})
     tables.save(profile, "attrition", lost, "01_data_prep")
-    made = [(c, t, "fine-tuned", "tiny", 16, 40, 1.25, np.nan) for c in conditions for t in ("text-to-image", "inpainting")]
+    made = [
+        (c, t, "fine-tuned", "tiny", 16, 40, 1.25, np.nan) for c in conditions for t in ("text-to-image", "inpainting")
+    ]
     names = ["condition", "task", "generator", "base", "images", "steps", "loss_first", "loss_last"]
     tables.save(profile, "generators", pd.DataFrame(made, columns=names), "02_dreambooth")
-    synthetic = pd.DataFrame({"parent": images["image_id"], "method": "inpaint", "generator": "fine-tuned", "flags": ""})
+    synthetic = pd.DataFrame(
+        {"parent": images["image_id"], "method": "inpaint", "generator": "fine-tuned", "flags": ""}
+    )
     tables.save(profile, "synthetic", synthetic, "03_generation")
     near = {
         "method": "inpaint",
@@ -64,7 +72,14 @@ def fabricate(profile: str, source: str = "phantom") -> None:
     }
     tables.save(profile, "distances", pd.DataFrame([near | {"p": 0.0002}]), "03_generation")
     cell = {"task": "condition", "n": 8, "method": "none", "generator": "none", "transforms": True}
-    curve = cell | {"ratio": 0, "label": HOSTILE, "runs": 5, "accuracy": 0.7, "low": 0.625, "high": np.nextafter(0.775, 0)}
+    curve = cell | {
+        "ratio": 0,
+        "label": HOSTILE,
+        "runs": 5,
+        "accuracy": 0.7,
+        "low": 0.625,
+        "high": np.nextafter(0.775, 0),
+    }
     tables.save(profile, "learning_curves", pd.DataFrame([curve]), "04_training_grid")
     tables.save(profile, "cells", pd.DataFrame([cell | {"ratio": 0, "run": r} for r in range(5)]), "04_training_grid")
     names = [
@@ -127,7 +142,9 @@ def test_photographs_inside_figures_are_lighter_on_the_page_and_flat_cells_are_a
         axes.imshow(picture)
         figure.savefig(tmp_path / f"{name}.svg")
         plt.close(figure)
-        on_page = base64.b64decode(html._data(tmp_path / f"{name}.svg").removeprefix("data:image/svg+xml;base64,")).decode()
+        on_page = base64.b64decode(
+            html._data(tmp_path / f"{name}.svg").removeprefix("data:image/svg+xml;base64,")
+        ).decode()
         sizes[name] = len(on_page) / (tmp_path / f"{name}.svg").stat().st_size
         webp = re.search(r'href="data:image/webp;base64,([^"]+)"', on_page)
         if webp:

@@ -19,7 +19,11 @@ GRID = pd.DataFrame(
 )
 DOSE = {"x": [0, 1, 10], "y": [0.5, 0.6, 0.62], "low": [0.4, 0.5, 0.55], "high": [0.6, 0.7, 0.7]}
 TESTS = pd.DataFrame(
-    [("F0", "good", 5, 1, 9, 0.01, "gain"), ("F0", "open", 1, -3, 5, 0.5, ""), ("F1", "gone", *[np.nan] * 4, "not run")],
+    [
+        ("F0", "good", 5, 1, 9, 0.01, "gain"),
+        ("F0", "open", 1, -3, 5, 0.5, ""),
+        ("F1", "gone", *[np.nan] * 4, "not run"),
+    ],
     columns=["family", "id", "estimate", "low", "high", "p_adjusted", "verdict"],
 )
 FIGURES = {
@@ -30,7 +34,12 @@ FIGURES = {
     "before_after": lambda **k: plots.before_after(PICTURES, PICTURES, NAMES, PICTURES, **k),
     "counts": lambda **k: plots.counts(
         pd.DataFrame(
-            {"condition": NAMES, "fst_group": ["I-II", "unknown", "V-VI", "x", "I-II"], "split": "train", "images": range(5)}
+            {
+                "condition": NAMES,
+                "fst_group": ["I-II", "unknown", "V-VI", "x", "I-II"],
+                "split": "train",
+                "images": range(5),
+            }
         ),
         **k,
     ),

@@ -56,11 +56,15 @@ def test_groups_and_heterogeneity():
         ]
     )
     text = words.groups(rows, "Naming")
-    assert "a gain in I-II" in text and "no difference shown in III-IV" in text and "nothing can be said of V-VI" in text
+    assert (
+        "a gain in I-II" in text and "no difference shown in III-IV" in text and "nothing can be said of V-VI" in text
+    )
     assert "is no difference between them" in text
     assert "no such hypothesis" in words.groups(rows.head(0), "Naming")
     assert "up to 7.2 points remain possible" in words.heterogeneity(rows.iloc[1:2])
-    assert "V-VI (larger" in words.heterogeneity(pd.DataFrame([row(id="more, V-VI", kind="difference", verdict="larger")]))
+    assert "V-VI (larger" in words.heterogeneity(
+        pd.DataFrame([row(id="more, V-VI", kind="difference", verdict="larger")])
+    )
     assert "cannot be said" in words.heterogeneity(rows.iloc[2:])
 
 
@@ -79,7 +83,14 @@ def test_fairness_beside_chance():
 
 
 def test_dose():
-    given = {"verdict": "saturates", "reason": "", "ed90": 9.0, "ed90_low": 4.0, "ed90_high": 12.0, "exponential_ed90": 8.0}
+    given = {
+        "verdict": "saturates",
+        "reason": "",
+        "ed90": 9.0,
+        "ed90_low": 4.0,
+        "ed90_high": 12.0,
+        "exponential_ed90": 8.0,
+    }
     given |= {"last_step": 0.01, "last_step_low": -0.02, "last_step_high": 0.04}
     assert "reached at 9.0 (4.0 to 12.0)" in words.dose(given) and "at 8.0" in words.dose(given)
     open_ = words.dose(given | {"verdict": "not identified", "reason": "no sound curve in 40% of resamples"})
@@ -105,6 +116,8 @@ def test_sensitivity():
 
 
 def test_exploratory():
-    rows = pd.DataFrame([row(id="cell, a", verdict="gain"), row(id="cell, b"), row(id="cell, c", p=np.nan, p_by=np.nan)])
+    rows = pd.DataFrame(
+        [row(id="cell, a", verdict="gain"), row(id="cell, b"), row(id="cell, c", p=np.nan, p_by=np.nan)]
+    )
     text = words.exploratory(rows)
     assert "Of 3 exploratory hypotheses 2 could be tested; 1 are left" in text and "cell, a" in text

@@ -28,7 +28,9 @@ def test_csv_and_parquet_read_alike(table, tmp_path):
 
 def test_what_cannot_be_read_is_named(table, tmp_path, capsys):
     (tmp_path / "bad.parquet").write_text("no table")
-    assert main(["stats", str(tmp_path / "bad.parquet")]) == 1 and "bad.parquet: cannot be read" in capsys.readouterr().err
+    assert (
+        main(["stats", str(tmp_path / "bad.parquet")]) == 1 and "bad.parquet: cannot be read" in capsys.readouterr().err
+    )
     assert main(["stats", str(tmp_path / "gone.csv")]) == 1 and "gone.csv: no such file" in capsys.readouterr().err
     table.drop(columns="cluster_id").to_csv(tmp_path / "lacking.csv", index=False)
     assert main(["stats", str(tmp_path / "lacking.csv")]) == 1
@@ -44,7 +46,9 @@ def test_parameters_are_checked_before_anything_runs(tmp_path, capsys):
     assert main(["stats", "own.csv", "--name", "demo"]) == 2 and "a profile of that name" in capsys.readouterr().err
     (tmp_path / "mine.yml").write_text("margin: 1\n")
     values, lacking = reanalysis.parameters("own", [tmp_path / "mine.yml"], {"draws": 100})
-    assert values == {"margin": 1.0, "draws": 100, "profile": "own"} and "families" in lacking and "profile" not in lacking
+    assert (
+        values == {"margin": 1.0, "draws": 100, "profile": "own"} and "families" in lacking and "profile" not in lacking
+    )
     with pytest.raises(params.ParameterError, match="missing"):
         reanalysis.parameters("own", [tmp_path / "gone.yml"])
 
@@ -55,7 +59,10 @@ def test_a_csv_becomes_tables_and_figures(table, tmp_path, capsys):
     (tmp_path / "mine.yml").write_text(
         yaml.safe_dump({"draws": 100, "min_images": 4, "sensitivity": [{"id": "as declared"}]})
     )
-    assert main(["stats", str(tmp_path / "own_study.csv"), "--params", str(tmp_path / "mine.yml"), "-p", "margin=0.05"]) == 0
+    assert (
+        main(["stats", str(tmp_path / "own_study.csv"), "--params", str(tmp_path / "mine.yml"), "-p", "margin=0.05"])
+        == 0
+    )
     assert "left to the notebook's own values" in capsys.readouterr().out
     tests = tables.read("own_study", "tests", made_by="05_fairness_stats")
     assert tests.loc[0, "verdict"] in ("gain", "no difference shown") and tests["margin"].dropna().eq(5).all()

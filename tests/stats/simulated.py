@@ -47,9 +47,9 @@ def predictions(
     """A table under the predictions contract: `classes` conditions (two malignant) × 3 skin types, both tasks."""
     rng = np.random.default_rng(seed)
     names = [f"pattern {k}" for k in range(classes)]
-    images = pd.MultiIndex.from_product([names, GROUPS, range(per_cell)], names=["condition", "fst_group", "k"]).to_frame(
-        index=False
-    )
+    images = pd.MultiIndex.from_product(
+        [names, GROUPS, range(per_cell)], names=["condition", "fst_group", "k"]
+    ).to_frame(index=False)
     images["image_id"] = [f"image{k:04d}" for k in range(len(images))]
     images["cluster_id"] = [f"patient{k // 2:04d}" for k in range(len(images))]
     images["fst"] = images["fst_group"].map({"I-II": 2, "III-IV": 3, "V-VI": 5})
@@ -76,7 +76,9 @@ def predictions(
                         luck = 0.2 * np.random.default_rng([seed, run, n]).standard_normal()
                         right = level + luck - hard + rng.standard_normal(len(images)) > 0
                         tables.append(
-                            _rows(rng, images, arm | {"arm": name, "run": run}, labels, truth.to_numpy(), right.to_numpy())
+                            _rows(
+                                rng, images, arm | {"arm": name, "run": run}, labels, truth.to_numpy(), right.to_numpy()
+                            )
                         )
     return pd.concat(tables, ignore_index=True)
 

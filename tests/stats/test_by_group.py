@@ -21,7 +21,8 @@ def test_tables_by_group():
     arms = {"with": SYNTHETIC, "without": CONTROL, "gan": {**SYNTHETIC, "method": "gan"}}
     accuracy = by_group.accuracy_by_group(BLOCKS, arms, draws=100).set_index(["task", "group", "arm"])
     step = (
-        accuracy.loc[("condition", "V-VI", "with"), "accuracy"] - accuracy.loc[("condition", "V-VI", "without"), "accuracy"]
+        accuracy.loc[("condition", "V-VI", "with"), "accuracy"]
+        - accuracy.loc[("condition", "V-VI", "without"), "accuracy"]
     )
     assert step == pytest.approx(expected.estimate)
     assert accuracy.loc[("condition", "", "gan"), "flags"] == "not run"

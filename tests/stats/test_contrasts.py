@@ -15,7 +15,9 @@ CONTROL = {"task": "condition", "n": 8, "ratio": 0, "transforms": True}
 
 
 def family(*hypotheses, **settings):
-    return {"F": {"correction": "holm", "treatment": SYNTHETIC, "control": CONTROL, "hypotheses": [*hypotheses], **settings}}
+    return {
+        "F": {"correction": "holm", "treatment": SYNTHETIC, "control": CONTROL, "hypotheses": [*hypotheses], **settings}
+    }
 
 
 def test_the_contract_holds_and_remarks_are_given():

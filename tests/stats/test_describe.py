@@ -21,9 +21,12 @@ def test_table_one():
     table = describe.table_one(IMAGES)
     tall = table.set_index(["split", "variable", "level"])
     assert (
-        tall.loc[("all", "number of", "images"), "count"] == 6 and tall.loc[("test", "number of", "clusters"), "count"] == 2
+        tall.loc[("all", "number of", "images"), "count"] == 6
+        and tall.loc[("test", "number of", "clusters"), "count"] == 2
     )
-    assert ("all", "number of", "patients") not in tall.index and tall.loc[("test", "number of", "patients"), "count"] == 2
+    assert ("all", "number of", "patients") not in tall.index and tall.loc[
+        ("test", "number of", "patients"), "count"
+    ] == 2
     assert tall.loc[("all", "fst", "unknown"), "count"] == 2 and tall.loc[
         ("test", "condition", "y"), "share"
     ] == pytest.approx(2 / 3)
@@ -35,7 +38,9 @@ def test_table_one():
 
 
 def test_exclusions():
-    left = pd.DataFrame({"image_id": list("abc"), "stage": ["images", "files", "images"], "reason": ["gone", "two", "gone"]})
+    left = pd.DataFrame(
+        {"image_id": list("abc"), "stage": ["images", "files", "images"], "reason": ["gone", "two", "gone"]}
+    )
     assert describe.exclusions(left)["left_out"].tolist() == [2, 1]
     assert describe.exclusions(left.head(0)).empty
 

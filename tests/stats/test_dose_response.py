@@ -108,7 +108,10 @@ def test_tables_of_a_result():
     result = dr.analyse(DOSES, answers(dr.emax_curve(DOSES, 0.3, 2.0, 0.4)), draws=200)
     table = dr.table(result)
     assert (table["part"] == "measured").sum() == 6 and (table["part"] == "curve").sum() == 101
-    assert dr.summary(result)["verdict"][0] == "saturates" and dr.summary(result)["last_step_low"][0] == result.last_step[1]
+    assert (
+        dr.summary(result)["verdict"][0] == "saturates"
+        and dr.summary(result)["last_step_low"][0] == result.last_step[1]
+    )
     nothing = dr.not_run("no arm")
     assert dr.table(nothing).empty and dr.summary(nothing)["reason"][0] == "no arm"
 

@@ -67,7 +67,9 @@ def test_delong_is_the_covariance_of_placements():
     """Against the definition, pair by pair, with ties."""
     rng = np.random.default_rng(3)
     y, scores = np.repeat([1, 0], [7, 9]), rng.integers(0, 5, (2, 16)).astype(float)
-    kernel = (scores[:, y == 1, None] > scores[:, None, y == 0]) + 0.5 * (scores[:, y == 1, None] == scores[:, None, y == 0])
+    kernel = (scores[:, y == 1, None] > scores[:, None, y == 0]) + 0.5 * (
+        scores[:, y == 1, None] == scores[:, None, y == 0]
+    )
     area, covariance = auc.delong(y, scores)
     assert np.allclose(area, kernel.mean((1, 2)))
     assert np.allclose(covariance, np.cov(kernel.mean(2)) / 7 + np.cov(kernel.mean(1)) / 9)

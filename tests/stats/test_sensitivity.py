@@ -60,6 +60,8 @@ def test_the_bootstrap_agrees_with_the_test():
 
 
 def test_facts_are_refused_where_images_are_missing():
-    with pytest.raises(ValueError, match="1 images of the predictions are not in the table of images, first 'image0000'"):
+    with pytest.raises(
+        ValueError, match="1 images of the predictions are not in the table of images, first 'image0000'"
+    ):
         add_facts(TABLE, facts().iloc[1:])
     assert isinstance(add_facts(TABLE, facts()[["image_id"]]), pd.DataFrame)

@@ -48,7 +48,9 @@ def test_families_of_groups():
 def test_what_is_planted_is_there():
     study = simulation.Study("coverage and power", 40, 5, 0.7, 0.1)
     first, second = simulation.answers(np.random.default_rng(2), 1500, study)
-    assert second.mean() == pytest.approx(0.7, abs=0.01) and first.mean() - second.mean() == pytest.approx(0.1, abs=0.01)
+    assert second.mean() == pytest.approx(0.7, abs=0.01) and first.mean() - second.mean() == pytest.approx(
+        0.1, abs=0.01
+    )
 
 
 def test_rows():
@@ -56,7 +58,9 @@ def test_rows():
     assert size["met"] == (0.03 <= size["rejected"] <= 0.07) and 0.02 < size["rejected"] < 0.1
     planted = simulation.row(simulation.Study("coverage and power", 60, 5, 0.6, 0.15), 400, 0)
     assert planted["rejected"] == pytest.approx(planted["predicted"], abs=0.08) and 0.9 < planted["covered"] < 0.99
-    nothing = simulation.row(simulation.Study("coverage and power", 60, 5, 0.6, 0.15, sd=(0.1, 0.1, 0.1, 0.1, 0.0)), 50, 0)
+    nothing = simulation.row(
+        simulation.Study("coverage and power", 60, 5, 0.6, 0.15, sd=(0.1, 0.1, 0.1, 0.1, 0.0)), 50, 0
+    )
     assert nothing["rejected"] > 0.5
     again = simulation.row(simulation.Study("size", 32, 5, 0.6), 400, 0)
     assert again == pytest.approx(size, nan_ok=True)
