@@ -103,7 +103,8 @@ def _hits(table: str, frame: pd.DataFrame, name: str, given: Mapping) -> list[tu
     asked = _words(name)
     last = _words(name.rpartition(".")[2])
     needed = asked - {"p", "adjusted"} if value is None else last if given["low"] is None else set()
-    texts = frame.select_dtypes(exclude=["number", "bool"]).astype(str)
+    # pandas 3 keeps missing values through astype(str): a study without malignancy has rows without a condition.
+    texts = frame.select_dtypes(exclude=["number", "bool"]).astype(str).fillna("")
     found = []
     for place, column in np.argwhere(held.to_numpy()):
         of_row, of_column = _words(" ".join(texts.iloc[place])), _words(numeric.columns[column])
