@@ -122,5 +122,5 @@ def _check(record: str, field: dataclasses.Field, hint: Any, value: Any) -> None
     if isinstance(value, int | float) and not isinstance(value, bool):
         low, high = about.get("low"), about.get("high")
         if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
-            span = " ".join([f"at least {low:g}"] * (low is not None) + [f"at most {high:g}"] * (high is not None))
-            raise ValueError(f"{record}: {said}, expected a finite number {span}".rstrip())
+            ends = [f"{word} {end:g}" for word, end in (("at least", low), ("at most", high)) if end is not None]
+            raise ValueError(f"{record}: {said}, expected a finite number {' '.join(ends)}".rstrip())
