@@ -8,6 +8,9 @@ PY := $(VENV)/bin/python
 # Set-up is fresh while the files that decide it have the same content, whatever their dates.
 READY := $(VENV)/.ready-$(shell cat requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
 FREE_GB ?= 8
+PIP_LOG := $(VENV)/pip.log
+# pip's words where an index answered and none of its versions fits, as against an index that did not answer.
+NO_VERSION := 'Ignored the following versions\|from versions: [0-9]\|requires a different Python\|ResolutionImpossible'
 NOTEBOOKS ?= notebooks
 LAB ?=
 # glibc keeps freed memory: PyTorch asks for it again in the next layer (skinsyn/run/compute.py).
@@ -29,8 +32,14 @@ $(READY): | requirements.txt pyproject.toml
 	  echo "set-up: $$free GB are free here and the environment needs up to $(FREE_GB). Make room, then: make $(MAKECMDGOALS) (with FREE_GB=$$free it tries all the same)."; exit 1; }
 	@echo "set-up: installing into $(VENV) (about 3 minutes; once)"
 	@$(PYTHON) -m venv $(VENV) || { echo "set-up: no virtual environment could be made; on Debian: apt install python3-venv"; exit 1; }
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt || { \
-	  echo "set-up: a download failed (message above). What came is kept; make again and it goes on."; exit 1; }
+	@{ $(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt 2>&1 || echo "set-up: pip stopped"; } | tee $(PIP_LOG)
+	@! grep -q '^set-up: pip stopped' $(PIP_LOG) || { \
+	  if grep -q $(NO_VERSION) $(PIP_LOG) && ! grep -q 'Retrying (' $(PIP_LOG); then \
+	    pin=$$(sed -n 's/.*No matching distribution found for \([^ ]*\).*/\1/p' $(PIP_LOG) | head -1); \
+	    python=$$($(PY) -c 'import platform; print(platform.python_version())'); \
+	    echo "set-up: no version of $${pin:-a requirement} fits this Python ($$python): the pins in requirements.txt are at fault, not the download."; \
+	    echo "set-up: make again does not help; remove $(VENV) and choose another of 3.11, 3.12 and 3.13 (make PYTHON=python3.12 $(MAKECMDGOALS)), and please report it."; \
+	  else echo "set-up: a download failed (message above). What came is kept; make again and it goes on."; fi; exit 1; }
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e . || { echo "set-up: installing skinsyn itself failed (message above)"; exit 1; }
 	@rm -f $(VENV)/.ready-*; touch $@
 
@@ -54,8 +63,10 @@ lab: setup ## JupyterLab on notebooks/ (LAB='--no-browser --port=8899' hands opt
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB)
 docs: setup ## Pages of every module, from its docstrings, in docs/
 	@$(PY) -m pdoc --output-directory docs skinsyn && echo "open docs/index.html"
-lint: setup ## ruff, notebooks too
+lint: setup ## ruff (notebooks too), mypy, and how many lines of code there are
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	-@$(VENV)/bin/mypy
+	-@$(PY) -m bench.count_code skinsyn bench
 base-model: setup ## Make the tiny base model's weights again and say how close they came
 	@$(PY) -m skinsyn base-model
 plan: setup ## Models, images, shards, GPU-hours, disk of PROFILE, before anything is spent

@@ -1,0 +1,1 @@
+"""What is measured about skinsyn, beside its tests: speed, bookkeeping, operating characteristics, size of the code."""
