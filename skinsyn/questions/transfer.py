@@ -103,8 +103,8 @@ def check(found: pd.DataFrame, predictions: pd.DataFrame, most: float = 1e-3) ->
     far = max(float((both[name] - both[f"{name}_04"]).abs().max()) for name in names)
     if not far <= most:
         raise ValueError(
-            "the classifiers trained again answer otherwise than those of 04_training_grid "
-            f"(a probability differs by {far:.3g}): `training` of 07_open_questions must say what 04_training_grid was given"
+            "the classifiers trained again do not answer as those of 04_training_grid did "
+            f"(a probability differs by {far:.3g}); run 04_training_grid again"
         )
 
 
