@@ -54,9 +54,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def decode(path: str | Path, root: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode one photograph that lies inside `root` to upright RGB pixels; nothing but pixels is kept.
 
-    path: relative to `root`, or absolute inside it. EXIF orientation is applied, then EXIF, places and colour profiles are
-    dropped (profiles are not applied). Of several frames the first is taken. The size is checked before pixels are decoded.
-    Returns uint8 (height, width, 3). Raises ImageError with a `reason`.
+    path: relative to `root`, or absolute inside it. EXIF orientation is applied, then EXIF, places and colour profiles
+    are dropped (profiles are not applied). Of several frames the first is taken. The size is checked before pixels are
+    decoded. Returns uint8 (height, width, 3). Raises ImageError with a `reason`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (4, 2)).save(Path(folder, "a.png"))
+    ...     decode("a.png", folder).shape
+    (2, 4, 3)
     """
     try:
         file = paths.inside(Path(root), path)
@@ -68,7 +74,12 @@ def decode(path: str | Path, root: str | Path, max_pixels: int = MAX_PIXELS) -> 
 
 
 def decode_bytes(content: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """As `decode`, of a picture that is in memory, e.g. a member of an archive; `name` is for the error."""
+    """As `decode`, of a picture that is in memory, e.g. a member of an archive; `name` is for the error.
+
+    >>> decode_bytes(b"<html>", "1.jpg")
+    Traceback (most recent call last):
+    skinsyn.images.ImageError: 1.jpg: not an image (accepted: JPEG, PNG, WEBP, BMP, TIFF, GIF)
+    """
     return _pixels(io.BytesIO(content), name, max_pixels)
 
 
@@ -91,7 +102,11 @@ def _pixels(source: Path | io.BytesIO, name: str | Path, max_pixels: int) -> np.
 
 
 def prepare(array: np.ndarray, size: int) -> np.ndarray:
-    """The centre square of uint8 (h, w, 3), resized with antialiasing (bicubic) to uint8 (size, size, 3)."""
+    """The centre square of uint8 (h, w, 3), resized with antialiasing (bicubic) to uint8 (size, size, 3).
+
+    >>> prepare(np.zeros((100, 150, 3), np.uint8), 64).shape
+    (64, 64, 3)
+    """
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise ValueError(f"expected uint8 (height, width, 3), got {array.dtype} {array.shape}")
     side = min(array.shape[:2])
@@ -103,7 +118,12 @@ def prepare(array: np.ndarray, size: int) -> np.ndarray:
 
 
 def encode(array: np.ndarray) -> bytes:
-    """Lossless WebP of uint8 (h, w, 3): the one codec of the project."""
+    """Lossless WebP of uint8 (h, w, 3): the one codec of the project.
+
+    >>> picture = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    >>> bool((decode_bytes(encode(picture), "a.webp") == picture).all())
+    True
+    """
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "WEBP", lossless=True, quality=50, method=2)
     return buffer.getvalue()
@@ -136,7 +156,7 @@ def write_shard(folder: Path, images: np.ndarray, rows: pd.DataFrame) -> None:
 
 
 def read_shard(key: str, places: Sequence[int] | None = None) -> tuple[pd.DataFrame, np.ndarray]:
-    """The rows and the images uint8 (n, size, size, 3) of the kept unit shard/<key>, every member checked by its sha256.
+    """Rows and images, uint8 (n, size, size, 3), of the kept unit shard/<key>; every member is checked by its sha256.
 
     places: of the rows wanted, in their order; None for all. Only those are decoded.
     Raises FileNotFoundError where the unit is not in the store, ValueError where it is damaged.
@@ -163,8 +183,8 @@ def read_shard(key: str, places: Sequence[int] | None = None) -> tuple[pd.DataFr
 def keep_shard(rows: pd.DataFrame, root: Path, size: int, max_pixels: int = MAX_PIXELS) -> str:
     """Decode, prepare and keep up to 1000 real photographs as one shard. Returns its key.
 
-    rows: image_id, path (relative to `root`) and file_sha256; only image_id and the table's own facts are stored with it.
-    The key depends on the files' bytes, not on where they lie. Raises ImageError.
+    rows: image_id, path (relative to `root`) and file_sha256; only image_id and the table's own facts are stored with
+    it. The key depends on the files' bytes, not on where they lie. Raises ImageError.
     """
     inputs = dict(zip(rows["image_id"], rows["file_sha256"], strict=True))
     parameters = {"of": "photographs", "size": size, "order": list(rows["image_id"])}
@@ -194,8 +214,9 @@ def keep_shards(rows: pd.DataFrame, root: Path, size: int, max_pixels: int = MAX
 def memmap(keys: Sequence[str]) -> tuple[np.memmap, pd.DataFrame]:
     """All images of the shards as one read-only memmap uint8 (n, size, size, 3), and its index, in the order of keys.
 
-    The index has image_id, unit (shard key) and row (in that shard); its own position is the row in the memmap. Made once
-    and kept as the unit memmap/<key>. Raises ValueError where shards differ in image size, or keys are none or repeated.
+    The index has image_id, unit (shard key) and row (in that shard); its own position is the row in the memmap. Made
+    once and kept as the unit memmap/<key>. Raises ValueError where shards differ in image size, or keys are none or
+    repeated.
     """
     keys = [str(key) for key in keys]
     if not keys or len(set(keys)) != len(keys):

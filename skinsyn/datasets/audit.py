@@ -1,7 +1,7 @@
 """What is wrong with a set of photographs: unreadable files, duplicates, unknown values, annotators who differ.
 
-Exact duplicates share all pixels. Near-duplicates have perceptual hashes close to each other and look alike at 16 x 16; on
-close-ups of skin the hash alone also links unlike photographs, so it only proposes and the thumbnails decide.
+Exact duplicates share all pixels. Near-duplicates have perceptual hashes close to each other and look alike at 16 x 16;
+on close-ups of skin the hash alone also links unlike photographs, so it only proposes and the thumbnails decide.
 """
 
 import hashlib
@@ -112,8 +112,8 @@ def _joined(keys: pd.Series) -> np.ndarray:
 def clusters(table: pd.DataFrame, facts: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """The cluster of each row: what must stay on one side of a split.
 
-    Rows are joined by patient, lesion, equal pixels and near-duplicate pairs, also through each other. table and facts hold
-    the same images in the same order. Returns the first image_id (sorted) of each row's cluster.
+    Rows are joined by patient, lesion, equal pixels and near-duplicate pairs, also through each other. table and facts
+    hold the same images in the same order. Returns the first image_id (sorted) of each row's cluster.
     """
     if list(table["image_id"]) != list(facts["image_id"]):
         raise ValueError("clusters: table and facts must hold the same images in the same order")

@@ -1,7 +1,7 @@
-"""Stanford DDI (Daneshjou et al. 2022, doi 10.1126/sciadv.abq6147): 656 photographs, biopsy-proven, chosen by skin type.
+"""Stanford DDI (Daneshjou et al. 2022, doi 10.1126/sciadv.abq6147): 656 biopsy-proven photographs, chosen by skin type.
 
-Skin type is known as a pair only (12: I-II, 34: III-IV, 56: V-VI), so that `fst` holds the pair. The classes are malignant
-and benign: its 78 diseases are too many for so few images. No patient ids.
+Skin type is known as a pair only (12: I-II, 34: III-IV, 56: V-VI), so that `fst` holds the pair. The classes are
+malignant and benign: its 78 diseases are too many for so few images. No patient ids.
 """
 
 from pathlib import Path
@@ -17,14 +17,14 @@ COLUMNS = ("DDI_ID", "DDI_file", "skin_tone", "malignant", "disease")
 CONDITIONS = ("benign", "malignant")
 SKIN_TONES = (12, 34, 56)
 HOW_TO = (
-    "Stanford DDI forbids redistribution: ask for it at ddi-dataset.github.io, and put ddi_metadata.csv and its images\n"
+    "Stanford DDI forbids redistribution: ask for it at ddi-dataset.github.io; put ddi_metadata.csv and its images\n"
     "000001.png … beside each other into data/ddi/."
 )
 
 
 def rows(folder: Path) -> pd.DataFrame:
-    """Every row of `ddi_metadata.csv`: image_id, file, condition (malignant | benign), malignant, fst (12, 34, 56; -1 where
-    empty), patient_id (''), lesion_id (''), label_flag (''), disease.
+    """Every row of `ddi_metadata.csv`: image_id, file, condition (malignant | benign), malignant, fst (12, 34,
+    56; -1 where empty), patient_id (''), lesion_id (''), label_flag (''), disease.
 
     Raises FileNotFoundError or ValueError naming the file, the column and the rows.
     """
@@ -56,5 +56,6 @@ def _refuse(file: Path, frame: pd.DataFrame, column: str, wrong: pd.Series, expe
     if wrong.any():
         row = frame[wrong].iloc[0]
         raise ValueError(
-            f"{file}: {column} of {row['DDI_file']} is {str(row[column])!r}, expected {expected} ({int(wrong.sum())} rows)"
+            f"{file}: {column} of {row['DDI_file']} is {str(row[column])!r}, expected {expected}"
+            f" ({int(wrong.sum())} rows)"
         )

@@ -1,7 +1,7 @@
 """Photographs from a table of addresses: politely, within limits, each one verified, and going on where it was.
 
-What came of each row stands in `downloads.jsonl`, one line a try, the last one counts: fetched, dead (the address will not
-give an image: asked again only on demand) or failed (it may answer another day: asked again by the next call).
+What came of each row stands in `downloads.jsonl`, one line a try, the last one counts: fetched, dead (the address will
+not give an image: asked again only on demand) or failed (it may answer another day: asked again by the next call).
 """
 
 import collections
@@ -54,7 +54,7 @@ class Dead(Exception):
 
 
 class Again(Exception):
-    """No image this time. `response` may say when to come back; `silent`: the host gave no answer; `later`: not today."""
+    """No image this time. `response` may say when to retry; `silent`: the host gave no answer; `later`: not today."""
 
     def __init__(self, reason: str, response=None, silent: bool = False, later: bool = False) -> None:
         super().__init__(reason)
@@ -190,7 +190,7 @@ def _fetch_one(way: Way, row: dict, addresses: Sequence[str], folder: Path) -> d
 
 
 def _host(way: Way, rows: list[dict], folder: Path, done: queue.Queue) -> None:
-    """Fetch the images of one host, one after the other; by http only where that is allowed and https is not offered."""
+    """Fetch the images of one host in turn; by http only where that is allowed and https is not offered."""
     silent, plain = 0, False
     for row in rows:
         if way.stop.is_set():
@@ -247,7 +247,7 @@ def read_record(folder: Path) -> dict[str, dict]:
 
 
 def _on_disk(row: dict, folder: Path, max_pixels: int) -> dict | None:
-    """The record of an image that lies there without one (put there by hand, or before a kill); None where there is none."""
+    """The record of an image that has none (put there by hand, or before a kill); None where there is no image."""
     file = paths.inside(folder, row["file"])
     try:
         images.decode(file, folder, max_pixels)
@@ -267,7 +267,8 @@ def fetch(rows: pd.DataFrame, folder: Path, limits: Limits, again: bool = False)
     """Fetch the images of all rows that have an address and no image yet; returns the whole record, by image_id.
 
     rows: image_id, file (name below folder/images), url ('' for none). again: ask also the addresses that are dead.
-    Every result is written to folder/downloads.jsonl as it comes; killed at any moment, the next call goes on from there.
+    Every result is written to folder/downloads.jsonl as it comes; killed at any moment, the next call goes on from
+    there.
     """
     known, target = read_record(folder), folder / "images"
     target.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Fitzpatrick 17k (Groh et al. 2021, arXiv 2104.09957): an annotation table of 16,577 rows; the user brings the images.
 
-Known faults, counted by `faults` and never passed over: rows without a url, unknown skin types, two annotators who often
-differ, rows marked as wrongly labelled, near-duplicates, no patient ids.
+Known faults, counted by `faults` and never passed over: rows without a url, unknown skin types, two annotators who
+often differ, rows marked as wrongly labelled, near-duplicates, no patient ids.
 """
 
 from pathlib import Path
@@ -28,8 +28,8 @@ PUBLISHED_TRAINING = {
 PUBLISHED_TEST = 40
 WRONG = "3 Wrongly labelled"  # the value of `qc` with which a dermatologist rejected the label
 HOW_TO = (
-    "Fitzpatrick 17k: the table fitzpatrick17k.csv is at github.com/mattgroh/fitzpatrick17k. Its images are fetched from\n"
-    "the table's url column, or given by the authors on request. Put the table into data/fitzpatrick17k/ and the images\n"
+    "Fitzpatrick 17k: the table fitzpatrick17k.csv is at github.com/mattgroh/fitzpatrick17k. Its images are fetched\n"
+    "from its url column, or given by the authors on request. Put the table into data/fitzpatrick17k/ and the images\n"
     "beside it or below it, each as <md5hash>.jpg."
 )
 
@@ -40,8 +40,8 @@ def metadata(folder: Path) -> pd.DataFrame:
 
 
 def rows(folder: Path, fst_annotator: str = "scale") -> pd.DataFrame:
-    """Every row: image_id, file, condition, malignant, fst (-1 unknown), patient_id (''), lesion_id (''), label_flag, url,
-    and fst_scale, fst_centaur, what each annotator said.
+    """Every row: image_id, file, condition, malignant, fst (-1 unknown), patient_id (''), lesion_id (''), label_flag,
+    url, and fst_scale, fst_centaur, the skin type by either annotator.
 
     fst_annotator: 'scale' or 'centaur', whose skin type is taken. Raises ValueError for another one.
     """
@@ -85,7 +85,7 @@ def faults(folder: Path) -> pd.DataFrame:
 
 
 def against_published(table: pd.DataFrame) -> pd.DataFrame:
-    """Images of each condition here and in the study, whose cleaning rule is not published: condition, here, published."""
+    """Images per condition here and in the study, whose cleaning rule is not published: condition, here, published."""
     here = table["condition"].value_counts()
     names = sorted({*here.index, *PUBLISHED_TRAINING})
     published = [PUBLISHED_TRAINING[n] + PUBLISHED_TEST if n in PUBLISHED_TRAINING else 0 for n in names]

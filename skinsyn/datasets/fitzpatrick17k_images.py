@@ -15,9 +15,9 @@ def fetch(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fetch into folder/images; write and return `attrition` as download_attrition.csv and download_lost.csv.
 
-    folder: holds fitzpatrick17k.csv. conditions: whose rows; none: the study's nine; ["all"]: every one. first: only so many
-    rows. again: ask dead addresses also. Rows that a dermatologist marked wrongly labelled are not used and not fetched.
-    Raises FileNotFoundError where the table is missing, ValueError for an unknown condition.
+    folder: holds fitzpatrick17k.csv. conditions: whose rows; none: the study's nine; ["all"]: every one. first: only so
+    many rows. again: ask dead addresses also. Rows that a dermatologist marked wrongly labelled are not used and not
+    fetched. Raises FileNotFoundError where the table is missing, ValueError for an unknown condition.
     """
     if not (folder / "fitzpatrick17k.csv").is_file():
         raise FileNotFoundError(f"no fitzpatrick17k.csv in {folder}\n{fitzpatrick17k.HOW_TO}")
@@ -39,7 +39,7 @@ def fetch(
 
 
 def attrition(rows: pd.DataFrame, record: dict[str, dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What was lost, and for whom: (counts by condition × fst; the rows without an image, with url, outcome and reason).
+    """What was lost, by group: (counts by condition × fst; the rows without an image, with url, outcome and reason).
 
     rows: image_id, condition, fst (-1 unknown), url. Counts: condition, fst, rows, then a column of each outcome.
     """

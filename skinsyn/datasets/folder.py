@@ -1,4 +1,4 @@
-"""A folder of one's own photographs with a table: read where they lie, by a description of what the table's columns mean.
+"""A folder of one's own photographs with a table: read in place, by a description of the table's columns.
 
 The description is `data/<name>/dataset.yml` (or below $SKINSYN_DATA), which `python -m skinsyn init` writes:
 
@@ -6,7 +6,8 @@ The description is `data/<name>/dataset.yml` (or below $SKINSYN_DATA), which `py
     table: /place/of/table.csv
     separator: ","
     encoding: utf-8-sig
-    columns: {image: img_id, condition: diagnostic, fst: fitspatrick, patient: patient_id}   # image and condition at least
+    # image and condition are required
+    columns: {image: img_id, condition: diagnostic, fst: fitspatrick, patient: patient_id}
     names: {BCC: basal cell carcinoma}   # values of the condition column that have another name here
     malignant: [basal cell carcinoma]    # names of the malignant conditions, where no column says it
 """
@@ -61,7 +62,7 @@ def description_file(name: str) -> Path:
 
 
 def describe(name: str) -> dict:
-    """The description, checked. Raises FileNotFoundError, or ValueError naming the file, the key and what was expected."""
+    """The checked description. Raises FileNotFoundError, or ValueError naming file, key and expected value."""
     file = description_file(name)
     try:
         content = yaml.safe_load(file.read_text())
@@ -93,8 +94,15 @@ def root(name: str) -> Path:
 def read_table(file: Path, separator: str = "", encoding: str = "utf-8-sig") -> tuple[pd.DataFrame, str]:
     """A CSV table of any separator as text, empty cells as '': (table, separator).
 
-    separator: '' finds out which of , ; tab and | it is. Raises FileNotFoundError, or ValueError for another encoding, a
-    table that cannot be read, repeated column names, and lines of another length.
+    separator: '' finds out which of , ; tab and | it is. Raises FileNotFoundError, or ValueError for another encoding,
+    a table that cannot be read, repeated column names, and lines of another length.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "table.csv").write_text("image;diagnosis\\n1.png; target\\n")
+    ...     frame, separator = read_table(Path(folder, "table.csv"))
+    >>> frame.to_dict("records"), separator
+    ([{'image': '1.png', 'diagnosis': 'target'}], ';')
     """
     if not file.is_file():
         raise FileNotFoundError(f"the table is missing: {file}")
@@ -140,7 +148,7 @@ def _skin_types(values: pd.Series, keys: pd.Series) -> pd.Series:
 
 
 def _safe_ids(names: pd.Series) -> list[str]:
-    """Names of files as image ids: letters, digits, _ and -; names that would become one get a digest of the whole name."""
+    """File names as image ids: letters, digits, _ and -; names that would coincide get a digest of the whole name."""
     stems = [str(PurePosixPath(name).with_suffix("")) if PurePosixPath(name).suffix.lower() in match.SUFFIXES else name
              for name in names]  # fmt: skip
     safe = pd.Series([re.sub(r"[^A-Za-z0-9_-]", "_", stem.strip("/.")).lstrip("-")[-150:] or "image" for stem in stems])
@@ -150,7 +158,8 @@ def _safe_ids(names: pd.Series) -> list[str]:
 
 
 def rows(given: dict) -> pd.DataFrame:
-    """Every row of the table: image_id, file, condition, malignant, fst (-1 unknown), patient_id, lesion_id, label_flag.
+    """Every row of the table: image_id, file, condition, malignant, fst (-1 unknown), patient_id, lesion_id and
+    label_flag.
 
     given: a description, of `describe`. Raises FileNotFoundError or ValueError naming the table, column, value and row.
     """
@@ -197,6 +206,9 @@ def match_rows(names: Sequence[str], images: Sequence[str]) -> tuple[list[str], 
 
     names: as the table gives them; images: relative paths. Returns (path of each row, '' where there is none or where
     several fit equally well; images that belong to no row), as `match.match` does.
+
+    >>> match_rows(["a", "2019/b.png", "c"], ["2019/b.png", "2020/b.png", "x/a.jpg"])
+    (['x/a.jpg', '2019/b.png', ''], ['2020/b.png'])
     """
     by_stem: dict[str, list[str]] = {}
     for image in images:

@@ -1,4 +1,4 @@
-"""HAM10000 (Tschandl et al. 2018, doi 10.1038/sdata.2018.161, CC BY-NC 4.0): 10,015 dermoscopic images of seven diagnoses.
+"""HAM10000 (Tschandl et al. 2018, doi 10.1038/sdata.2018.161, CC BY-NC 4.0): 10,015 dermoscopic images, 7 diagnoses.
 
 Its limits: no Fitzpatrick skin type is recorded, no patient ids, and several images of one lesion, so that splits and
 tests go by lesion. Two of its diagnoses are wider than those that other data sets name (`akiec`, `bkl`) and have names
@@ -13,7 +13,7 @@ from . import match
 
 __all__ = ["CONDITIONS", "HOW_TO", "rows"]
 
-# The data set's code → the name that prompts and tables use (PAD-UFES-20's where both mean the same); which are malignant.
+# Code → name in prompts and tables (PAD-UFES-20's where both mean the same); which are malignant.
 CONDITIONS = {
     "akiec": "actinic keratosis or intraepithelial carcinoma",
     "bcc": "basal cell carcinoma",
@@ -26,7 +26,7 @@ CONDITIONS = {
 MALIGNANT = ("bcc", "mel")  # akiec is not invasive; PAD-UFES-20 counts its actinic keratoses as benign, too
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")  # newer copies add `dataset`
 HOW_TO = (
-    "HAM10000 is on Harvard Dataverse (doi 10.7910/DVN/DBW86T, CC BY-NC 4.0). Unpack HAM10000_images_part_1.zip and _2.zip\n"
+    "HAM10000 is on Harvard Dataverse (doi 10.7910/DVN/DBW86T, CC BY-NC 4.0). Unpack HAM10000_images_part_1.zip, _2.zip\n"
     "below one folder data/ham10000/ (subfolders are searched) and put HAM10000_metadata.csv there."
 )
 

@@ -15,6 +15,12 @@ def read_csv(file: Path, columns: Sequence[str], key: str) -> pd.DataFrame:
 
     columns: those that must be there. key: the one that names a row, unique and never empty.
     Raises FileNotFoundError, or ValueError naming the file, the column and the rows.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "table.csv").write_text("image,fst\\n007,3\\n")
+    ...     read_csv(Path(folder, "table.csv"), ["image", "fst"], key="image").to_dict("records")
+    [{'image': '007', 'fst': 3}]
     """
     if not file.is_file():
         raise FileNotFoundError(f"the metadata table is missing: {file}")
@@ -42,7 +48,11 @@ def find_images(folder: Path) -> list[str]:
 
 
 def excluded(ids: Sequence[str], stage: str, reason: str | Sequence[str]) -> pd.DataFrame:
-    """Rows of the attrition table: image_id (or file name), stage, reason."""
+    """Rows of the attrition table: image_id (or file name), stage, reason.
+
+    >>> excluded(["a"], "decoding", "not an image").to_dict("records")
+    [{'image_id': 'a', 'stage': 'decoding', 'reason': 'not an image'}]
+    """
     ids = [str(i) for i in ids]
     reasons = [reason] * len(ids) if isinstance(reason, str) else list(reason)
     return pd.DataFrame({"image_id": ids, "stage": stage, "reason": reasons}, dtype="str")
@@ -53,6 +63,9 @@ def match(files: Sequence[str], images: Sequence[str]) -> tuple[list[str], list[
 
     files: names as the metadata table gives them, e.g. `PAT_8_15_820.png`. images: relative paths, from `find_images`.
     Returns (path of each row, '' where there is none; images that belong to no row, or are a second file of a row).
+
+    >>> match(["a.png", "b.png"], ["part 1/a.jpg", "part 2/a.png"])
+    (['part 2/a.png', ''], ['part 1/a.jpg'])
     """
     by_stem: dict[str, list[str]] = {}
     for image in images:

@@ -24,7 +24,7 @@ CONDITIONS = {
 MALIGNANT = ("BCC", "MEL", "SCC")
 COLUMNS = ("patient_id", "lesion_id", "fitspatrick", "diagnostic", "img_id")
 HOW_TO = (
-    "PAD-UFES-20 is open (CC BY 4.0): doi 10.17632/zr7vgbcyr2.1 on Mendeley Data. Unpack its three zip files of PAT_….png\n"
+    "PAD-UFES-20 is open (CC BY 4.0): doi 10.17632/zr7vgbcyr2.1 on Mendeley Data. Unpack the three zips of PAT_….png\n"
     "below one folder data/pad_ufes_20/ (subfolders are searched) and put metadata.csv there."
 )
 
@@ -32,8 +32,9 @@ HOW_TO = (
 def rows(folder: Path) -> pd.DataFrame:
     """Every row of `metadata.csv`: image_id, file, condition, malignant, fst, patient_id, lesion_id, label_flag.
 
-    `img_id` keeps the published `.png` name; the photograph may have another suffix. A diagnosis outside the six is kept
-    under its own code, for the caller to count. Raises FileNotFoundError or ValueError naming the file, column and rows.
+    `img_id` keeps the published `.png` name; the photograph may have another suffix. A diagnosis outside the six is
+    kept under its own code, for the caller to count. Raises FileNotFoundError or ValueError naming the file, column and
+    rows.
     """
     frame = match.read_csv(folder / "metadata.csv", COLUMNS, key="img_id")
     return pd.DataFrame(

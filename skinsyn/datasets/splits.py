@@ -1,7 +1,7 @@
-"""Splits that do not leak: a fixed test set, validation and training by cluster, and low-data subsets nested in each run.
+"""Splits that do not leak: a fixed test set, validation and training by cluster, low-data subsets nested in each run.
 
-A cluster (patient, lesion, near-duplicates) lies in one of train, validation and test; images that no split asks for are
-'unused' and counted. Deterministic by seed and image_id; the order of rows changes nothing.
+A cluster (patient, lesion, near-duplicates) lies in one of train, validation and test; images that no split asks for
+are 'unused' and counted. Deterministic by seed and image_id; the order of rows changes nothing.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ __all__ = ["check", "counts", "overlap", "split", "subsets"]
 def _fill(free: pd.DataFrame, wanted: dict[str, int], rng: np.random.Generator, name: str) -> pd.Series:
     """Give whole clusters to the split `name` until it has as many images of each condition as wanted.
 
-    free: image_id, condition, cluster_id, sorted. First clusters that fit exactly are taken, then larger ones, whose surplus
-    images become 'unused'. Returns image index → `name` or 'unused', for the images of the clusters taken.
+    free: image_id, condition, cluster_id, sorted. First clusters that fit exactly are taken, then larger ones, whose
+    surplus images become 'unused'. Returns image index → `name` or 'unused', for the images of the clusters taken.
     """
     names = sorted({*wanted, *free["condition"]})
     clusters, of = np.unique(free["cluster_id"].to_numpy(dtype=object), return_inverse=True)
@@ -73,10 +73,15 @@ def split(
 ) -> pd.Series:
     """The split of each row of the table: 'train', 'validation', 'test' or 'unused'.
 
-    table: image_id, condition, cluster_id, malignancy_only. The numbers are images of each condition. test_per_condition 0
-    takes `test_fraction` of the clusters, stratified by condition, instead; train_per_condition 0 takes all that is left.
-    Conditions of malignancy only are split in the same proportions as all others together, and none is 'unused' for want
-    of a number. Raises ValueError naming the condition, how many there are and how many were asked for.
+    table: image_id, condition, cluster_id, malignancy_only. The numbers are images of each condition.
+    test_per_condition 0 takes `test_fraction` of the clusters, stratified by condition, instead; train_per_condition 0
+    takes all that is left. Conditions of malignancy only are split in the same proportions as all others together, and
+    none is 'unused' for want of a number. Raises ValueError naming the condition, how many there are and how many were
+    asked for.
+
+    >>> rows = pd.DataFrame({"image_id": list("abcd"), "cluster_id": list("xxyz"), "condition": "target"})
+    >>> sorted(split(rows.assign(malignancy_only=False), 0, 1, 1, 0))
+    ['test', 'train', 'train', 'validation']
     """
     if (test_per_condition > 0) == (test_fraction > 0) or not 0 <= test_fraction < 1:
         raise ValueError(
@@ -125,6 +130,10 @@ def subsets(table: pd.DataFrame, runs: int, seed: int) -> pd.DataFrame:
 
     The real images of run r at n per class are those with rank < n, so that they are nested within a run. Conditions
     that count in malignancy only are ranked as well. Each run is an independent random order.
+
+    >>> train = pd.DataFrame({"image_id": list("abc"), "condition": "target", "split": "train"})
+    >>> subsets(train, runs=2, seed=0).groupby("run")["rank"].agg(list).tolist()
+    [[0, 1, 2], [0, 1, 2]]
     """
     train = table[table["split"] == "train"].sort_values("image_id")
     rows = []
@@ -139,9 +148,14 @@ def subsets(table: pd.DataFrame, runs: int, seed: int) -> pd.DataFrame:
 
 
 def check(table: pd.DataFrame, ranked: pd.DataFrame | None = None) -> None:
-    """Raises ValueError where a cluster crosses splits, an image stands twice, or a subset holds what is not for training.
+    """Raises ValueError where a cluster crosses splits, an image is repeated, or a subset holds other than training images.
 
-    table: image_id, cluster_id, split. ranked: of `subsets`; its ranks must be 0, 1, … once each in every run and condition.
+    table: image_id, cluster_id, split. ranked: of `subsets`; its ranks must be 0, 1, … once each in every run and
+    condition.
+
+    >>> check(pd.DataFrame({"image_id": ["a", "b"], "cluster_id": ["x", "x"], "split": ["train", "test"]}))
+    Traceback (most recent call last):
+    ValueError: splits: the cluster x crosses test, train (a, b); 1 clusters do
     """
     if table["image_id"].duplicated().any():
         raise ValueError(f"splits: {table['image_id'][table['image_id'].duplicated()].iloc[0]} stands in two rows")
@@ -169,6 +183,10 @@ def overlap(ranked: pd.DataFrame, sizes: Sequence[int]) -> pd.DataFrame:
     """How many real images two runs share at n per class, as a mean proportion over pairs of runs: n, shared.
 
     Two runs of the same images are not independent; 1 says that all runs see the same. Empty for a single run.
+
+    >>> ranked = pd.DataFrame({"run": [0, 0, 1, 1], "image_id": list("abbc"), "rank": [0, 1, 0, 1]})
+    >>> overlap(ranked, [1, 2]).to_numpy().tolist()
+    [[1.0, 0.0], [2.0, 0.5]]
     """
     rows = []
     for n in sizes:
@@ -180,7 +198,12 @@ def overlap(ranked: pd.DataFrame, sizes: Sequence[int]) -> pd.DataFrame:
 
 
 def counts(table: pd.DataFrame) -> pd.DataFrame:
-    """Images of each condition, skin-type group, source and split, zeros left out: …, images, clusters."""
+    """Images of each condition, skin-type group, source and split, zeros left out: …, images, clusters.
+
+    >>> row = {"condition": "target", "fst_group": "I-II", "source": "phantom", "split": "test"}
+    >>> counts(pd.DataFrame([row | {"image_id": i, "cluster_id": "x"} for i in "ab"])).iloc[0, 4:].tolist()
+    [2, 1]
+    """
     keys = ["condition", "fst_group", "source", "split"]
     made = table.groupby(keys, observed=True).agg(images=("image_id", "size"), clusters=("cluster_id", "nunique"))
     return made.reset_index().sort_values(keys, ignore_index=True)

@@ -62,6 +62,9 @@ def fst_group(fst: pd.Series) -> pd.Series:
     """Fitzpatrick types 1-6, and DDI's pairs 12, 34, 56, to 'I-II', 'III-IV', 'V-VI'; -1 stays 'unknown'.
 
     Raises ValueError for anything else.
+
+    >>> fst_group(pd.Series([1, 4, 56, -1])).tolist()
+    ['I-II', 'III-IV', 'V-VI', 'unknown']
     """
     group = fst.map(GROUPS)
     if group.isna().any():
@@ -71,7 +74,12 @@ def fst_group(fst: pd.Series) -> pd.Series:
 
 
 def check_conditions(wanted: Sequence[str], known: Sequence[str], where: str = "conditions") -> None:
-    """Raises ValueError where a wanted condition is not known, with the nearest known name, or is asked for twice."""
+    """Raises ValueError where a wanted condition is not known, with the nearest known name, or is asked for twice.
+
+    >>> check_conditions(["targe"], ["target", "linear"])
+    Traceback (most recent call last):
+    ValueError: conditions: unknown condition 'targe'; nearest is 'target'
+    """
     for name in wanted:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
@@ -83,8 +91,8 @@ def check_conditions(wanted: Sequence[str], known: Sequence[str], where: str = "
 def validate(frame: pd.DataFrame, conditions: Sequence[str] | None = None, complete: bool = False) -> pd.DataFrame:
     """Check the table and give it back.
 
-    conditions: the names that may occur; None: any. complete: also what 01 adds (cluster_id, split, unit, row) is there.
-    Raises ValueError naming the column, the rows and what was expected.
+    conditions: the names that may occur; None: any. complete: also what 01 adds (cluster_id, split, unit, row) is
+    there. Raises ValueError naming the column, the rows and what was expected.
     """
     expected = COLUMNS | (ADDED if complete else {})
     lacking = [name for name in expected if name not in frame]
@@ -119,7 +127,9 @@ def validate(frame: pd.DataFrame, conditions: Sequence[str] | None = None, compl
 
 
 def find(dataset: str, data_folder: str) -> Path:
-    """The folder of a data set that the user brings. data_folder: its name or path; one's own is found by its description.
+    """The folder of a data set that the user brings.
+
+    data_folder: its name or path; a data set of one's own is found by its description.
 
     Raises ValueError for an unknown data set, FileNotFoundError saying where to put which files and how to get them.
     """
@@ -203,10 +213,9 @@ def load(
     """Read a data set into the table, sorted by image_id, and count what is left out.
 
     dataset: one of DATASETS or the name of one's own (`folder` describes it). conditions: the classes; malignancy_only:
-    conditions that are kept and marked, and count only in the malignancy task. fst_annotator: whose skin type Fitzpatrick
-    17k's rows take.
-    Returns (table with COLUMNS and label_flag, attrition: image_id or file, stage, reason).
-    Raises FileNotFoundError where no image is there at all, ValueError naming file, column, row or condition.
+    conditions that are kept and marked, and count only in the malignancy task. fst_annotator: whose skin type
+    Fitzpatrick 17k's rows take. Returns (table with COLUMNS and label_flag, attrition: image_id or file, stage,
+    reason). Raises FileNotFoundError where no image is there at all, ValueError naming file, column, row or condition.
     """
     rows = _rows(dataset, folder, fst_annotator)
     known = _known(dataset, rows)
@@ -244,7 +253,12 @@ def load(
 
 
 def flow(table: pd.DataFrame, attrition: pd.DataFrame) -> pd.DataFrame:
-    """The study's flow, from the data set's rows to the splits: stage, images. Files without a row are not rows."""
+    """The study's flow, from the data set's rows to the splits: stage, images. Files without a row are not rows.
+
+    >>> rejected = pd.DataFrame({"image_id": ["c"], "stage": ["labels"], "reason": ["marked wrongly labelled"]})
+    >>> flow(pd.DataFrame({"split": ["train", "test"]}), rejected)["images"].tolist()
+    [3, 3, 2, 2, 2, 2, 1, 0, 1, 0]
+    """
     lost = attrition["stage"].value_counts()
     stages = {"selection": "of the study's conditions", "labels": "label not rejected", "images": "with an image"}
     stages["decoding"] = "image readable"

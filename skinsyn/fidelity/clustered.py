@@ -37,6 +37,9 @@ def mean(values: np.ndarray, clusters: Sequence, draws: int = 2000, seed: int = 
     """The mean over images, with a percentile bootstrap interval that draws whole clusters.
 
     values: float (n,) without NaN; clusters: one id an image.
+
+    >>> mean(np.array([0.0, 1.0, 2.0]), ["x", "x", "y"])[:1], mean(np.array([0.0, 1.0]), ["x", "x"])[3:]
+    ((1.0,), (2, 1))
     """
     total, size = _sums(values, clusters)
     value = float(total.sum() / size.sum())
@@ -48,11 +51,15 @@ def mean(values: np.ndarray, clusters: Sequence, draws: int = 2000, seed: int = 
 
 
 def share(right: np.ndarray, clusters: Sequence, level: float = 0.95) -> Estimate:
-    """The share of True, with Wilson's interval at the effective number of images.
+    """The share of True, with Wilson's interval at the effective sample size (Franco, Little, Louis and Slud 2019).
 
-    The effective number is that of independent images with the same variance, never above the number of images; where all
-    images agree it cannot be told, and is the number of clusters. Source: Franco, Little, Louis and Slud 2019, Journal of
-    Survey Statistics and Methodology 7:334-364 (Wilson's interval at the effective sample size).
+    Journal of Survey Statistics and Methodology 7:334-364. The effective sample size is the number of independent
+    images with the same variance, never above the number of images; where all images agree it cannot be estimated, and
+    is the number of clusters.
+
+    >>> one, many = share(np.arange(8) < 4, [0] * 4 + [1] * 4), share(np.arange(8) < 4, range(8))
+    >>> one.value, one.high - one.low > many.high - many.low
+    (0.5, True)
     """
     total, size = _sums(right, clusters)
     n, k = size.sum(), len(total)

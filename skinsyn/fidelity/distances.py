@@ -1,4 +1,4 @@
-"""Distances between synthetic and real images: is a synthetic image nearer to its own source than to another (claim C6)?"""
+"""Distances between synthetic and real images: is a synthetic image nearer to its own source than to others (C6)?"""
 
 from typing import NamedTuple
 
@@ -17,8 +17,10 @@ __all__ = ["Paired", "Share", "by_image", "paired_against_permuted", "recognised
 
 
 class Paired(NamedTuple):
-    """Mean cosine distances to the own source and under permuted sources, their difference with a 95 % interval (sources as
-    the sample, Student's t), a one-sided p, and what they rest on."""
+    """Mean cosine distances to the own source and under permuted sources, and their difference.
+
+    low, high: its 95 % interval by Student's t, sources as the sample; p is one-sided.
+    """
 
     paired: float
     permuted: float
@@ -43,11 +45,16 @@ class Share(NamedTuple):
 def by_image(
     rows: pd.DataFrame, synthetic: np.ndarray, sources: pd.DataFrame, real: np.ndarray, seed: int = 0
 ) -> pd.DataFrame:
-    """Each synthetic image's cosine distance to its source ('paired') and to another source of its condition ('permuted').
+    """Cosine distance of each synthetic image to its source ('paired') and to another of its condition ('permuted').
 
     rows: synthetic images (image_id, parent, condition), synthetic: float (n, d); sources: real images (image_id,
     condition), real: float (m, d). Returns image_id, kind, distance.
     A condition's only source has no other, and gives 'paired' alone.
+
+    >>> sources = pd.DataFrame({"image_id": ["a", "b"], "condition": "target"})
+    >>> rows = pd.DataFrame({"image_id": ["s"], "parent": ["a"], "condition": "target"})
+    >>> by_image(rows, np.array([[1.0, 0.0]]), sources, np.eye(2))[["kind", "distance"]].to_numpy().tolist()
+    [['paired', 0.0], ['permuted', 1.0]]
     """
     own = _places(rows["parent"], sources)
     rng = seeds.generator("another source", seed)
@@ -77,10 +84,16 @@ def paired_against_permuted(
 ) -> Paired:
     """Claim C6: are synthetic images nearer to their own source than if sources were dealt at random within conditions?
 
-    Arguments as in `by_image`. The unit of permutation is the source with all of its synthetic images, since they share it;
-    sources without any are left out. `permuted` is the exact mean over all permutations; p = (1 + b) / (draws + 1), with b
-    the draws that lie as near as the observed (Phipson & Smyth 2010). All but
-    `paired` is NaN, and draws 0, where no condition has two sources.
+    Arguments as in `by_image`. The unit of permutation is the source with all of its synthetic images, since they share
+    it; sources without any are left out. `permuted` is the exact mean over all permutations; p = (1 + b) / (draws + 1),
+    with b the draws that lie as near as the observed (Phipson & Smyth 2010). All but `paired` is NaN, and draws 0,
+    where no condition has two sources.
+
+    >>> sources = pd.DataFrame({"image_id": list("abcdef"), "condition": "target"})
+    >>> rows = pd.DataFrame({"image_id": range(6), "parent": list("abcdef"), "condition": "target"})
+    >>> result = paired_against_permuted(rows, np.eye(6), sources, np.eye(6))
+    >>> result.paired, round(result.permuted, 3), result.p < 0.01
+    (0.0, 0.833, True)
     """
     parents, own = np.unique(_places(rows["parent"], sources), return_inverse=True)
     sums = np.zeros((len(parents), len(parents)))
@@ -107,13 +120,22 @@ def paired_against_permuted(
 
 
 def recognised(real: np.ndarray, labels: pd.Series, synthetic: np.ndarray) -> np.ndarray:
-    """The condition that logistic regression, fitted on real images' embeddings (m, d), sees in synthetic ones (n, d)."""
+    """The condition that logistic regression, fitted on real images' embeddings (m, d), sees in synthetic ones (n, d).
+
+    >>> x = np.array([[0.0, 1.0], [0.1, 1.0], [1.0, 0.0], [0.9, 0.0]])
+    >>> recognised(x, pd.Series(["target", "target", "linear", "linear"]), x[[0, 3]]).tolist()
+    ['target', 'linear']
+    """
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
     return model.fit(real, labels).predict(synthetic)
 
 
 def share(right: np.ndarray) -> Share:
-    """The share of True with its Wilson interval. Raises ValueError where there is nothing to count."""
+    """The share of True with its Wilson interval. Raises ValueError where there is nothing to count.
+
+    >>> [round(end, 3) for end in share(np.array([True, True, False, False]))[:3]]
+    [0.5, 0.15, 0.85]
+    """
     if not len(right):
         raise ValueError("no image to count")
     low, high = proportion_confint(int(np.sum(right)), len(right), method="wilson")

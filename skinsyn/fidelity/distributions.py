@@ -37,7 +37,11 @@ class Prdc(NamedTuple):
 
 
 def unit(x: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1, float64; a row of zeros stays."""
+    """Rows scaled to length 1, float64; a row of zeros stays.
+
+    >>> unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
+    """
     x = np.asarray(x, np.float64)
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
@@ -74,11 +78,15 @@ def _sums(
 
 
 def kid(x: np.ndarray, y: np.ndarray, draws: int = 0, seed: int = 0) -> Mmd:
-    """The unbiased squared MMD of x (n, d) and y (m, d) under the kernel (x'y / d + 1)³: KID's, on any embeddings.
+    """KID (Bińkowski et al. 2018, arXiv 1801.01401, section 4): unbiased MMD² under k(x, y) = (x'y / d + 1)³.
 
-    Below zero by chance where nothing differs. draws: permutations of all rows for p = (1 + b) / (draws + 1).
-    Source: Bińkowski, Sutherland, Arbel, Gretton 2018 (arXiv 1801.01401), section 4; Gretton et al. 2012, eq. 3.
-    Raises ValueError on NaN, another shape or fewer than two rows.
+    x: (n, d), y: (m, d), of any embeddings. The estimator is MMD²_u of Gretton et al. 2012 (JMLR 13:723-773), eq. 3; it
+    falls below zero by chance where nothing differs. draws: permutations of all rows, of which b reach the observed
+    value: p = (1 + b) / (draws + 1). Raises ValueError on NaN, another shape or fewer than two rows.
+
+    >>> x = np.random.default_rng(0).normal(size=(40, 8))
+    >>> kid(x, x + 1, draws=99).p, kid(x[:20], x[20:], draws=99).p > 0.05
+    (0.01, True)
     """
     x, y = _checked(x, y, 2)
     n, m = len(x), len(y)
@@ -104,10 +112,14 @@ def kid(x: np.ndarray, y: np.ndarray, draws: int = 0, seed: int = 0) -> Mmd:
 
 
 def rbf_mmd(x: np.ndarray, y: np.ndarray, sigma: float = 10.0, scale: float = 1000.0) -> float:
-    """The squared MMD of unit-length rows under exp(-|x - y|² / 2σ²), times `scale`; zero for equal samples.
+    """CMMD (Jayasumana et al. 2024, arXiv 2401.09603, section 4): MMD² under exp(-|x - y|² / 2σ²), times `scale`.
 
-    On CLIP embeddings this is CMMD, with the paper's sigma and scale; on others it is not, and is not called so.
-    Source: Jayasumana et al. 2024 (arXiv 2401.09603), section 4. Raises as `kid`, from one row on.
+    x: (n, d), y: (m, d), scaled to unit length; zero for equal samples. It is CMMD on CLIP embeddings, with the paper's
+    σ and scale; on others it is not, and is not called so. Raises as `kid`, from one row on.
+
+    >>> x = np.random.default_rng(0).normal(size=(40, 8))
+    >>> abs(rbf_mmd(x, x)) < 1e-6, rbf_mmd(x, x + 1) > 1
+    (True, True)
     """
     x, y = map(unit, _checked(x, y, 1))
     n, m = len(x), len(y)
@@ -127,11 +139,17 @@ def _first(n: int, m: int) -> np.ndarray:
 
 
 def prdc(real: np.ndarray, synthetic: np.ndarray, k: int = 5) -> Prdc:
-    """Do synthetic images lie where real ones do (precision, density), and the other way round (recall, coverage)?
+    """Precision and recall (Kynkäänniemi et al. 2019, eq. 1-2), density and coverage (Naeem et al. 2020, section 3).
 
-    real (n, d), synthetic (m, d), by Euclidean distance; a ball reaches to the k-th neighbour of its own kind.
-    Source: Kynkäänniemi et al. 2019 (arXiv 1904.06991), eq. 1-2; Naeem et al. 2020 (arXiv 2002.09797), section 3.
-    Raises ValueError on NaN, another shape, or k not below both numbers of images.
+    real: X (n, d), synthetic: Y (m, d). B(X_i, NND_k(X_i)) is the ball around X_i with the Euclidean distance to its
+    k-th nearest neighbour in X as radius. Precision: share of Y within any ball of X; recall: share of X within any
+    ball of Y; density: mean number of balls of X around each Y_j, over k; coverage: share of X whose ball holds any
+    Y_j. arXiv 1904.06991 and 2002.09797. Raises ValueError on NaN, another shape, or k not below both numbers of
+    images.
+
+    >>> x = np.random.default_rng(0).normal(size=(40, 8))
+    >>> prdc(x, x + 100)
+    Prdc(precision=0.0, recall=0.0, density=0.0, coverage=0.0)
     """
     real, synthetic = _checked(real, synthetic, k + 1)
     around_real, around_synthetic = _radii(real, k), _radii(synthetic, k)
@@ -157,7 +175,12 @@ def _radii(x: np.ndarray, k: int) -> np.ndarray:
 
 
 def nearest(queries: np.ndarray, pool: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """(cosine similarity, row in pool), each (n, k), of the k most similar rows of pool (m, d) to each query (n, d)."""
+    """(cosine similarity, row in pool), each (n, k), of the k most similar rows of pool (m, d) to each query (n, d).
+
+    >>> similarity, row = nearest(np.array([[1.0, 0.1]]), np.array([[0.0, 1.0], [5.0, 0.5]]))
+    >>> round(similarity.item(), 6), row.item()
+    (1.0, 1)
+    """
     queries, pool = _checked(queries, pool, 1)
     queries, pool = (unit(x).astype(np.float32) for x in (queries, pool))
     distance, place = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(pool).kneighbors(queries)
@@ -165,9 +188,13 @@ def nearest(queries: np.ndarray, pool: np.ndarray, k: int = 1) -> tuple[np.ndarr
 
 
 def vendi(x: np.ndarray) -> float:
-    """The Vendi score of x (n, d): the effective number of different images, from 1 (all alike) to n, by cosine similarity.
+    """The Vendi score (Friedman and Dieng 2023, arXiv 2210.02410, definition 3.1): exp(-Σ λ_i log λ_i).
 
-    exp of the entropy of the eigenvalues of K / n. Source: Friedman and Dieng 2023 (arXiv 2210.02410), definition 3.1.
+    λ_i: the eigenvalues of K / n, with K the cosine similarities of x (n, d). It is an effective number of different
+    images, from 1 (all alike) to n.
+
+    >>> round(vendi(np.eye(4)), 6), round(vendi(np.ones((4, 4))), 6)
+    (4.0, 1.0)
     """
     x = unit(_checked(x, x, 1)[0])
     small = x @ x.T if len(x) <= x.shape[1] else x.T @ x  # the same eigenvalues but for zeros
@@ -177,11 +204,15 @@ def vendi(x: np.ndarray) -> float:
 
 
 def frechet(x: np.ndarray, y: np.ndarray) -> float:
-    """The squared Fréchet distance of two normal distributions with the samples' means and covariances (ddof 1).
+    """Fréchet distance (Heusel et al. 2017, arXiv 1706.08500, eq. 6): |m - m_w|² + Tr(C + C_w - 2 (C C_w)^½).
 
-    It is FID on the pool features of FID's own Inception weights alone; here it only describes, since its bias grows as n
-    falls. The trace of the root is a sum of singular values, so no root of a singular matrix is taken.
-    Source: Heusel et al. 2017 (arXiv 1706.08500), eq. 6. Raises as `kid`.
+    m, C and m_w, C_w: means and covariances (ddof 1) of x (n, d) and y (m, d). It is FID on the pool features of FID's
+    own Inception weights alone; here it only describes, since its bias grows as n falls. The trace of the root is a sum
+    of singular values, so that no root of a singular matrix is taken. Raises as `kid`.
+
+    >>> x = np.random.default_rng(0).normal(size=(40, 2))
+    >>> round(frechet(x, x + [3, 4]), 6)
+    25.0
     """
     x, y = (part.astype(np.float64) for part in _checked(x, y, 2))
     factors = [np.linalg.qr(part - part.mean(0), mode="r") / np.sqrt(len(part) - 1) for part in (x, y)]

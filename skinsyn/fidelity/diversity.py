@@ -1,4 +1,4 @@
-"""Diversity by skin type: do synthetic images differ among themselves as much as real ones do, and alike for everybody?"""
+"""Diversity by skin type: do synthetic images vary as much as real ones, and equally across skin types?"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ COLUMNS = [
 
 
 class Diversity(NamedTuple):
-    """Diversity of synthetic images over that of real ones; standard error by the jackknife (NaN below two clusters)."""
+    """Diversity of synthetic images over that of real ones; jackknife standard error (NaN below two clusters)."""
 
     ratio: float
     se: float
@@ -58,9 +58,13 @@ def ratio(
 ) -> Diversity:
     """Mean cosine distance between two images of one condition and different clusters, synthetic over real.
 
-    synthetic (n, d), of: their conditions and clusters (their source's); real (m, d), of_real: theirs. Pairs of one cluster
-    are left out, so that numbers of images need not be equal. The jackknife leaves out a cluster with all its images, real
-    and synthetic. NaN where a side has no pair.
+    synthetic (n, d), of: their conditions and clusters (their source's); real (m, d), of_real: theirs. Pairs of one
+    cluster are left out, so that numbers of images need not be equal. The jackknife leaves out a cluster with all its
+    images, real and synthetic. NaN where a side has no pair.
+
+    >>> labels = ["target", "target"], ["x", "y"]
+    >>> ratio(np.array([[1.0, 0.0], [1.0, 0.0]]), labels, np.eye(2), labels).ratio
+    0.0
     """
     every = sorted({*of[1], *of_real[1]})
     parts = [
@@ -80,7 +84,12 @@ def ratio(
 
 
 def gap(one: Diversity, other: Diversity, level: float = 0.95) -> tuple[float, float, float]:
-    """(difference, low, high) of two groups' ratios, one minus other; the groups share no cluster (Welch's df)."""
+    """(difference, low, high) of two groups' ratios, one minus other; the groups share no cluster (Welch's df).
+
+    >>> groups = Diversity(0.7, 0.03, 0.35, 0.5, 20), Diversity(0.9, 0.04, 0.45, 0.5, 20)
+    >>> [round(value, 2) for value in gap(*groups)]
+    [-0.2, -0.3, -0.1]
+    """
     variance = np.array([one.se, other.se]) ** 2
     df = variance.sum() ** 2 / (variance**2 / np.maximum([one.clusters - 1, other.clusters - 1], 1)).sum()
     half = float(stats.t.ppf(0.5 + level / 2, df) * np.sqrt(variance.sum()))
@@ -92,8 +101,8 @@ def table(
 ) -> pd.DataFrame:
     """By model and skin-type group: ratio, low, high, and `gap` to I-II with its interval.
 
-    rows: synthetic images (method, generator, scope, parent, condition, fst_group); images: their real sources (image_id,
-    cluster_id, condition, fst_group). Returns COLUMNS; synthetic and real are the mean distances.
+    rows: synthetic images (method, generator, scope, parent, condition, fst_group); images: their real sources
+    (image_id, cluster_id, condition, fst_group). Returns COLUMNS; synthetic and real are the mean distances.
     """
     clusters = images.set_index("image_id")["cluster_id"].reindex(rows["parent"]).to_numpy()
     found = []

@@ -38,7 +38,8 @@ def of_shards(
 def of_images(frame: pd.DataFrame, **asked: object) -> np.ndarray:
     """The images of a table (image_id, unit) in its order, float32 (n, d). asked: as `of_shards`.
 
-    Shards are embedded whole, since 04 wants them, too. Raises KeyError where an image is not in the shard that it names.
+    Shards are embedded whole, since 04 wants them, too. Raises KeyError where an image is not in the shard that it
+    names.
     """
     held, found = of_shards(sorted(frame["unit"].unique()), **asked)
     return found[0, _places(held, frame)]

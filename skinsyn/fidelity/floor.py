@@ -16,7 +16,11 @@ MEASURES = ("kid", "rbf_mmd", "precision", "recall", "density", "coverage", "ven
 
 
 def rbf_name(body: str) -> str:
-    """What `rbf_mmd` is called on the embeddings of a body: CMMD on CLIP's alone."""
+    """What `rbf_mmd` is called on the embeddings of a body: CMMD on CLIP's alone.
+
+    >>> rbf_name("vit_base_patch16_clip_224.openai"), rbf_name("tf_efficientnet_lite0")
+    ('CMMD', 'RBF-MMD')
+    """
     return "CMMD" if "clip" in body else "RBF-MMD"
 
 
@@ -45,11 +49,11 @@ def by_group(
 ) -> pd.DataFrame:
     """MEASURES of synthetic images against held-out real ones, and of training images against the same: the floor.
 
-    rows: synthetic images (MODEL, over), synthetic (n, d); images: real ones (split, over), real (m, d). The reference are
-    real images that no generator saw (validation and test). All three samples are drawn anew to the same number, the
-    smallest that is there, `repeats` times; the values are means over the draws. `p` is the permutation p of the kernel
-    distance between synthetic and held-out images in the first draw, which takes images as independent and so is too small
-    where many share a source. Groups below min_images, or without k neighbours, are flagged and hold NaN.
+    rows: synthetic images (MODEL, over), synthetic (n, d); images: real ones (split, over), real (m, d). The reference
+    are real images that no generator saw (validation and test). All three samples are drawn anew to the same number,
+    the smallest that is there, `repeats` times; the values are means over the draws. `p` is the permutation p of the
+    kernel distance between synthetic and held-out images in the first draw, which takes images as independent and so is
+    too small where many share a source. Groups below min_images, or without k neighbours, are flagged and hold NaN.
     Returns MODEL, over, images (in each sample), each of MEASURES, floor_<measure>, p, flags.
     """
     keys, found = [*MODEL, *over], []

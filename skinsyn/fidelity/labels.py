@@ -20,8 +20,12 @@ def shown(
 ) -> pd.DataFrame:
     """The share of images in which the recogniser sees the condition that was asked for, by group, with interval.
 
-    rows: images with the columns `by`; right: bool (n,), of `distances.recognised`; clusters: of the bootstrap, one an image
-    (the source's). Returns by and COLUMNS.
+    rows: images with the columns `by`; right: bool (n,), of `distances.recognised`; clusters: of the bootstrap, one an
+    image (the source's). Returns by and COLUMNS.
+
+    >>> rows = pd.DataFrame({"method": ["text", "text", "inpaint"]})
+    >>> shown(rows, np.array([True, False, True]), ["x", "y", "x"], ["method"])["recognised"].tolist()
+    [1.0, 0.5]
     """
     right, clusters, found = np.asarray(right), np.asarray(clusters), []
     for key, at in rows.groupby(list(by), sort=True).indices.items():
@@ -33,13 +37,13 @@ def shown(
 def classification_accuracy(
     rows: pd.DataFrame, synthetic: np.ndarray, images: pd.DataFrame, real: np.ndarray, seed: int = 0
 ) -> pd.DataFrame:
-    """Classification accuracy score: a classifier that learns from synthetic images alone is asked about real test images.
+    """CAS (Ravuri and Vinyals 2019, arXiv 1905.10887): accuracy on real test images after learning from synthetic ones.
 
-    rows: synthetic images (MODEL, condition), synthetic: their embeddings; images: real ones (split, condition, cluster_id),
-    real: theirs. Beside each score stands that of as many real training images, drawn alike: as many of each condition as
-    both kinds have. Logistic regression in both. Returns MODEL, accuracy, low, high, real, real_low, real_high (accuracies
-    over test images), trained_on (images, of each kind), images, clusters. Conditions without synthetic images are not
-    learned and count as errors. Source: Ravuri and Vinyals 2019 (arXiv 1905.10887).
+    rows: synthetic images (MODEL, condition), synthetic: their embeddings; images: real ones (split, condition,
+    cluster_id), real: theirs. Beside each score stands that of as many real training images, drawn alike: as many of
+    each condition as both kinds have. Logistic regression in both. Returns MODEL, accuracy, low, high, real, real_low,
+    real_high (accuracies over test images), trained_on (images, of each kind), images, clusters. Conditions without
+    synthetic images are not learned and count as errors.
     """
     train, test = ((images["split"] == split).to_numpy() for split in ("train", "test"))
     asked, clusters = images.loc[test, "condition"].to_numpy(), images.loc[test, "cluster_id"].to_numpy()

@@ -19,7 +19,7 @@ SIDE = 128  # pixels a side at most for skin tone: medians over the skin need no
 
 
 def measure(shard: str) -> str:
-    """Key of the kept unit 'looks' of one shard: looks.parquet with image_id, phash (8 bytes), ita (degrees), skin (share).
+    """Key of the kept unit of one shard: image_id, phash (8 bytes), ita (degrees), skin (share of the pixels).
 
     Source of the hash: ImageHash, `phash`. ita and skin: `skin_tone.measure`, the skin found without a mask.
     """
@@ -38,7 +38,7 @@ def measure(shard: str) -> str:
 
 
 def of_images(frame: pd.DataFrame, executor: str = "serial") -> tuple[np.ndarray, pd.DataFrame]:
-    """The images of a table (image_id, unit) in its order: hashes bool (n, 64), and ita and skin in a frame of its index.
+    """The images of a table (image_id, unit) in its order: hashes, bool (n, 64), and a frame with ita and skin.
 
     Shards are measured whole, once. Raises KeyError where an image is not in the shard that it names.
     """

@@ -25,10 +25,11 @@ def find(
 
     rows: synthetic images (image_id, parent, condition, MODEL), synthetic: float (n, d); images: real images (image_id,
     split), real: float (m, d). bits: hashes (`looks`) of both, bool (n, 64) and (m, 64). quantile: of the null's cosine
-    similarity, above which an image counts as memorised; a model that memorises nothing has a share of about 1 - quantile.
-    Returns image_id, parent, condition, MODEL, nearest (image_id), similarity, threshold, p (1 + test images at least as
-    near, over 1 + all), of_parent (the nearest is the own source), bits (pHash distance to the nearest), bits_threshold (the
-    same quantile of the null, from below) and memorised. Raises ValueError where no training or no test image is there.
+    similarity, above which an image counts as memorised; a model that memorises nothing has a share of about 1 -
+    quantile. Returns image_id, parent, condition, MODEL, nearest (image_id), similarity, threshold, p (1 + test images
+    at least as near, over 1 + all), of_parent (the nearest is the own source), bits (pHash distance to the nearest),
+    bits_threshold (the same quantile of the null, from below) and memorised. Raises ValueError where no training or no
+    test image is there.
     """
     trained, held = (np.flatnonzero(images["split"] == split) for split in ("train", "test"))
     if not len(trained) or not len(held):
@@ -38,7 +39,7 @@ def find(
     ours, theirs = bits
     similarity, place = (found[:, 0] for found in distributions.nearest(synthetic, real[trained]))
     usual, usual_place = (found[:, 0] for found in distributions.nearest(real[held], real[trained]))
-    # One of the values, not a value between two of them: an interpolated one would lie below the largest of a small null.
+    # One of the values: an interpolated one would lie below the largest of a small null.
     threshold = float(np.quantile(usual, quantile, method="higher"))
     above = len(usual) - np.searchsorted(np.sort(usual), similarity, side="left")
     apart = (ours != theirs[trained[place]]).sum(1)
@@ -57,10 +58,11 @@ def find(
 
 
 def shares(table: pd.DataFrame, by: Sequence[str] = (*MODEL, "condition")) -> pd.DataFrame:
-    """The share of memorised images by model with Wilson's interval: by, memorised, low, high, images, of_parent, same_hash.
+    """The share of memorised images per model, with Wilson's interval.
 
-    of_parent: of the memorised ones, how many have their own source as the nearest. same_hash: share of all whose hash lies
-    as near to the nearest training image as the nearest real ones do (`bits_threshold`).
+    Returns by, memorised, low, high, images, of_parent, same_hash. of_parent: of the memorised ones, how many have
+    their own source as the nearest. same_hash: share of all whose hash lies as near to the nearest training image as
+    the nearest real ones do (`bits_threshold`).
     """
     found = []
     for key, part in table.groupby(list(by), sort=True):
@@ -73,7 +75,12 @@ def shares(table: pd.DataFrame, by: Sequence[str] = (*MODEL, "condition")) -> pd
 
 
 def pairs(table: pd.DataFrame, number: int) -> pd.DataFrame:
-    """The rows with the highest similarity, at most one a training image, so that one memory does not fill the sheet."""
+    """The rows with the highest similarity, at most one a training image, so that one memory does not fill the sheet.
+
+    >>> table = pd.DataFrame({"image_id": list("stu"), "nearest": list("aab"), "similarity": [0.9, 0.8, 0.7]})
+    >>> pairs(table, 2)["image_id"].tolist()
+    ['s', 'u']
+    """
     return (
         table.sort_values(["similarity", "image_id"], ascending=[False, True]).drop_duplicates("nearest").head(number)
     )
@@ -83,6 +90,10 @@ def filtered(synthetic: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The table `synthetic` with FLAG in the `flags` of memorised images that had none.
 
     `use_flags` of the grid then leaves them out. Raises ValueError where an image of `synthetic` was not looked at.
+
+    >>> synthetic = pd.DataFrame({"image_id": ["s", "t"], "flags": ["", "constant"]})
+    >>> filtered(synthetic, pd.DataFrame({"image_id": ["s", "t"], "memorised": True}))["flags"].tolist()
+    ['memorised', 'constant']
     """
     found = table.set_index("image_id")["memorised"].reindex(synthetic["image_id"])
     if found.isna().any():

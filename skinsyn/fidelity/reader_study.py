@@ -27,7 +27,7 @@ SIDE = 320  # pixels on the page; all images are enlarged alike, so that none is
 
 
 class Study(NamedTuple):
-    """What readers answered: key (item, image_id, kind, condition, cluster_id …), answers (ANSWERS), readers in order."""
+    """Answers of readers: key (item, image_id, kind, condition, cluster_id …), answers (ANSWERS), readers in order."""
 
     key: pd.DataFrame
     answers: pd.DataFrame
@@ -35,11 +35,11 @@ class Study(NamedTuple):
 
 
 def choose(images: pd.DataFrame, synthetic: pd.DataFrame, number: int, seed: int) -> pd.DataFrame:
-    """The key: `number` images, half real and half synthetic, even over conditions, in random order; item is an opaque id.
+    """The key: `number` images, half of them synthetic, balanced over conditions, in random order.
 
     images: real ones, of which the test images are shown, so that nobody is asked to tell an image from its own source.
-    synthetic: those without a flag are shown. Returns item, kind, image_id, condition, method, generator, fst_group,
-    cluster_id, unit, row. Raises ValueError where there are not enough of a kind.
+    synthetic: those without a flag are shown. Returns item (an opaque id), kind, image_id, condition, method,
+    generator, fst_group, cluster_id, unit, row. Raises ValueError where there are not enough of a kind.
     """
     columns = ["image_id", "condition", "method", "generator", "fst_group", "cluster_id", "unit", "row"]
     clusters = images.set_index("image_id")["cluster_id"]
@@ -88,7 +88,7 @@ def _name(key: pd.DataFrame) -> str:
 
 
 def make(profile: str, number: int = 40, seed: int = 0) -> Path:
-    """Write runs/<profile>/reader_study/page.html and key.csv; returns the page. Raises FileNotFoundError, ValueError."""
+    """Write page.html and key.csv into runs/<profile>/reader_study. Raises FileNotFoundError, ValueError."""
     from skinsyn.diffusion import references  # here, since it takes seconds and answers are analysed without it
 
     images = tables.read(profile, "images", made_by="01_data_prep")
@@ -106,8 +106,8 @@ def make(profile: str, number: int = 40, seed: int = 0) -> Path:
 def find(profile: str, folder: str = "") -> Study | None:
     """The answers to a run's reader study, None where there are none; that they are absent is an input as well.
 
-    folder: of the readers' CSV files; '' is runs/<profile>/reader_study/answers. Raises as `read`, and FileNotFoundError
-    where a folder that was named does not exist.
+    folder: of the readers' CSV files; '' is runs/<profile>/reader_study/answers. Raises as `read`, and
+    FileNotFoundError where a folder that was named does not exist.
     """
     home = paths.run_dir(profile) / "reader_study"
     answers = paths.resolve(folder) if folder else home / "answers"
@@ -168,10 +168,10 @@ def _table(study: Study, column: str) -> np.ndarray:
 def analyse(study: Study, level: float = 0.95) -> pd.DataFrame:
     """What readers can tell, readers and images both random: measure, estimate, low, high, p, readers, images, flags.
 
-    accuracy: of real against synthetic, tested against one half (images of one patient or source are one cluster). auroc:
-    of the 1-5 photorealism for telling real from synthetic, tested against one half by Obuchowski and Rockette's variance
-    (a second treatment of equal scores has AUROC one half and no variance). condition, real and condition, synthetic: share
-    in which the condition was named, tested against a guess among all of them.
+    accuracy: of real against synthetic, tested against one half (images of one patient or source are one cluster).
+    auroc: of the 1-5 photorealism for telling real from synthetic, tested against one half by Obuchowski and Rockette's
+    variance (a second treatment of equal scores has AUROC one half and no variance). condition, real and condition,
+    synthetic: share in which the condition was named, tested against a guess among all of them.
     """
     truth = study.key["kind"].to_numpy()
     right = (_table(study, "kind") == truth).astype(float)

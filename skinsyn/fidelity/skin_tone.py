@@ -1,7 +1,9 @@
 """Skin tone: the individual typology angle (ITA) of the skin around the lesion, in real images and in synthetic ones.
 
-ITA = arctan((L* - 50) / b*) in degrees: above 55 very light, below -30 dark (Chardon, Cretois, Hourseau 1991, International
-Journal of Cosmetic Science 13:191-208). It describes a picture, under its light and its camera, and not a person.
+ITA = arctan((L* - 50) / b*) · 180 / π (Chardon, Cretois and Hourseau 1991, International Journal of Cosmetic Science
+13:191-208). Classes: very light > 55° > light > 41° > intermediate > 28° > tan > 10° > brown > -30° > dark (Del Bino
+and Bernerd 2013, British Journal of Dermatology 169 Suppl 3:33-40). ITA describes a picture, its light and its camera,
+not a person.
 """
 
 from typing import NamedTuple
@@ -30,17 +32,28 @@ class Tone(NamedTuple):
 
 
 def ita(lab: np.ndarray) -> np.ndarray:
-    """ITA in degrees of CIELAB colours (…, 3); NaN where b* is not above 0, for which it is not defined."""
+    """ITA = arctan((L* - 50) / b*) · 180 / π (Chardon et al. 1991) in degrees, of CIELAB colours (…, 3).
+
+    NaN where b* is not above 0, for which ITA is not defined.
+
+    >>> ita(np.array([[70.0, 10.0, 20.0], [50.0, 10.0, 20.0], [70.0, 10.0, -1.0]])).tolist()
+    [45.0, 0.0, nan]
+    """
     lightness, yellow = lab[..., 0], lab[..., 2]
     return np.where(yellow > 0, np.degrees(np.arctan2(lightness - 50, yellow)), np.nan)
 
 
 def skin_mask(lab: np.ndarray) -> np.ndarray:
-    """Which pixels of a picture in CIELAB (h, w, 3) are skin around the lesion: bool (h, w), by a heuristic without a mask.
+    """The skin around the lesion, bool (h, w), in a picture in CIELAB (h, w, 3): a heuristic that needs no mask.
 
     The outermost eighth on each side is taken for skin; its median colour and spread (median absolute deviation) then
-    choose, all over the picture, the pixels of that colour. Lesion, hair, rulers and frames differ in lightness or hue. It
-    fails where a lesion fills the border, and nobody sees that it did: compare with masks where there are any.
+    choose, all over the picture, the pixels of that colour. Lesion, hair, rulers and frames differ in lightness or hue.
+    It fails where a lesion fills the border, and nobody sees that it did: compare with masks where there are any.
+
+    >>> lab = np.full((64, 64, 3), (70.0, 10.0, 20.0))
+    >>> lab[24:40, 24:40] = 30, 20, 10  # a lesion of 16 x 16 pixels
+    >>> int((~skin_mask(lab)).sum())
+    256
     """
     side = min(lab.shape[:2])
     width = max(1, round(side * BAND))
@@ -59,6 +72,10 @@ def measure(image: np.ndarray, lesion: np.ndarray | None = None) -> Tone:
 
     image: uint8 (h, w, 3). lesion: bool (h, w), True where the lesion is; None finds the skin by `skin_mask`. Raises
     ValueError for another shape or type.
+
+    >>> tone = measure(np.full((64, 64, 3), (224, 172, 105), np.uint8))
+    >>> round(tone.ita), tone.skin
+    (30, 1.0)
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected uint8 (height, width, 3), got {image.dtype} {image.shape}")
@@ -72,9 +89,14 @@ def measure(image: np.ndarray, lesion: np.ndarray | None = None) -> Tone:
 
 
 def by_type(table: pd.DataFrame, by: str = "kind") -> pd.DataFrame:
-    """The distribution of ITA by kind of image and requested skin type: by, fst, images, unseen, q10, q25, median, q75, q90.
+    """The distribution of ITA by kind of image and requested skin type.
 
-    table: one row an image (by, fst, ita). unseen: images in which too little skin was found.
+    table: one row per image (by, fst, ita). Returns by, fst, images, unseen, q10, q25, median, q75, q90. unseen: images
+    in which too little skin was found.
+
+    >>> tones = pd.DataFrame({"kind": "real", "fst": 2, "ita": [40.0, 50.0, np.nan]})
+    >>> by_type(tones)[["images", "unseen", "median"]].to_numpy().tolist()
+    [[3.0, 1.0, 45.0]]
     """
     groups = table.groupby([by, "fst"], sort=True)["ita"]
     found = (
@@ -89,11 +111,17 @@ def by_type(table: pd.DataFrame, by: str = "kind") -> pd.DataFrame:
 def lightening(
     rows: pd.DataFrame, tones: np.ndarray, images: pd.DataFrame, real: np.ndarray, by: list[str], draws: int, seed: int
 ) -> pd.DataFrame:
-    """Is a synthetic image lighter than the source for whose skin type it was asked? By group: difference of ITA in degrees.
+    """Difference in ITA [degrees] between synthetic images and their sources, by group; above zero is lighter.
 
-    rows: synthetic images (parent, by), tones: their ITA (n,); images: real ones (image_id, cluster_id), real: theirs (m,).
-    Above zero is lighter. Sources are the clusters of the bootstrap. A pair without both ITA is left out and counted.
-    Returns by, lightening, low, high, images, clusters, unseen.
+    rows: synthetic images (parent, by), tones: their ITA (n,); images: real ones (image_id, cluster_id), real: theirs
+    (m,). Sources are the clusters of the bootstrap. A pair without both ITA is left out and
+    counted. Returns by, lightening, low, high, images, clusters, unseen.
+
+    >>> images = pd.DataFrame({"image_id": ["a", "b"], "cluster_id": ["x", "y"]})
+    >>> rows = pd.DataFrame({"parent": ["a", "b"], "method": "text"})
+    >>> darker = lightening(rows, np.array([20.0, 28.0]), images, np.array([25.0, 30.0]), ["method"], 99, 0)
+    >>> float(darker["lightening"][0])
+    -3.5
     """
     place = pd.Index(images["image_id"]).get_indexer(rows["parent"])
     if (place < 0).any():

@@ -1,4 +1,4 @@
-"""Does any measure of the images foretell their use? Measures against the gains of the grid, condition by condition."""
+"""Does any measure of the images predict downstream gain? Measures against the gains of the grid, by condition."""
 
 from collections.abc import Sequence
 
@@ -19,8 +19,8 @@ SAME = ["task", "n", "transforms", "steps", "sources", "run"]  # what an arm and
 def gains(predictions: pd.DataFrame) -> pd.DataFrame:
     """The mean gain in accuracy by MODEL and condition, over all arms that have a control: proportions.
 
-    predictions: the table of 04. An arm's control has the same real images, transforms and steps, and no synthetic image;
-    arms of synthetic images alone have none. Returns MODEL, condition, gain, arms.
+    predictions: the table of 04. An arm's control has the same real images, transforms and steps, and no synthetic
+    image; arms of synthetic images alone have none. Returns MODEL, condition, gain, arms.
     """
     answers = predictions[(predictions["task"] == "condition") & (predictions["n"] > 0)]
     keys = [*SAME, "ratio", *MODEL, "arm", "condition"]
@@ -48,13 +48,18 @@ def _rho(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def correlations(
     table: pd.DataFrame, measures: Sequence[str], draws: int = 9999, seed: int = 0, level: float = 0.95
 ) -> pd.DataFrame:
-    """Spearman's correlation of each measure with the gain over conditions, within models; p by permutation, Holm-adjusted.
+    """Spearman's correlation of each measure with the gain over conditions, within models; Holm-adjusted permutation p.
 
-    table: one row a model and condition (MODEL, condition, gain, measures). Ranks are taken within each model, so that a
-    model that is better throughout proves nothing; the unit is the condition: whole conditions are permuted and, for the
-    interval, drawn with replacement (percentiles, wide with few conditions). p is two-sided, (1 + b) / (draws + 1). Models
-    that lack the measure in conditions where others have it are left out.
-    Returns measure, rho, low, high, p, p_adjusted, conditions, models, flags.
+    table: one row per model and condition (MODEL, condition, gain, measures). Ranks are taken within each model, so
+    that a model that is better throughout proves nothing; the unit is the condition: whole conditions are permuted and,
+    for the interval, drawn with replacement (percentiles, wide with few conditions). p is two-sided, (1 + b) / (draws +
+    1). Models that lack the measure in conditions where others have it are left out. Returns measure, rho, low, high,
+    p, p_adjusted, conditions, models, flags.
+
+    >>> model = {"method": "text", "generator": "base", "scope": "all"}
+    >>> table = pd.DataFrame([model | {"condition": c, "gain": c**2, "vendi": c} for c in range(6)])
+    >>> correlations(table, ["vendi"], draws=99)[["rho", "conditions"]].to_numpy().tolist()
+    [[1.0, 6.0]]
     """
     columns = ["measure", "rho", "low", "high", "p", "p_adjusted", "conditions", "models", "flags"]
     done = pd.DataFrame([_tested(table, measure, draws, seed, level) for measure in measures]).reindex(columns=columns)
