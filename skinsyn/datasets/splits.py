@@ -148,7 +148,7 @@ def subsets(table: pd.DataFrame, runs: int, seed: int) -> pd.DataFrame:
 
 
 def check(table: pd.DataFrame, ranked: pd.DataFrame | None = None) -> None:
-    """Raises ValueError where a cluster crosses splits, an image is repeated, or a subset holds other than training images.
+    """Raises ValueError where a cluster crosses splits, an image is repeated, or a subset is not of training images.
 
     table: image_id, cluster_id, split. ranked: of `subsets`; its ranks must be 0, 1, … once each in every run and
     condition.
