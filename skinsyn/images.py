@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .run import compute, files, paths, store
+from .run import compute, paths, store
 
 __all__ = [
     "FORMATS", "ImageError", "decode", "decode_bytes", "keep_shard", "keep_shards", "memmap", "prepare", "read_shard",
@@ -161,8 +161,7 @@ def read_shard(key: str, places: Sequence[int] | None = None) -> tuple[pd.DataFr
     places: of the rows wanted, in their order; None for all. Only those are decoded.
     Raises FileNotFoundError where the unit is not in the store, ValueError where it is damaged.
     """
-    store.manifest("shard", key)
-    folder = store.unit_dir("shard", key)
+    folder = store.folder("shard", key)
     try:
         rows, images = pd.read_parquet(folder / "rows.parquet"), []
         rows = rows if places is None else rows.iloc[list(places)].reset_index(drop=True)
@@ -206,8 +205,6 @@ def keep_shards(rows: pd.DataFrame, root: Path, size: int, max_pixels: int = MAX
     for start in compute.progress(range(0, len(rows), SHARD_IMAGES), label="shards"):
         part = rows.iloc[start : start + SHARD_IMAGES]
         keys += [keep_shard(part, root, size, max_pixels)] * len(part)
-    for key in dict.fromkeys(keys):
-        files.log_access("write", store.unit_dir("shard", key) / "manifest.json")  # so that a deleted shard is noticed
     return pd.DataFrame({"unit": keys, "row": np.arange(len(rows)) % SHARD_IMAGES}, index=rows.index)
 
 
@@ -224,9 +221,7 @@ def memmap(keys: Sequence[str]) -> tuple[np.memmap, pd.DataFrame]:
     key = store.key_of("memmap", RECIPE, {"shards": keys}, {}, threads=0)
 
     def make(folder: Path) -> None:
-        lengths = [
-            len(pd.read_parquet(store.unit_dir("shard", k) / "rows.parquet", columns=["image_id"])) for k in keys
-        ]
+        lengths = [len(pd.read_parquet(store.folder("shard", k) / "rows.parquet", columns=["image_id"])) for k in keys]
         index, out, start = [], None, 0
         for shard, length in zip(keys, lengths, strict=True):
             rows, images = read_shard(shard)

@@ -64,7 +64,7 @@ def collect(wanted: Sequence[Mapping], keys: Sequence[str], images: pd.DataFrame
 
 def _read(key: str, number: int) -> pa.Table:
     """The answers of a kept cell and, in the column `cell`, its number; without what pandas noted of its index."""
-    file = store.unit_dir("cell", key) / "predictions.parquet"
+    file = store.folder("cell", key) / "predictions.parquet"
     table = pq.ParquetFile(file).read(use_threads=False).replace_schema_metadata(None)
     return table.append_column("cell", pa.array(np.full(len(table), number)))
 

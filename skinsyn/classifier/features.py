@@ -259,6 +259,5 @@ def _view(pixels: np.ndarray, ids: list[str], body: nn.Module, view: int, task: 
 
 def load_features(key: str) -> tuple[list[str], np.ndarray]:
     """(image ids, float32 (views, n, d)) of a unit made by `extract`."""
-    folder = store.unit_dir("features", key)
-    store.manifest("features", key)
+    folder = store.folder("features", key)
     return pd.read_parquet(folder / "rows.parquet")["image_id"].tolist(), np.load(folder / "features.npy")

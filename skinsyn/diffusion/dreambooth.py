@@ -116,7 +116,7 @@ def _save(unet: UNet2DConditionModel, folder: Path) -> None:
 
 def load_unet(key: str, dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
     """The fine-tuned UNet of a kept generator. Raises FileNotFoundError where it has not been made."""
-    about, folder = store.manifest("generator", key)["about"], store.unit_dir("generator", key)
+    about, folder = store.manifest("generator", key)["about"], store.folder("generator", key)
     if about.get("lora"):
         unet = load_base(about["base"], about["task"]).unet.float()
         return lora.merge(unet, folder / "lora").to(dtype).eval()
@@ -125,7 +125,7 @@ def load_unet(key: str, dtype: torch.dtype = torch.float32) -> UNet2DConditionMo
 
 def losses(key: str) -> pd.DataFrame:
     """Loss of each step (step, loss) of a kept generator."""
-    return pd.read_parquet(store.unit_dir("generator", key) / "losses.parquet")
+    return pd.read_parquet(store.folder("generator", key) / "losses.parquet")
 
 
 def steps_of(task: dict) -> int:

@@ -173,7 +173,7 @@ def _follow(average: Generator, made: Generator, decay: float) -> None:
 def _load(key: str) -> Generator:
     about = store.manifest("generator", key)["about"]
     found = Generator(about["image_size"], about["width"])
-    found.load_state_dict(load_file(store.unit_dir("generator", key) / "gan.safetensors"))
+    found.load_state_dict(load_file(store.folder("generator", key) / "gan.safetensors"))
     return found.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -210,7 +210,7 @@ def starts(task: dict, parents: np.ndarray) -> np.ndarray:
         return parents
     first = key_of(task["first"])
     if hands_on(task["first"]):
-        return np.load(store.unit_dir("shard", first) / LATENTS, allow_pickle=False).astype(np.float32)
+        return np.load(store.folder("shard", first) / LATENTS, allow_pickle=False).astype(np.float32)
     return images.read_shard(first)[1]
 
 
@@ -289,8 +289,7 @@ def table(keys: Sequence[str]) -> pd.DataFrame:
     """
     parts = []
     for key in keys:
-        store.manifest("shard", key)
-        rows = pd.read_parquet(store.unit_dir("shard", key) / "rows.parquet").drop(columns="sha256")
+        rows = pd.read_parquet(store.folder("shard", key) / "rows.parquet").drop(columns="sha256")
         parts.append(rows.assign(unit=key, row=np.arange(len(rows)), n=rows.get("n", 0), run=rows.get("run", -1)))
     frame = pd.concat(parts, ignore_index=True)
     twice = frame.loc[frame["image_id"].duplicated(), "image_id"]

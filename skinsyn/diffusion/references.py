@@ -93,7 +93,7 @@ def load_base(reference: dict, task: str, dtype: str = "float32") -> "base_model
     """The base model of a reference. Raises ValueError where its weights are no longer those that the reference names."""
     from . import base_model
 
-    where = str(store.unit_dir("base_model", reference["unit"]) / "model") if reference["unit"] else reference["name"]
+    where = str(store.folder("base_model", reference["unit"]) / "model") if reference["unit"] else reference["name"]
     base = base_model.load(where, task, reference["revision"], reference["autoencoder"], reference["offline"], dtype)
     if reference["digest"] and _digest(base) != reference["digest"]:
         raise ValueError(

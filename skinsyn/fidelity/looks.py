@@ -44,7 +44,7 @@ def of_images(frame: pd.DataFrame, executor: str = "serial") -> tuple[np.ndarray
     """
     units = sorted(frame["unit"].unique())
     keys = compute.fan_out(executor, measure, [(unit,) for unit in units], "looks")
-    kept = [pd.read_parquet(store.unit_dir("looks", key) / "looks.parquet") for key in keys]
+    kept = [pd.read_parquet(store.folder("looks", key) / "looks.parquet") for key in keys]
     parts = [part.assign(unit=unit) for unit, part in zip(units, kept, strict=True)]
     found = (
         pd.concat(parts).set_index(["unit", "image_id"]).loc[list(zip(frame["unit"], frame["image_id"], strict=True))]

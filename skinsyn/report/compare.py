@@ -38,7 +38,7 @@ def parameters(runs: Sequence[str]) -> pd.DataFrame:
 def _makers(run: str) -> dict[str, str]:
     """Table of a run → the notebook that made it."""
     folder = paths.run_dir(run) / "tables"
-    written = {paths.resolve(path): stem for stem, stamp in pipeline.stamps(run).items() for path in stamp["writes"]}
+    written = {paths.located(path): stem for stem, stamp in pipeline.stamps(run).items() for path in stamp["writes"]}
     return {path.stem: stem for path, stem in written.items() if path.parent == folder.resolve()}
 
 

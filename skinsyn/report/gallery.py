@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from skinsyn import images
-from skinsyn.run import files, seeds, store
+from skinsyn.run import seeds, store
 from skinsyn.stats.predictions import GROUPS
 
 from . import paper_tables
@@ -109,7 +109,6 @@ def _pictures(rows: pd.DataFrame) -> list[str]:
 
 
 def _shard(unit: str) -> np.ndarray:
-    files.log_access("read", store.unit_dir("shard", unit) / "manifest.json")
     return images.read_shard(unit)[1]
 
 

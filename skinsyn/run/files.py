@@ -25,7 +25,13 @@ def sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; renamed onto it (after fsync) when the block ends without an error."""
+    """A temporary path beside `path`; renamed onto it (after fsync) when the block ends without an error.
+
+    >>> with tempfile.TemporaryDirectory() as place, atomic(Path(place) / "a.txt") as half:
+    ...     _ = half.write_text("whole")
+    ...     (Path(place) / "a.txt").exists()
+    False
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name}.{os.getpid()}-"  # the process, so that `sweep` can tell a killed one's
     handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
@@ -53,19 +59,35 @@ def sweep(folder: Path) -> list[Path]:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON with sorted keys, atomically: the same content is the same bytes."""
+    """Write JSON with sorted keys, atomically: the same content is the same bytes.
+
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     write_json(Path(place) / "a.json", {"b": 1, "a": [2]})
+    ...     json.loads((Path(place) / "a.json").read_text())
+    {'a': [2], 'b': 1}
+    """
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def digest_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+    """SHA-256 of a file's bytes, in hex.
+
+    >>> with tempfile.NamedTemporaryFile() as empty:
+    ...     digest_file(Path(empty.name))[:16]
+    'e3b0c44298fc1c14'
+    """
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def digest_tree(folder: Path) -> str:
-    """SHA-256 over relative names and contents of all files below a folder, in sorted order, in hex."""
+    """SHA-256 over relative names and contents of all files below a folder, in sorted order, in hex.
+
+    >>> with tempfile.TemporaryDirectory() as empty:
+    ...     digest_tree(Path(empty))[:16]
+    'e3b0c44298fc1c14'
+    """
     total = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         total.update(f"{path.relative_to(folder).as_posix()}\0{digest_file(path)}\n".encode())

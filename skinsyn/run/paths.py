@@ -6,8 +6,11 @@ from pathlib import Path
 __all__ = [
     "data_dir",
     "figures_dir",
+    "figures_root",
     "inside",
+    "located",
     "model_dir",
+    "portable",
     "project_root",
     "resolve",
     "run_dir",
@@ -36,9 +39,33 @@ def store_dir() -> Path:
     return runs_dir() / "store"
 
 
+def figures_root() -> Path:
+    """Folder of what a reader looks at, of all runs; the environment variable SKINSYN_FIGURES moves it."""
+    return Path(os.environ.get("SKINSYN_FIGURES") or project_root() / "figures").resolve()
+
+
 def figures_dir(profile: str) -> Path:
-    """Folder of what a reader looks at; the environment variable SKINSYN_FIGURES moves it."""
-    return Path(os.environ.get("SKINSYN_FIGURES") or project_root() / "figures").resolve() / profile
+    """Folder of what a reader looks at, of one run."""
+    return figures_root() / profile
+
+
+def portable(path: str | Path) -> str:
+    """A path as it stands in a stamp: `runs/…` or `figures/…` wherever these folders lie, or below the project's root.
+
+    `located` gives the path back, on this machine or where the run was copied to. Paths elsewhere stay as they are.
+    """
+    for name, root in (("runs", runs_dir()), ("figures", figures_root()), ("", project_root())):
+        if Path(path).is_relative_to(root):
+            short = (Path(name) / Path(path).relative_to(root)).as_posix()
+            return short if located(short) == Path(path) else str(path)
+    return str(path)
+
+
+def located(name: str) -> Path:
+    """Where the path of a stamp lies now (see `portable`)."""
+    first, _, rest = name.partition("/")
+    root = {"runs": runs_dir(), "figures": figures_root()}.get(first)
+    return root / rest if root and rest else project_root() / name
 
 
 def resolve(path: str | Path) -> Path:

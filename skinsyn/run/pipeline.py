@@ -46,14 +46,8 @@ def _stamp_file(profile: str, stem: str) -> Path:
     return paths.run_dir(profile) / "stamps" / f"{stem}.json"
 
 
-def _relative(path: str) -> str:
-    """A path as it stands in a stamp: below the project's root where it can be, so that a moved checkout stays fresh."""
-    root = str(paths.project_root()) + "/"
-    return path.removeprefix(root)
-
-
 def _digest(path: str) -> str | None:
-    there = paths.resolve(path)
+    there = paths.located(path)
     if not there.exists():
         return None
     return files.digest_tree(there) if there.is_dir() else files.digest_file(there)
@@ -80,7 +74,12 @@ def _first_difference(what: str, old: dict, new: dict) -> str:
 
 
 def stale(profile: str, notebook: Path, values: dict[str, Any]) -> str:
-    """Why the notebook must run, '' where it need not: its code, parameters, modules, pins, inputs or outputs changed."""
+    """Why the notebook must run, '' where it need not: its code, parameters, modules, pins, inputs or outputs changed.
+
+    Kept units that it read or made count by their manifests, which name the digests of all their files: a deleted, remade
+    or edited unit is noticed here, a flipped bit in its files when the unit is next read (`store.folder`). Hashing whole
+    units here would take minutes where nothing is to do.
+    """
     file = _stamp_file(profile, notebook.stem)
     try:
         stamp = json.loads(file.read_text())
@@ -172,8 +171,8 @@ def _headless(log: Path) -> Iterator[None]:
 def _accessed(log: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Digests of what the log says was read (and not also written) and written, by path."""
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    wrote = {_relative(path) for verb, path in lines if verb == "write"}
-    read = {_relative(path) for verb, path in lines if verb == "read"} - wrote
+    wrote = {paths.portable(path) for verb, path in lines if verb == "write"}
+    read = {paths.portable(path) for verb, path in lines if verb == "read"} - wrote
     return {p: _digest(p) for p in sorted(read)}, {p: _digest(p) for p in sorted(wrote)}
 
 
@@ -243,6 +242,6 @@ def figures(profile: str) -> list[tuple[str, str]]:
     """(file, notebook that made it or '') for every file that lies in the figures folder of a run, from the stamps."""
     made = {}
     for stem, stamp in stamps(profile).items():
-        made |= dict.fromkeys(map(paths.resolve, stamp["writes"]), stem)
+        made |= dict.fromkeys(map(paths.located, stamp["writes"]), stem)
     folder = paths.figures_dir(profile)
     return [(str(p.relative_to(folder)), made.get(p, "")) for p in sorted(folder.rglob("*")) if p.is_file()]

@@ -19,6 +19,10 @@ def read(profile: str, name: str, made_by: str) -> pd.DataFrame:
     """Read a table that the notebook `made_by` saved.
 
     Raises FileNotFoundError naming the notebook that makes it, ValueError where the file is damaged.
+
+    >>> read("demo", "absent", made_by="04_training_grid")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    FileNotFoundError: the table 'absent' of the run 'demo' is missing: ...
     """
     file = path(profile, name)
     if not file.exists():
@@ -41,6 +45,14 @@ def save(profile: str, name: str, frame: pd.DataFrame, made_by: str, csv: bool =
     """Save a table, atomically; with `csv`, also as `figures/<profile>/<made_by>-<name>.csv` for people.
 
     The row index is not kept: name it as a column. Returns the Parquet file's path.
+
+    >>> import os, tempfile
+    >>> from unittest import mock
+    >>> with tempfile.TemporaryDirectory() as place, mock.patch.dict(os.environ, SKINSYN_RUNS=place):
+    ...     save("demo", "counts", pd.DataFrame({"n": [2, 3]}), made_by="01_data_prep").name
+    ...     read("demo", "counts", made_by="01_data_prep")["n"].sum()
+    'counts.parquet'
+    np.int64(5)
     """
     file = path(profile, name)
     with files.atomic(file) as temporary:

@@ -109,6 +109,9 @@ def test_an_edited_manifest_is_seen(house):
     content = json.loads(file.read_text())
     content["about"]["images"] = content["about"]["images"][:1]
     files.write_json(file, content)
+    with pytest.raises(ValueError, match="does not have the digest that it holds"):
+        exposure.seen_by_generator(key)
+    files.write_json(file, {**content, "digest": store._seal(content)})
     with pytest.raises(ValueError, match="its manifest was changed"):
         exposure.seen_by_generator(key)
 

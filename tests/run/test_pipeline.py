@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from skinsyn.__main__ import main
-from skinsyn.run import files, params, paths, pipeline, tables
+from skinsyn.run import files, params, paths, pipeline, store, tables
 
 
 def total() -> int:
@@ -183,3 +184,52 @@ def test_stamps_hold_no_path_outside_the_project_where_it_is_inside(project, mon
     stamp = json.loads((project / "runs/tiny/stamps/02_second.json").read_text())
     assert list(stamp["reads"]) == ["runs/tiny/tables/numbers.parquet"]
     assert pd.read_parquet(project / "runs/tiny/tables/total.parquet").total[0] == 6
+
+
+def test_a_run_copied_elsewhere_is_judged_by_its_own_files(project, tmp_path, monkeypatch):
+    pipeline.run("tiny")
+    for name in ("runs", "figures"):
+        shutil.copytree(os.environ[f"SKINSYN_{name.upper()}"], tmp_path / "copy" / name)
+    stamp = json.loads((paths.run_dir("tiny") / "stamps/01_first.json").read_text())
+    assert set(stamp["writes"]) == {"runs/tiny/tables/numbers.parquet", "figures/tiny/01_first-numbers.csv"}
+    tables.path("tiny", "numbers").write_bytes(b"of the original")
+    assert "an output changed" in reasons()["01_first"]
+    for name in ("runs", "figures"):
+        monkeypatch.setenv(f"SKINSYN_{name.upper()}", str(tmp_path / "copy" / name))
+    assert reasons() == {"01_first": "", "02_second": ""}
+    (paths.figures_dir("tiny") / "01_first-numbers.csv").unlink()
+    assert reasons()["01_first"] == "an output is missing: figures/tiny/01_first-numbers.csv"
+
+
+MAKE = """
+from skinsyn.run import store
+store.keep("generator", "a" * 24, lambda folder: (folder / "losses.parquet").write_bytes(b"made") and None)
+"""
+READ = """
+from skinsyn.run import store
+weights = store.folder("generator", "a" * 24) / "losses.parquet"
+"""
+
+
+def test_status_names_kept_units_that_are_gone_or_were_edited(project):
+    edit(project / "notebooks/01_first.ipynb", 2, "import pandas as pd\nfrom skinsyn.run import tables\n" + MAKE)
+    edit(project / "notebooks/02_second.ipynb", 2, "import pandas as pd\nfrom skinsyn.run import tables\n" + READ)
+    pipeline.run("tiny")
+    assert reasons() == {"01_first": "", "02_second": ""}
+    name, folder = f"runs/store/generator/{'a' * 24}/manifest.json", paths.store_dir() / "generator"
+    manifest = folder / ("a" * 24) / "manifest.json"
+    whole = manifest.read_text()
+    manifest.write_text(whole.replace('"result": null', '"result": {}'))
+    assert reasons() == {"01_first": f"an output changed: {name}", "02_second": f"an input changed: {name}"}
+    manifest.write_text(whole)
+    shutil.rmtree(folder)
+    assert reasons() == {"01_first": f"an output is missing: {name}", "02_second": f"an input is missing: {name}"}
+    assert set(pipeline.run("tiny")) == {"01_first"}, "the same bytes again must not rerun 02"
+
+
+def test_a_flipped_bit_stops_the_notebook_that_reads_it(project):
+    edit(project / "notebooks/02_second.ipynb", 2, "import pandas as pd\nfrom skinsyn.run import tables\n" + READ)
+    store.keep("generator", "a" * 24, lambda folder: (folder / "losses.parquet").write_bytes(b"made") and None)
+    (store.unit_dir("generator", "a" * 24) / "losses.parquet").write_bytes(b"made"[:-1] + b"d")
+    with pytest.raises(pipeline.NotebookFailed, match=r"(?s)generator/a+ is damaged.*--force --only 02"):
+        pipeline.run("tiny")
