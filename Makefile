@@ -73,7 +73,7 @@ plan: setup ## Models, images, shards, GPU-hours, disk of PROFILE, before anythi
 	@$(call run,plan)
 reader-study: setup ## A page that asks people: real or synthetic? And its key, in runs/PROFILE/reader_study
 	@$(call run,reader-study)
-bench: setup ## Time the work and hold the statistics against their promises (09_benchmarks)
+bench: setup ## Time the work; Type I error and coverage of the primary test (09_benchmarks)
 	@$(call run,run) --only 09 --force
 clean: ## Say what may be deleted; deletes nothing but caches
 	@rm -rf .pytest_cache .ruff_cache .hypothesis; find . -name __pycache__ -not -path './$(VENV)/*' -exec rm -rf {} +

@@ -1,23 +1,20 @@
-"""The numbers of the paper: saved raw by notebooks, formatted in one place, and the table of benchmarks."""
+"""The numbers of the paper: saved raw by notebooks, formatted in one place."""
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 from numbers import Integral, Real
 from pathlib import Path
 
-import pandas as pd
-
 from ..run import files, paths
 from . import rows
 
-__all__ = ["number", "ratio_row", "read", "save", "save_ratios", "show", "show_p"]
+__all__ = ["number", "read", "save", "show", "show_p"]
 
 MINUS = "\N{MINUS SIGN}"
 NOT_RUN = "not run"
 NOT_ESTIMABLE = "not estimable"
-RATIOS = ("work", "unit", "ours", "peer", "ratio", "goal", "note")
 
 
 def number(value: float | int | None, unit: str = "", low: float | None = None, high: float | None = None) -> dict:
@@ -133,46 +130,3 @@ def _text(value: float | int, digits: int, sign: bool) -> str:
         text = f"{abs(Decimal(repr(value))).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN):,f}"
     zero = not text.strip("0.,")
     return ("" if zero else MINUS if value < 0 else "+" if sign else "") + text
-
-
-def ratio_row(
-    work: str, unit: str, ours: float, peer: float, goal: float | None = None, note: str = "", better: str = "less"
-) -> dict:
-    """One row of the benchmark table: ratio > 1 says that ours is better than the peer.
-
-    work: what was timed, one row each. better: 'less' (seconds, bytes: ratio = peer / ours) or 'more' (images per
-    second, coverage: ratio = ours / peer). goal: the ratio to reach. Raises ValueError where a measure is not above 0.
-    """
-    if better not in ("less", "more"):
-        raise ValueError(f"{work}: better={better!r}, expected 'less' or 'more'")
-    ours, peer = float(ours), float(peer)
-    if not (0 < ours < math.inf and 0 < peer < math.inf):
-        raise ValueError(f"{work}: ours={ours} and peer={peer} must be above 0 and finite")
-    ratio = peer / ours if better == "less" else ours / peer
-    return {"work": work, "unit": unit, "ours": ours, "peer": peer, "ratio": ratio, "goal": goal, "note": note}
-
-
-def save_ratios(rows: Sequence[Mapping] = (), profile: str = "demo") -> Path:
-    """Put rows of `ratio_row` into figures/<profile>/09_benchmarks-ratios.csv, in place of those of the same `work`.
-
-    The rows of other works stand as they are; without rows, a file with the header alone. Sorted by work.
-    """
-    path = paths.figures_dir(profile) / "09_benchmarks-ratios.csv"
-    old = pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else pd.DataFrame(columns=RATIOS)
-    if list(old.columns) != list(RATIOS):
-        raise ValueError(f"{path}: columns {list(old.columns)}, expected {list(RATIOS)}; move the file away")
-    new = pd.DataFrame([_checked(row) for row in rows], columns=RATIOS)
-    if new["work"].duplicated().any():
-        raise ValueError(f"{path.name}: the work {new['work'][new['work'].duplicated()].iloc[0]!r} is given twice")
-    kept = pd.concat([old[~old["work"].isin(new["work"])], new]).sort_values("work")
-    with files.atomic(path) as temporary:
-        kept.to_csv(temporary, index=False, lineterminator="\n")
-    files.log_access("write", path)
-    return path
-
-
-def _checked(row: Mapping) -> dict[str, str]:
-    """A row as text, numbers with six significant digits."""
-    if set(row) != set(RATIOS):
-        raise ValueError(f"a row of benchmarks has {sorted(row)}, expected {sorted(RATIOS)}; make it with ratio_row")
-    return {key: "" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for key, v in row.items()}

@@ -10,6 +10,8 @@ from . import paths
 
 __all__ = ["code_cells", "code_digest", "module_digests"]
 
+PACKAGES = ("skinsyn", "bench")  # whose modules are followed
+
 
 def code_cells(notebook: Path, parameters: bool = True) -> list[str]:
     """The text of a notebook's code cells, in order; parameters: also of the one with that tag.
@@ -32,7 +34,7 @@ def _file_of(module: str) -> Path | None:
 
 
 def _imported(source: str, package: str) -> set[str]:
-    """Names of skinsyn modules that the source imports anywhere, also inside functions; relative ones from `package`."""
+    """Names of modules of PACKAGES that the source imports, also inside functions; relative ones from `package`."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -41,7 +43,7 @@ def _imported(source: str, package: str) -> set[str]:
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             module = ".".join([*above, *([node.module] if node.module else [])])
             names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] == "skinsyn" and _file_of(name)}
+    return {name for name in names if name.split(".")[0] in PACKAGES and _file_of(name)}
 
 
 @cache
@@ -58,7 +60,7 @@ def _look(file: Path) -> tuple[str, frozenset[str]]:
 
 
 def module_digests(notebook: Path) -> dict[str, str]:
-    """Module name → digest of its syntax tree, for every skinsyn module that the notebook reaches by imports."""
+    """Module name → digest of its syntax tree, for every module of PACKAGES that the notebook reaches by imports."""
     waiting = {name for cell in code_cells(notebook, parameters=False) for name in _imported(_without_magics(cell), "")}
     found: dict[str, str] = {}
     while waiting:

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from . import files, paths
 
-__all__ = ["path", "read", "save"]
+__all__ = ["committed", "path", "read", "save"]
 
 
 def path(profile: str, name: str) -> Path:
@@ -39,6 +39,13 @@ def read(profile: str, name: str, made_by: str) -> pd.DataFrame:
             f"the table {name!r} is damaged: {file} ({error})\nMake it again: "
             f"python -m skinsyn run --profile {profile} --only {made_by[:2]}"
         ) from error
+
+
+def committed(name: str) -> pd.DataFrame | None:
+    """The table figures/demo/<name>.csv, which is kept under version control; None where it is absent."""
+    file = paths.project_root() / "figures" / "demo" / f"{name}.csv"
+    files.log_access("read", file)
+    return pd.read_csv(file) if file.exists() else None
 
 
 def save(profile: str, name: str, frame: pd.DataFrame, made_by: str, csv: bool = False) -> Path:

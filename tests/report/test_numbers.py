@@ -4,7 +4,6 @@ import json
 from decimal import ROUND_HALF_EVEN, Decimal
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,20 +102,3 @@ def test_damaged_file_is_named(folders):
 )
 def test_shown_p(p, text):
     assert numbers.show_p(p) == text
-
-
-def test_benchmark_rows_are_updated_by_work(folders):
-    path = numbers.save_ratios()
-    assert path.read_text() == "work,unit,ours,peer,ratio,goal,note\n"
-    numbers.save_ratios(
-        [numbers.ratio_row("b", "seconds", 2, 7, 1.4), numbers.ratio_row("a", "images/s", 30, 10, better="more")]
-    )
-    before = path.read_text().splitlines()
-    numbers.save_ratios([numbers.ratio_row("a", "images/s", 40, 10, 100, "two cores", better="more")])
-    after = path.read_text().splitlines()
-    assert after[1] == "a,images/s,40,10,4,100,two cores" and after[2] == before[2] == "b,seconds,2,7,3.5,1.4,"
-    assert pd.read_csv(path)["ratio"].tolist() == [4, 3.5]
-    with pytest.raises(ValueError, match="given twice"):
-        numbers.save_ratios([numbers.ratio_row("a", "s", 1, 1)] * 2)
-    with pytest.raises(ValueError, match="above 0"):
-        numbers.ratio_row("a", "s", 0, 1)

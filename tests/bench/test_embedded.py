@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skinsyn.benchmarks import embedded
+from bench import embedded
 
 
 def test_rows_are_well_formed_and_planted_copies_are_found():

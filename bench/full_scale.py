@@ -1,5 +1,7 @@
 """The books of the whole study at its own scale, without a pixel: are plan, manifests and tables fit for 458,920 images?
 
+    python -m bench.full_scale
+
 Planners, keys, store, manifests and queries are the real ones; only drawing is left out, so a shard holds its rows alone.
 """
 
@@ -15,9 +17,8 @@ from typing import Any
 import pandas as pd
 
 from skinsyn.datasets import fitzpatrick17k
+from skinsyn.diffusion import exposure, gan, generation
 from skinsyn.run import store
-
-from . import exposure, gan, generation
 
 __all__ = ["IMAGES", "run"]
 
@@ -123,3 +124,8 @@ def _elsewhere(place: str) -> Iterator[None]:
         yield
     finally:
         os.environ.pop("SKINSYN_RUNS") if before is None else os.environ.update(SKINSYN_RUNS=before)
+
+
+if __name__ == "__main__":
+    for what, value in run().items():
+        print(f"{what}: {value:,}" if isinstance(value, int) else f"{what}: {value}")

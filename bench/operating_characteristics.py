@@ -1,4 +1,4 @@
-"""Does the primary test keep its promises? Many simulated studies with known truth, tested by the formulas of `mrmc`.
+"""Type I error, coverage and power of the primary test: simulated studies with known truth, tested by `stats.mrmc`.
 
 An answer is right where a latent value is above 0: mean of the arm + image + run + arm × image + arm × run + arm × run ×
 group effects and unit noise, all normal. Runs share their effects over all images, images (or their clusters) over all runs.
@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from . import families, mrmc, power
-from .clusters import influence
-from .predictions import GROUPS
+from skinsyn.stats import families, mrmc, power
+from skinsyn.stats.clusters import influence
+from skinsyn.stats.predictions import GROUPS
 
 SD = (1.0, 0.3, 0.3, 0.3, 0.0)  # image, run, arm × image, arm × run, arm × run × group
 GOALS = {  # from to, of the share of data sets rejected; of coverage; distance of the power from its prediction

@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 
 from skinsyn.classifier import grid, training
-from skinsyn.report import numbers
 from skinsyn.run import compute
 
-from . import classifying, learners, study, timing
+from . import classifying, learners, ratios, study, timing
 
 __all__ = ["against_fastai", "train_head"]
 
@@ -95,4 +94,4 @@ def against_fastai(
         f"{table['epochs_peer'].mean():.1f} of the peer's"
     )
     middle = [table[name].mean() for name in ("ours", "peer")]
-    return numbers.ratio_row("grid_head_accuracy_vs_fastai", "% right", *middle, goal, note, "more"), table
+    return ratios.row("grid_head_accuracy_vs_fastai", "% right", *middle, goal, note, "more"), table

@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from skinsyn.benchmarks import drawing, peers, timing, tuning
+from bench import drawing, peers, ratios, timing, tuning
 from skinsyn.diffusion import dreambooth, references
-from skinsyn.report import benchmarks, numbers
 
 CONDITIONS = ["annular", "papular"]
 
@@ -21,8 +20,8 @@ def check(row: dict, work: str) -> None:
     assert row["work"] == work and row["unit"] == "images/s" and row["goal"] > 0
     assert row["ratio"] == pytest.approx(row["ours"] / row["peer"]) and row["ours"] > 0
     assert "UNet's" in row["note"] and "floor" in row["note"]
-    kept = pd.read_csv(numbers.save_ratios([row], "demo"))
-    assert list(kept.columns) == list(numbers.RATIOS) and kept["work"].tolist().count(work) == 1
+    kept = pd.read_csv(ratios.save([row], "demo"))
+    assert list(kept.columns) == list(ratios.COLUMNS) and kept["work"].tolist().count(work) == 1
 
 
 def test_contestants_take_turns_and_the_warm_up_does_not_count():
@@ -94,10 +93,25 @@ def test_what_is_missing_is_named(monkeypatch):
 
 def test_the_figure_shows_every_row_and_which_goals_were_missed():
     frame = pd.DataFrame({"work": ["a", "b", "c"], "ratio": [2.0, 0.5, 3.0], "goal": [3.0, 0.4, np.nan]})
-    (axes,) = benchmarks.ratios(frame).axes
+    (axes,) = ratios.figure(frame).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
     colours = [bar.get_facecolor() for bar in axes.patches]
     assert colours[0] != colours[1] == colours[2]
+
+
+def test_benchmark_rows_are_updated_by_work():
+    path = ratios.save()
+    assert path.read_text() == "work,unit,ours,peer,ratio,goal,note\n"
+    ratios.save([ratios.row("b", "seconds", 2, 7, 1.4), ratios.row("a", "images/s", 30, 10, better="more")])
+    before = path.read_text().splitlines()
+    ratios.save([ratios.row("a", "images/s", 40, 10, 100, "two cores", better="more")])
+    after = path.read_text().splitlines()
+    assert after[1] == "a,images/s,40,10,4,100,two cores" and after[2] == before[2] == "b,seconds,2,7,3.5,1.4,"
+    assert pd.read_csv(path)["ratio"].tolist() == [4, 3.5]
+    with pytest.raises(ValueError, match="given twice"):
+        ratios.save([ratios.row("a", "s", 1, 1)] * 2)
+    with pytest.raises(ValueError, match="above 0"):
+        ratios.row("a", "s", 0, 1)
 
 
 @pytest.mark.slow

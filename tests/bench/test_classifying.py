@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from bench import agreement, body, bookkeeping, classifying, learners, ratios, study, timing
 from skinsyn import images
-from skinsyn.benchmarks import agreement, body, bookkeeping, classifying, learners, study, timing
 from skinsyn.classifier import grid
-from skinsyn.report import numbers
 from skinsyn.run import tables
 
 CONDITIONS = ["annular", "papular"]
@@ -21,8 +20,8 @@ needs_fastai = pytest.mark.skipif(not learners.available(), reason=f"fastai is n
 def check(row: dict, work: str, goal: float) -> None:
     """A row that 09 can keep."""
     assert row["work"] == work and row["goal"] == goal and row["ours"] > 0 and row["peer"] > 0
-    kept = pd.read_csv(numbers.save_ratios([row], "demo"))
-    assert list(kept.columns) == list(numbers.RATIOS) and kept["work"].tolist().count(work) == 1
+    kept = pd.read_csv(ratios.save([row], "demo"))
+    assert list(kept.columns) == list(ratios.COLUMNS) and kept["work"].tolist().count(work) == 1
 
 
 def test_the_study_has_its_shape_and_every_cell_finds_its_images(tmp_path):

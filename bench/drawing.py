@@ -10,10 +10,9 @@ from PIL import Image
 from skinsyn import images
 from skinsyn.classifier import features
 from skinsyn.diffusion import dreambooth, generation, references
-from skinsyn.report import numbers
 from skinsyn.run import compute
 
-from . import peers, timing, tuning
+from . import peers, ratios, timing, tuning
 
 __all__ = ["SETTINGS", "against_loop", "against_processes", "kid"]
 
@@ -134,7 +133,7 @@ def _row(
         f"{apart.sem():.1f} %), peer {kids['peer']:.4f}"
     )
     rates = images_ / middle[name], images_ / middle["peer"]
-    return numbers.ratio_row(f"generate_{name}_vs_diffusers", "images/s", *rates, goal, note, "more")
+    return ratios.row(f"generate_{name}_vs_diffusers", "images/s", *rates, goal, note, "more")
 
 
 def against_processes(

@@ -8,10 +8,9 @@ import pandas as pd
 from scipy import optimize
 
 from skinsyn.classifier import features, grid
-from skinsyn.report import numbers
 from skinsyn.run import compute, store
 
-from . import body, learners, study, timing
+from . import body, learners, ratios, study, timing
 
 __all__ = ["SETTINGS", "against_fastai", "against_processes", "cell_by_cell", "extrapolate"]
 
@@ -134,7 +133,7 @@ def _row(
         f"{100 * measured['accuracy'].mean():.1f} % ({apart.mean():+.1f} points, standard error {apart.sem():.1f})"
     )
     rates = [3600 * len(table) / total for total in (ours, theirs)]
-    return numbers.ratio_row("grid_head_vs_fastai", "cells/h", *rates, goal, note, "more")
+    return ratios.row("grid_head_vs_fastai", "cells/h", *rates, goal, note, "more")
 
 
 def cell_by_cell(
@@ -190,7 +189,7 @@ def cell_by_cell(
         f"{100 * np.mean(right):.1f} %, fastai {100 * theirs_right:.1f} %"
     )
     each = [middle[name] / images for name in (best, "peer")]
-    return numbers.ratio_row("grid_head_bn_vs_fastai", "s/image", *each, goal, note), seconds
+    return ratios.row("grid_head_bn_vs_fastai", "s/image", *each, goal, note), seconds
 
 
 def _twice(bare: body.Passes, run: int) -> list[body.Passes]:
@@ -237,7 +236,7 @@ def against_processes(
         f"{start['peer']:.1f} s); the same bytes in all {runs + 1} runs"
     )
     rates = [len(wanted) / middle[name] for name in ("ours", "peer")]
-    return numbers.ratio_row("grid_dask2_vs_processes", "cells/s", *rates, goal, note, "more"), seconds
+    return ratios.row("grid_dask2_vs_processes", "cells/s", *rates, goal, note, "more"), seconds
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -11,10 +11,9 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch.nn import functional as F
 
 from skinsyn.diffusion import dreambooth, references
-from skinsyn.report import numbers
 from skinsyn.run import compute
 
-from . import peers, timing
+from . import peers, ratios, timing
 
 __all__ = ["COMPILER", "SETTINGS", "against_processes", "against_synderm", "validation_loss"]
 
@@ -120,7 +119,7 @@ def _row(seconds: pd.DataFrame, made: dict, losses: pd.DataFrame, shown: int, ab
         f"floor (our workers doing nothing else): ratio {middle['peer'] / unet:.2f}"
     )
     rates = images / middle["ours"], images / middle["peer"]
-    return numbers.ratio_row("fine_tune_vs_synderm", "images/s", *rates, goal, note, "more")
+    return ratios.row("fine_tune_vs_synderm", "images/s", *rates, goal, note, "more")
 
 
 def _of_peer(folder: Path, rows: dict[str, list]) -> list[UNet2DConditionModel]:

@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from skinsyn.classifier import features, grid, stacked, training
-from skinsyn.report import numbers
 from skinsyn.run import compute
 
-from . import classifying, study, timing
+from . import classifying, ratios, study, timing
 
 __all__ = ["memmap", "memory", "thousand_cells", "while_running"]
 
@@ -121,7 +120,7 @@ def thousand_cells(
         f"after the last quarter of the cells over that after the first: {grown:+.0f} MB"
     )
     share = 100 * other / (other + found["training"])
-    return numbers.ratio_row("grid_bookkeeping_vs_limit", "% of the time", share, limit, 1, note)
+    return ratios.row("grid_bookkeeping_vs_limit", "% of the time", share, limit, 1, note)
 
 
 def _on_memmap(about: dict) -> dict[str, float]:
@@ -168,4 +167,4 @@ def memmap(images: int, settings: dict, count: int = 60, limit: float = 1) -> di
         f"RssAnon while body and head learn from {count} of {images} images of {side} px in a sparse memmap, limit in place "
         f"of a peer; with the {count} images in memory: {found['plain'] / GIGA:.2f} GB"
     )
-    return numbers.ratio_row("grid_memmap_vs_limit", "GB", found["file"] / GIGA, limit, 1, note)
+    return ratios.row("grid_memmap_vs_limit", "GB", found["file"] / GIGA, limit, 1, note)

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench import operating_characteristics
 from skinsyn.run import paths
-from skinsyn.stats import mrmc, simulation
+from skinsyn.stats import mrmc
 
 
 def test_many_data_sets_at_once_are_paired_gain_one_by_one():
@@ -25,9 +26,11 @@ def test_many_data_sets_at_once_are_paired_gain_one_by_one():
 def test_studies_of_clusters_are_tested_as_images_are(average):
     clusters, classes = np.repeat(np.arange(6), [1, 2, 3, 1, 4, 3]), np.arange(14) % 2
     groups = None if average else tuple(classes.tolist())
-    study = simulation.Study("size", 14, 3, 0.6, groups=groups, clusters=tuple(clusters.tolist()), contrasts=average)
-    first, second = simulation.answers(np.random.default_rng(1), 5, study)
-    (tables, weights), *_ = simulation.tables_of(study, first.astype(float) - second)
+    study = operating_characteristics.Study(
+        "size", 14, 3, 0.6, groups=groups, clusters=tuple(clusters.tolist()), contrasts=average
+    )
+    first, second = operating_characteristics.answers(np.random.default_rng(1), 5, study)
+    (tables, weights), *_ = operating_characteristics.tables_of(study, first.astype(float) - second)
     many = mrmc.paired_gains(tables, weights)
     for number in range(5):
         one = mrmc.gain_from_images(first[number], second[number], clusters, None if average else classes)
@@ -36,39 +39,47 @@ def test_studies_of_clusters_are_tested_as_images_are(average):
 
 def test_families_of_groups():
     groups = tuple(np.repeat(["a", "b", "c"], [5, 4, 3]).tolist())
-    study = simulation.Study("size", 12, 4, 0.6, groups=groups, contrasts=((0.0, 1.0, 0.0), (-1.0, 0.0, 1.0)))
-    first, second = simulation.answers(np.random.default_rng(1), 3, study)
+    study = operating_characteristics.Study(
+        "size", 12, 4, 0.6, groups=groups, contrasts=((0.0, 1.0, 0.0), (-1.0, 0.0, 1.0))
+    )
+    first, second = operating_characteristics.answers(np.random.default_rng(1), 3, study)
     difference = first.astype(float) - second
-    made = [mrmc.paired_gains(*one) for one in simulation.tables_of(study, difference)]
+    made = [mrmc.paired_gains(*one) for one in operating_characteristics.tables_of(study, difference)]
     alone = mrmc.paired_gain([difference[2, :, 5:9]])
     against = mrmc.paired_gain([difference[2, :, :5], difference[2, :, 9:]], [-1, 1])
     assert made[0].p[2] == pytest.approx(alone.p) and made[1].p[2] == pytest.approx(against.p)
 
 
 def test_what_is_planted_is_there():
-    study = simulation.Study("coverage and power", 40, 5, 0.7, 0.1)
-    first, second = simulation.answers(np.random.default_rng(2), 1500, study)
+    study = operating_characteristics.Study("coverage and power", 40, 5, 0.7, 0.1)
+    first, second = operating_characteristics.answers(np.random.default_rng(2), 1500, study)
     assert second.mean() == pytest.approx(0.7, abs=0.01) and first.mean() - second.mean() == pytest.approx(
         0.1, abs=0.01
     )
 
 
 def test_rows():
-    size = simulation.row(simulation.Study("size", 32, 5, 0.6), 400, 0)
+    size = operating_characteristics.row(operating_characteristics.Study("size", 32, 5, 0.6), 400, 0)
     assert size["met"] == (0.03 <= size["rejected"] <= 0.07) and 0.02 < size["rejected"] < 0.1
-    planted = simulation.row(simulation.Study("coverage and power", 60, 5, 0.6, 0.15), 400, 0)
+    planted = operating_characteristics.row(
+        operating_characteristics.Study("coverage and power", 60, 5, 0.6, 0.15), 400, 0
+    )
     assert planted["rejected"] == pytest.approx(planted["predicted"], abs=0.08) and 0.9 < planted["covered"] < 0.99
-    nothing = simulation.row(
-        simulation.Study("coverage and power", 60, 5, 0.6, 0.15, sd=(0.1, 0.1, 0.1, 0.1, 0.0)), 50, 0
+    nothing = operating_characteristics.row(
+        operating_characteristics.Study("coverage and power", 60, 5, 0.6, 0.15, sd=(0.1, 0.1, 0.1, 0.1, 0.0)), 50, 0
     )
     assert nothing["rejected"] > 0.5
-    again = simulation.row(simulation.Study("size", 32, 5, 0.6), 400, 0)
+    again = operating_characteristics.row(operating_characteristics.Study("size", 32, 5, 0.6), 400, 0)
     assert again == pytest.approx(size, nan_ok=True)
 
 
 def test_the_designs_are_those_of_the_plan():
-    kinds = pd.Series([study.kind for study in simulation.studies([32, 360], [5, 20], [0.3, 0.9])]).value_counts()
-    assert set(kinds.index) == set(simulation.GOALS) and kinds["size"] == kinds["coverage and power"] == 8
+    kinds = pd.Series(
+        [study.kind for study in operating_characteristics.studies([32, 360], [5, 20], [0.3, 0.9])]
+    ).value_counts()
+    assert (
+        set(kinds.index) == set(operating_characteristics.GOALS) and kinds["size"] == kinds["coverage and power"] == 8
+    )
 
 
 def test_the_committed_table_keeps_its_promises():
@@ -76,7 +87,7 @@ def test_the_committed_table_keeps_its_promises():
     if not file.exists():
         pytest.skip("the simulation of every design has not been run to its end: make bench")
     table = pd.read_csv(file)
-    assert (table["sets"] >= 10_000).all() and set(table["study"]) == set(simulation.GOALS)
+    assert (table["sets"] >= 10_000).all() and set(table["study"]) == set(operating_characteristics.GOALS)
     assert table["images"].min() <= 32 and table["images"].max() >= 360 and set(table["runs"]) >= {5, 20}
     # Three runs, and 90 against 95 %, stand in the table for what they show: the plan promises accuracies up to 90 %.
     promised = table[(table["runs"] >= mrmc.ENOUGH_RUNS) & ~table["study"].str.contains("ceiling$")]

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from skinsyn.fidelity import distributions
-from skinsyn.report import numbers
+
+from . import ratios
 
 __all__ = ["against_limits", "measured"]
 
@@ -40,8 +41,8 @@ def against_limits(sample: int, queries: int, pool: int, dimensions: int, seed: 
     found, seconds, memory = measured(lambda: distributions.kid(x, y))
     note = f"{sample} × {sample} embeddings of {dimensions}, limit in place of a peer; their distance {found.value:.3g}"
     rows = [
-        numbers.ratio_row("kid_seconds_vs_limit", "s", seconds, SECONDS, 1, note),
-        numbers.ratio_row("kid_memory_vs_limit", "MiB", memory, MEBIBYTES, 1, note),
+        ratios.row("kid_seconds_vs_limit", "s", seconds, SECONDS, 1, note),
+        ratios.row("kid_memory_vs_limit", "MiB", memory, MEBIBYTES, 1, note),
     ]
     pool_rows = rng.standard_normal((pool, dimensions), dtype=np.float32)
     asked = rng.standard_normal((queries, dimensions), dtype=np.float32)
@@ -53,4 +54,4 @@ def against_limits(sample: int, queries: int, pool: int, dimensions: int, seed: 
         f"{queries} embeddings of {dimensions} against {pool}, limit in place of a peer; arrays of {memory:.0f} MiB; "
     )
     note += f"planted copies found: {100 * right:.0f} %"
-    return [*rows, numbers.ratio_row("nearest_seconds_vs_limit", "s", seconds, SECONDS, 1, note)]
+    return [*rows, ratios.row("nearest_seconds_vs_limit", "s", seconds, SECONDS, 1, note)]

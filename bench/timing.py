@@ -18,8 +18,9 @@ from diffusers import UNet2DConditionModel
 from skinsyn import images
 from skinsyn.datasets import phantom
 from skinsyn.diffusion import dreambooth, references
-from skinsyn.report import numbers
 from skinsyn.run import compute, store
+
+from . import ratios
 
 __all__ = [
     "all_of",
@@ -186,4 +187,4 @@ def dask_beside_processes(
         f"floor (workers doing nothing else): ratio {middle['peer'] / unet['ours']:.2f}"
     )
     rates = images_ / middle["ours"], images_ / middle["peer"]
-    return numbers.ratio_row(f"{what}_dask2_vs_processes", "images/s", *rates, goal, note, "more"), seconds
+    return ratios.row(f"{what}_dask2_vs_processes", "images/s", *rates, goal, note, "more"), seconds
