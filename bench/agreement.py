@@ -1,7 +1,7 @@
 """Do heads trained at once answer as well as fastai's, each trained alone by its `Learner`?
 
-A body that is frozen whole sees the same picture in the same way in every epoch, so that without transforms fastai's cell on
-pictures and fastai's head on kept features are one and the same training; the latter takes seconds.
+A body that is frozen whole sees the same picture in the same way in every epoch, so that without transforms fastai's
+cell on pictures and fastai's head on kept features are one and the same training; the latter takes seconds.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ __all__ = ["against_fastai", "train_head"]
 def train_head(task: dict) -> dict[str, str | float]:
     """fastai's head in fastai's loop on a cell's kept features: arm, run, peer (accuracy on the test images), epochs.
 
-    task: cell, how (of `grid.prepare`). Batches, rate, patience and epochs are the cell's; what is left over at an epoch's
-    end is dropped, as `ImageDataLoaders` does. The weights begin as those of `vision_learner`.
+    task: cell, how (of `grid.prepare`). Batches, rate, patience and epochs are the cell's; what is left over at an
+    epoch's end is dropped, as `ImageDataLoaders` does. The weights begin as those of `vision_learner`.
     """
     from fastai.vision import all as vision
 
@@ -87,9 +87,11 @@ def against_fastai(
     table[["ours", "peer"]] *= 100
     apart = (table["ours"] - table["peer"]).groupby(table["run"]).mean()
     note = (
-        f"{len(table)} cells of {min(sizes)} to {max(sizes)} real images a class, alone and with {ratio} synthetic ones "
+        f"{len(table)} cells of {min(sizes)} to {max(sizes)} real images a class, alone and with {ratio} synthetic "
+        "ones "
         f"each (stand-ins), no transforms, {asked['image_size']} px; ours: all heads at once; peer: fastai's head and "
-        f"Learner on the same features of the frozen body, a cell alone; ours - peer: {apart.mean():+.2f} points, standard "
+        f"Learner on the same features of the frozen body, a cell alone; ours - peer: {apart.mean():+.2f} points, "
+        "standard "
         f"error {apart.sem():.2f} over {runs} runs; epochs: {table['epochs'].mean():.1f} of ours, "
         f"{table['epochs_peer'].mean():.1f} of the peer's"
     )

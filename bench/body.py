@@ -1,4 +1,5 @@
-"""The arithmetic's floor of a cell whose body learns: the body's own passes over as many images, and nothing around them."""
+"""The arithmetic's floor of a cell whose body learns: the body's own passes over as many images, and nothing around
+them."""
 
 import time
 from typing import NamedTuple
@@ -13,7 +14,8 @@ __all__ = ["Passes", "gain_of_bf16", "passes"]
 
 
 class Passes(NamedTuple):
-    """What one cell passes through its body: `shown` training and `held` validation images an epoch, `held` test images."""
+    """What one cell passes through its body: `shown` training and `held` validation images an epoch, `held` test
+    images."""
 
     body: str
     image_size: int
@@ -54,7 +56,8 @@ def passes(about: Passes) -> None:
 
 
 def gain_of_bf16(about: Passes) -> float:
-    """How many times as fast one forward and backward pass is under bf16 as in float32; below 1 where the CPU lacks it."""
+    """How many times as fast one forward and backward pass is under bf16 as in float32; below 1 where the CPU lacks
+    it."""
     body, pixels = _prepared(about), _pictures(8, about)
 
     def step(dtype: str) -> float:

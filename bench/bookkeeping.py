@@ -65,7 +65,8 @@ def _in_training() -> Iterator[list[float]]:
 
 @contextlib.contextmanager
 def _in_keeping() -> Iterator[list[float]]:
-    """A list whose only number is the processor's seconds that cells have been kept for since, in a thread of its own."""
+    """A list whose only number is the processor's seconds that cells have been kept for since, in a thread of its
+    own."""
     spent, true = [0.0], grid._keep
 
     def timed(*given: object) -> str:
@@ -79,8 +80,8 @@ def _in_keeping() -> Iterator[list[float]]:
 
 
 def _all_cells(about: dict) -> dict:
-    """Train cells in this process, a quarter after another: cells, seconds, those in training and of keeping, memory after
-    each quarter."""
+    """Train cells in this process, a quarter after another: cells, seconds, those in training and of keeping, memory
+    after each quarter."""
     grown, begun = [], time.perf_counter()
     with _in_training() as spent, _in_keeping() as keeping:
         wanted = grid.cells(about["arms"], about["runs"])
@@ -99,9 +100,9 @@ def thousand_cells(
 ) -> dict:
     """The row `grid_bookkeeping_vs_limit`: 4 · sizes · runs cells on kept features, in one process.
 
-    Bookkeeping is all that is not training, in % of the time: naming the cells, their images and keys, asking the store,
-    collecting, and the processor's time of keeping, which a thread does beside the training. The body sees small images
-    here, which changes nothing: its features, as many as ever, are kept before. limit: in place of a peer, in %.
+    Bookkeeping is all that is not training, in % of the time: naming the cells, their images and keys, asking the
+    store, collecting, and the processor's time of keeping, which a thread does beside the training. The body sees small
+    images here, which changes nothing: its features, as many as ever, are kept before. limit: in place of a peer, in %.
     """
     asked = {**classifying.SETTINGS, **settings}
     with timing.own_store():
@@ -114,9 +115,12 @@ def thousand_cells(
     other, each = found["seconds"] - found["training"] + found["keeping"], 1000 / found["cells"]
     grown = (found["memory"][3] - found["memory"][0]) / 1e6
     note = (
-        f"{found['cells']} cells of {min(sizes)} to {max(sizes)} real images a class on kept features, limit in place of a "
-        f"peer; {each * other:.1f} ms of bookkeeping ({each * found['keeping']:.1f} of them in the thread that keeps) and "
-        f"{each * found['training']:.0f} ms of training a cell, {each * found['seconds']:.0f} ms in all; anonymous memory "
+        f"{found['cells']} cells of {min(sizes)} to {max(sizes)} real images a class on kept features, limit in place "
+        "of a "
+        f"peer; {each * other:.1f} ms of bookkeeping ({each * found['keeping']:.1f} of them in the thread that keeps) "
+        "and "
+        f"{each * found['training']:.0f} ms of training a cell, {each * found['seconds']:.0f} ms in all; anonymous "
+        "memory "
         f"after the last quarter of the cells over that after the first: {grown:+.0f} MB"
     )
     share = 100 * other / (other + found["training"])
@@ -152,7 +156,8 @@ def _on_memmap(about: dict) -> dict[str, float]:
 def memmap(images: int, settings: dict, count: int = 60, limit: float = 1) -> dict:
     """The row `grid_memmap_vs_limit`: growth of anonymous memory while one cell learns from `count` images of so many.
 
-    The file is sparse: as large as the study's, and holding nothing but zeros. Trained as grid cells are, body and head.
+    The file is sparse: as large as the study's, and holding nothing but zeros. Trained as grid cells are, body and
+    head.
     limit: in place of a peer, in GB.
     """
     asked = {**classifying.SETTINGS, "trainable": "head+bn", **settings}
@@ -164,7 +169,8 @@ def memmap(images: int, settings: dict, count: int = 60, limit: float = 1) -> di
         with timing.processes(1) as alone:
             found = alone.submit(_on_memmap, about | {"file": str(file), "images": images, "count": count}).result()
     note = (
-        f"RssAnon while body and head learn from {count} of {images} images of {side} px in a sparse memmap, limit in place "
+        f"RssAnon while body and head learn from {count} of {images} images of {side} px in a sparse memmap, limit in "
+        "place "
         f"of a peer; with the {count} images in memory: {found['plain'] / GIGA:.2f} GB"
     )
     return ratios.row("grid_memmap_vs_limit", "GB", found["file"] / GIGA, limit, 1, note)

@@ -1,4 +1,5 @@
-"""The grid timed: many cells on frozen features and single cells with their body, beside fastai; Dask beside processes."""
+"""The grid timed: many cells on frozen features and single cells with their body, beside fastai; Dask beside
+processes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,10 +49,11 @@ def against_fastai(
 ) -> tuple[dict, pd.DataFrame]:
     """The row `grid_head_vs_fastai`, and the cells that the peer was measured on.
 
-    Ours: a grid of sizes × {real, with synthetic} × {none, transforms} × runs, from its tables to its predictions, workers
-    and features included. The peer: fastai trains the cells of `peer_sizes` in the first `peer_runs` runs, a third of them
-    before our features, a third between these and our training, a third after; the others follow by `extrapolate`. held:
-    validation images of each condition, and as many test images. Raises ImportError where the extra `peers` is missing.
+    Ours: a grid of sizes × {real, with synthetic} × {none, transforms} × runs, from its tables to its predictions,
+    workers and features included. The peer: fastai trains the cells of `peer_sizes` in the first `peer_runs` runs, a
+    third of them before our features, a third between these and our training, a third after; the others follow by
+    `extrapolate`. held: validation images of each condition, and as many test images. Raises ImportError where the
+    extra `peers` is missing.
     """
     if not learners.available():
         raise ImportError(f"fastai is not installed: {learners.INSTALL}")
@@ -106,7 +108,8 @@ def _told(folder: Path, sample: list[dict], asked: dict, threads: int) -> list[d
 
 
 def _cells(cells: pd.DataFrame, predictions: pd.DataFrame, held: int) -> pd.DataFrame:
-    """Cells with their accuracy, and `seen`, the images that pass: training and validation every epoch, the test once."""
+    """Cells with their accuracy, and `seen`, the images that pass: training and validation every epoch, the test
+    once."""
     shown = cells["n_real"] + cells["n_synthetic"]
     right = study.mean_accuracy(predictions).rename("accuracy").reset_index()
     table = cells[["arm", "run", "n", "transforms", "epochs"]].assign(shown=shown, held=held)
@@ -123,10 +126,13 @@ def _row(
     apart = 100 * (measured["accuracy_ours"] - measured["accuracy"])
     passed = measured["seen"].sum() / measured["seconds"].sum()
     note = (
-        f"{len(table)} cells of {table['n'].min()} to {table['n'].max()} real images a class at {asked['image_size']} px, "
-        f"phantoms, synthetic images are stand-ins (further phantoms); ours: {ours:.0f} s over two one-thread Dask workers "
+        f"{len(table)} cells of {table['n'].min()} to {table['n'].max()} real images a class at {asked['image_size']} "
+        "px, "
+        f"phantoms, synthetic images are stand-ins (further phantoms); ours: {ours:.0f} s over two one-thread Dask "
+        "workers "
         f"from tables to predictions, {timing.share(seconds[0], ours)} of it the features (once); peer: fastai's "
-        f"ImageDataLoaders and vision_learner, train_bn=False and BnFreeze, {threads} threads; {len(measured)} cells of up "
+        f"ImageDataLoaders and vision_learner, train_bn=False and BnFreeze, {threads} threads; {len(measured)} cells "
+        "of up "
         f"to {measured['shown'].max()} images measured ({measured['seconds'].sum():.0f} s, {passed:.0f} images/s), all "
         f"cells extrapolated by a line through images seen: {theirs / 3600:.1f} h; epochs: {longer:.2f} times ours; "
         f"accuracy in the measured cells: ours {100 * measured['accuracy_ours'].mean():.1f} %, fastai "
@@ -146,11 +152,12 @@ def cell_by_cell(
     threads: int = 2,
     goal: float = 1.5,
 ) -> tuple[dict, pd.DataFrame]:
-    """The row `grid_head_bn_vs_fastai` and its turns: two cells of `size` real images a class, body frozen but its norms.
+    """The row `grid_head_bn_vs_fastai` and its turns: two cells of `size` real images a class, body frozen but its
+    norms.
 
-    Ours: the two cells side by side over two one-thread Dask workers, in float32, and in bf16 where this CPU is faster in
-    it; the peer: one after the other with `threads` threads; the floor: the body's own passes alone, on the same workers.
-    Every cell runs all of its epochs.
+    Ours: the two cells side by side over two one-thread Dask workers, in float32, and in bf16 where this CPU is faster
+    in it; the peer: one after the other with `threads` threads; the floor: the body's own passes alone, on the same
+    workers. Every cell runs all of its epochs.
     """
     if not learners.available():
         raise ImportError(f"fastai is not installed: {learners.INSTALL}")
@@ -182,8 +189,10 @@ def cell_by_cell(
     note = (
         f"seconds an image an epoch; {len(cells)} cells of {shown} training and {kept} validation images at "
         f"{asked['image_size']} px, {epochs} epochs, {len(seconds)} runs by turns; ours: {best}, two one-thread Dask "
-        f"workers, a cell each; peer: fastai, {threads} threads, a cell after the other; bf16 is {gain:.2f} times as fast "
-        f"as fp32 in the body on this CPU{', and was timed' if gain > 1 else ', so it was left out'}; floor (the body's own "
+        f"workers, a cell each; peer: fastai, {threads} threads, a cell after the other; bf16 is {gain:.2f} times as "
+        "fast "
+        f"as fp32 in the body on this CPU{', and was timed' if gain > 1 else ', so it was left out'}; floor (the "
+        "body's own "
         f"forward and backward passes alone, fp32): ratio {middle['peer'] / middle['floor']:.2f}, "
         f"{timing.share(middle['floor'], middle['fp32'])} of our time in fp32; accuracy: ours (fp32) "
         f"{100 * np.mean(right):.1f} %, fastai {100 * theirs_right:.1f} %"
@@ -206,7 +215,8 @@ def against_processes(
     conditions: Sequence[str], sizes: Sequence[int], ratio: int, cell_runs: int, held: int, settings: dict, runs: int,
     goal: float = 0.9,
 ) -> tuple[dict, pd.DataFrame]:  # fmt: skip
-    """The row `grid_dask2_vs_processes`: the same cells over both engines, whose bytes must be the same (else ValueError).
+    """The row `grid_dask2_vs_processes`: the same cells over both engines, whose bytes must be the same (else
+    ValueError).
 
     The features are made before. cell_runs: replicates of every arm. The other arguments as in `against_fastai`.
     """
@@ -231,8 +241,10 @@ def against_processes(
             raise ValueError(f"run {run}: Dask and bare processes gave other bytes, or not all of {len(wanted)} cells")
     middle = seconds.median()
     note = (
-        f"{len(wanted)} cells of {min(sizes)} to {max(sizes)} real images a class on kept features, {runs} runs by turns; "
-        f"two one-thread workers on both sides, started before and kept (start and imports: {start['ours']:.1f} s against "
+        f"{len(wanted)} cells of {min(sizes)} to {max(sizes)} real images a class on kept features, {runs} runs by "
+        "turns; "
+        f"two one-thread workers on both sides, started before and kept (start and imports: {start['ours']:.1f} s "
+        "against "
         f"{start['peer']:.1f} s); the same bytes in all {runs + 1} runs"
     )
     rates = [len(wanted) / middle[name] for name in ("ours", "peer")]

@@ -1,4 +1,5 @@
-"""Generation timed: two one-thread workers beside the authors' loop on two threads, and Dask's workers beside processes."""
+"""Generation timed: two one-thread workers beside the authors' loop on two threads, and Dask's workers beside
+processes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,8 @@ __all__ = ["SETTINGS", "against_loop", "against_processes", "kid"]
 
 # The study's generation (PROTOCOL, Generator).
 SETTINGS = {
-    "sampling_steps": 50, "guidance_scale": 3.0, "mask_fraction": 0.25, "strength_inpaint": 0.97, "strength_outpaint": 0.95,
+    "sampling_steps": 50, "guidance_scale": 3.0, "mask_fraction": 0.25, "strength_inpaint": 0.97,
+    "strength_outpaint": 0.95,
     "outpaint_border": 1 / 32, "batch_size": 16, "near_copy_distance": 0, "dtype": "fp32", "seed": 0,
 }  # fmt: skip
 TAUGHT = {name: tuning.SETTINGS[name] for name in ("image_size", "prompt", "add_skin_type")}
@@ -78,12 +80,13 @@ def against_loop(
     threads: int = 2,
     goals: tuple[float, float] = (1.4, 4),
 ) -> tuple[list[dict], pd.DataFrame]:
-    """The rows `generate_exact_vs_diffusers` and `generate_fast_vs_diffusers`, and their runs: seconds, KID to real images.
+    """The rows `generate_exact_vs_diffusers` and `generate_fast_vs_diffusers`, and their runs: seconds, KID to real
+    images.
 
-    Ours: in-then-outpaint over two Dask workers of one thread, both stages kept as shards; the peer: the authors' loop with
-    `threads` threads and PNG files. Every model is loaded in the warm-up. sources: images of each condition that are
-    changed, one synthetic image each. settings: what differs from SETTINGS. real: phantoms of each condition, not sources,
-    that KID compares with. steps: optimiser steps of the generators.
+    Ours: in-then-outpaint over two Dask workers of one thread, both stages kept as shards; the peer: the authors' loop
+    with `threads` threads and PNG files. Every model is loaded in the warm-up. sources: images of each condition that
+    are changed, one synthetic image each. settings: what differs from SETTINGS. real: phantoms of each condition, not
+    sources, that KID compares with. steps: optimiser steps of the generators.
     """
     with timing.own_store() as place, compute.get_executor("dask:2") as ours, timing.processes(1, threads) as theirs:
         frame, other = timing.phantoms(conditions, sources, 1), timing.phantoms(conditions, real, 2)
@@ -127,9 +130,11 @@ def _row(
         f"{images_} images by in-then-outpaint, batch {about['batch_size']}, {about['sampling_steps']} steps, "
         f"{len(seconds)} runs by turns, models loaded before; ours: two one-thread Dask workers, both stages kept; "
         f"peer: the authors' loop in plain diffusers, {about['threads']} threads, PNG files; UNet's own arithmetic: "
-        f"{timing.share(unet, middle[name])} of our time, {timing.share(np.median(made['peer']), middle['peer'])} of the "
+        f"{timing.share(unet, middle[name])} of our time, {timing.share(np.median(made['peer']), middle['peer'])} of "
+        "the "
         f"peer's; floor (our workers doing nothing else): ratio {middle['peer'] / unet:.2f}; KID to real phantoms "
-        f"(EfficientNet-Lite0): exact {kids['exact']:.4f}, fast {kids['fast']:.4f} ({apart.mean():+.1f} %, standard error "
+        f"(EfficientNet-Lite0): exact {kids['exact']:.4f}, fast {kids['fast']:.4f} ({apart.mean():+.1f} %, standard "
+        "error "
         f"{apart.sem():.1f} %), peer {kids['peer']:.4f}"
     )
     rates = images_ / middle[name], images_ / middle["peer"]

@@ -16,7 +16,8 @@ SECONDS, MEBIBYTES = 60, 2048  # the limits, which stand where other rows have a
 
 
 def measured(work: Callable[[], object]) -> tuple[object, float, float]:
-    """What `work` returns, its seconds, and the most memory that its arrays took at once beyond those there before, in MiB.
+    """What `work` returns, its seconds, and the most memory that its arrays took at once beyond those there before, in
+    MiB.
 
     The memory is Python's and NumPy's own (tracemalloc), without what BLAS keeps for itself.
     """
@@ -33,8 +34,8 @@ def measured(work: Callable[[], object]) -> tuple[object, float, float]:
 def against_limits(sample: int, queries: int, pool: int, dimensions: int, seed: int) -> list[dict]:
     """Rows `kid_seconds`, `kid_memory` and `nearest_seconds`: invented embeddings, one run each, against the limits.
 
-    sample: embeddings on each side of the kernel distance. queries, pool: of the nearest neighbours. Every tenth query is a
-    copy of a row of the pool, with a little noise, and must be found.
+    sample: embeddings on each side of the kernel distance. queries, pool: of the nearest neighbours. Every tenth query
+    is a copy of a row of the pool, with a little noise, and must be found.
     """
     rng = np.random.default_rng(seed)
     x, y = (rng.standard_normal((sample, dimensions), dtype=np.float32) for _ in range(2))

@@ -1,8 +1,10 @@
-"""The books of the whole study at its own scale, without a pixel: are plan, manifests and tables fit for 458,920 images?
+"""The books of the whole study at its own scale, without a pixel: are plan, manifests and tables fit for 458,920
+images?
 
     python -m bench.full_scale
 
-Planners, keys, store, manifests and queries are the real ones; only drawing is left out, so a shard holds its rows alone.
+Planners, keys, store, manifests and queries are the real ones; only drawing is left out, so a shard holds its rows
+alone.
 """
 
 import os
@@ -25,7 +27,8 @@ __all__ = ["IMAGES", "run"]
 IMAGES = 458_920  # that the study made (arXiv 2308.12453)
 FOLLICULITIS = 191  # the tenth condition's training images, generated and left out of classification
 DRAWING = {
-    "sampling_steps": 50, "guidance_scale": 3.0, "mask_fraction": 0.25, "strength_inpaint": 0.97, "strength_outpaint": 0.95,
+    "sampling_steps": 50, "guidance_scale": 3.0, "mask_fraction": 0.25, "strength_inpaint": 0.97,
+    "strength_outpaint": 0.95,
     "outpaint_border": 1 / 32, "batch_size": 16, "near_copy_distance": 0, "dtype": "bf16", "seed": 0,
 }  # fmt: skip
 TAUGHT = {"image_size": 512, "prompt": "An image of {condition}, a skin disease", "add_skin_type": False}
@@ -70,8 +73,8 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 def run(limit: int | None = None, entries: Sequence[dict] = PLAN) -> dict[str, Any]:
     """Plan, keep, list and query; returns what was counted, seconds of each part, and the most memory used [MB].
 
-    limit: sources of each condition, and entries: what is made of them, for a short trial. Nothing is left on disk. Raises
-    AssertionError where the books do not balance.
+    limit: sources of each condition, and entries: what is made of them, for a short trial. Nothing is left on disk.
+    Raises AssertionError where the books do not balance.
     """
     seconds: dict[str, float] = {}
     frame = _sources() if limit is None else _sources().groupby("condition").head(limit)
@@ -112,6 +115,7 @@ def run(limit: int | None = None, entries: Sequence[dict] = PLAN) -> dict[str, A
 def _write(folder: Path, task: dict) -> None:
     seeds_ = [generation.seed_of(task, row["image_id"]) for row in task["parents"]]
     rows = generation.rows_of(task, seeds_, ["" for _ in seeds_], set())
+    (folder / "images.tar").touch()
     rows.assign(sha256="0" * 64).to_parquet(folder / "rows.parquet", index=False, compression="zstd")
 
 

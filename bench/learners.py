@@ -1,6 +1,8 @@
-"""The peer of the grid: a cell as its authors write it with fastai, `ImageDataLoaders` and `vision_learner`, from files.
+"""The peer of the grid: a cell as its authors write it with fastai, `ImageDataLoaders` and `vision_learner`, from
+files.
 
-It runs in a process of its own with as many torch threads as there are cores and fastai's own number of loading workers.
+It runs in a process of its own with as many torch threads as there are cores and fastai's own number of loading
+workers.
 """
 
 import contextlib
@@ -30,13 +32,14 @@ def available() -> bool:
 def train_cell(task: dict) -> dict:
     """Train one cell and let it answer its test images: seconds from files to answers, images seen, epochs, accuracy.
 
-    task: folder and rows ((file, label, part), see `study.save_pngs`), image_size, transforms, trainable (head | head+bn),
-    epochs (at most), patience, learning_rate, threads, seed. The body is EfficientNet-Lite0 from its package. Where only
-    the head is trained, `train_bn=False` and `BnFreeze` keep the body as it is, batch statistics too.
+    task: folder and rows ((file, label, part), see `study.save_pngs`), image_size, transforms, trainable (head |
+    head+bn), epochs (at most), patience, learning_rate, threads, seed. The body is EfficientNet-Lite0 from its package.
+    Where only the head is trained, `train_bn=False` and `BnFreeze` keep the body as it is, batch statistics too.
     """
     from fastai.vision import all as vision
 
-    # As in a script on Linux. A spawned process hands "spawn" on to its loading workers, which then take seconds an epoch.
+    # As in a script on Linux. A spawned process hands "spawn" on to its loading workers, which then take seconds an
+    # epoch.
     multiprocessing.set_start_method("fork", force=True)
     compute.set_threads(task["threads"])
     body, begun = features.shared_body(features.LITE0)[0], time.perf_counter()

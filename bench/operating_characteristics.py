@@ -1,7 +1,8 @@
 """Type I error, coverage and power of the primary test: simulated studies with known truth, tested by `stats.mrmc`.
 
-An answer is right where a latent value is above 0: mean of the arm + image + run + arm × image + arm × run + arm × run ×
-group effects and unit noise, all normal. Runs share their effects over all images, images (or their clusters) over all runs.
+An answer is right where a latent value is above 0: mean of the arm + image + run + arm × image + arm × run + arm × run
+× group effects and unit noise, all normal. Runs share their effects over all images, images (or their clusters) over
+all runs.
 """
 
 import gc
@@ -75,7 +76,8 @@ def answers(rng: np.random.Generator, sets: int, study: Study) -> np.ndarray:
 
 
 def tables_of(study: Study, difference: np.ndarray) -> list[tuple[list[np.ndarray], list[float]]]:
-    """For each hypothesis (tables, weights), as `mrmc.paired_gain` takes them, from (sets, runs, images) differences."""
+    """For each hypothesis (tables, weights), as `mrmc.paired_gain` takes them, from (sets, runs, images)
+    differences."""
     groups = np.zeros(study.images, int) if study.groups is None else np.asarray(study.groups)
     names = list(dict.fromkeys(groups.tolist()))
     split = [difference[..., groups == name] for name in names] if len(names) > 1 else [difference]
@@ -91,7 +93,8 @@ def tables_of(study: Study, difference: np.ndarray) -> list[tuple[list[np.ndarra
 
 
 def run(study: Study, sets: int, seed: int, level: float = 0.95) -> tuple[list[mrmc.Gains], power.Components | None]:
-    """(`Gains` of all data sets for each hypothesis; where there is a gain, pooled variance components of the first)."""
+    """(`Gains` of all data sets for each hypothesis; where there is a gain, pooled variance components of the
+    first)."""
     rng, parts, pooled = np.random.default_rng(seed), [], []
     block = max(1, CELLS // (study.runs * study.images))
     for start in range(0, sets, block):
@@ -111,7 +114,8 @@ def row(study: Study, sets: int, seed: int, level: float = 0.95) -> dict:
 
     rejected: share of data sets with a hypothesis rejected after Holm (a familywise error where nothing is there).
     covered: share of intervals, of those that exist, that hold the truth. predicted: `power.power` from the components.
-    met: rejected (or covered; and in "coverage and power" the power within POWER of its prediction) lies within the goal.
+    met: rejected (or covered; and in "coverage and power" the power within POWER of its prediction) lies within the
+    goal.
     """
     gains, pooled = run(study, sets, seed, level)
     p = np.column_stack([gain.p for gain in gains])

@@ -1,6 +1,7 @@
 """The peers: synderm's fine-tuning, and the authors' generating loop, each on this project's base and phantoms.
 
-Both run in a process of their own with as many torch threads as there are cores, the way their readers would start them.
+Both run in a process of their own with as many torch threads as there are cores, the way their readers would start
+them.
 """
 
 import importlib.util
@@ -47,7 +48,8 @@ class Pictures(Dataset):
 
 
 class Drawn(AutoencoderTiny):
-    """The tiny autoencoder with the words of AutoencoderKL, the one class that synderm knows; the arithmetic is the same."""
+    """The tiny autoencoder with the words of AutoencoderKL, the one class that synderm knows; the arithmetic is the
+    same."""
 
     def encode(self, pixels: torch.Tensor, return_dict: bool = True) -> SimpleNamespace:
         """Latents, also as a distribution of which every draw is the same."""
@@ -56,7 +58,8 @@ class Drawn(AutoencoderTiny):
 
 
 class Bar(tqdm):
-    """synderm's progress bar, which is there from its first to its last step: `loop` is how long that took, added up."""
+    """synderm's progress bar, which is there from its first to its last step: `loop` is how long that took, added
+    up."""
 
     loop = 0.0
 
@@ -79,11 +82,12 @@ def save_folder(folder: Path, base: dict, task: str, key: str = "") -> Path:
 
 
 def tune_with_synderm(task: dict) -> dict[str, float]:
-    """synderm's `fine_tune_text_to_image`, one condition after the other: seconds in its loop, and of those in the UNet.
+    """synderm's `fine_tune_text_to_image`, one condition after the other: seconds in its loop, and of those in the
+    UNet.
 
-    task: base (folder), images and labels, output (folder: unet/ of each condition lies in <output>/<condition>/), prompt,
-    image_size, batch_size, learning_rate, epochs, threads, seed. It draws one validation image of 25 steps of each
-    condition before it begins: it cannot do without.
+    task: base (folder), images and labels, output (folder: unet/ of each condition lies in <output>/<condition>/),
+    prompt, image_size, batch_size, learning_rate, epochs, threads, seed. It draws one validation image of 25 steps of
+    each condition before it begins: it cannot do without.
     """
     from synderm.fine_tune import text_to_image_diffusion as synderm
 
@@ -115,11 +119,12 @@ def _pipeline(folder: str) -> StableDiffusionInpaintPipeline:
 
 
 def authors_loop(task: dict) -> float:
-    """Inpaint, save, outpaint, save, batch by batch, as the authors' `generate_synthetic_dataset` does; seconds in the UNet.
+    """Inpaint, save, outpaint, save, batch by batch, as the authors' `generate_synthetic_dataset` does; seconds in the
+    UNet.
 
-    task: parts (each a condition's folder of the pipeline and its prompt and images), output, image_size, sampling_steps,
-    guidance_scale, strengths, mask_fraction, batch_size, threads, seed. In float32, which a CPU wants. Left out: the sheet
-    of each batch that theirs saves.
+    task: parts (each a condition's folder of the pipeline and its prompt and images), output, image_size,
+    sampling_steps, guidance_scale, strengths, mask_fraction, batch_size, threads, seed. In float32, which a CPU wants.
+    Left out: the sheet of each batch that theirs saves.
     """
     compute.set_threads(task["threads"])
     return timing.in_unet(lambda: [_draw(task, number) for number in range(len(task["parts"]))])[1]

@@ -61,7 +61,8 @@ def _checked(row: Mapping) -> dict[str, str]:
 
 @styled
 def figure(frame: pd.DataFrame, title: str = "How many times as good as the peer", note: str = "") -> Figure:
-    """One bar per row on a logarithmic axis, from 1, with its goal as a line. Columns: work, ratio, goal (NaN where none)."""
+    """One bar per row on a logarithmic axis, from 1, with its goal as a line. Columns: work, ratio, goal (NaN where
+    none)."""
     columns(frame, ("work", "ratio", "goal"), "ratios")
     drawn, (ax,) = canvas(0.9 + 0.3 * len(frame), title, note)
     for place, row in enumerate(frame.itertuples()):

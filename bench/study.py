@@ -1,7 +1,7 @@
 """A study of phantoms in the shape of the real one: tables and shards as 01 and 03 leave them, and pictures as files.
 
-Synthetic images are stand-ins, further phantoms of their parent's condition and skin type: what is timed here is training,
-which takes as long whoever drew them.
+Synthetic images are stand-ins, further phantoms of their parent's condition and skin type: what is timed here is
+training, which takes as long whoever drew them.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,8 @@ def draw_shard(rows: list[tuple[str, str, int, int]]) -> str:
 
 
 def _kept(frame: pd.DataFrame, first: int) -> pd.DataFrame:
-    """Rows (image_id, condition, fst) with their unit and row, drawn by two processes. first: seed of the first drawing."""
+    """Rows (image_id, condition, fst) with their unit and row, drawn by two processes. first: seed of the first
+    drawing."""
     drawings = range(first, first + len(frame))
     told = list(zip(frame["image_id"], frame["condition"], frame["fst"].tolist(), drawings, strict=True))
     parts = [told[start : start + SHARD] for start in range(0, len(told), SHARD)]
@@ -57,8 +58,8 @@ def _kept(frame: pd.DataFrame, first: int) -> pd.DataFrame:
 def make(profile: str, conditions: Sequence[str], train: int, held: int, ratio: int, runs: int) -> None:
     """Save the tables images, subsets and synthetic of a run, and keep their shards.
 
-    train: real images of each condition that a cell may learn from; every run has its own order of them. held: of each for
-    validation, and as many for the test. ratio: synthetic images of each real one.
+    train: real images of each condition that a cell may learn from; every run has its own order of them. held: of each
+    for validation, and as many for the test. ratio: synthetic images of each real one.
     """
     rows = [
         (f"r{c}-{i:04d}", name, i % 6 + 1, "train" if i < train else "validation" if i < train + held else "test")
@@ -97,7 +98,8 @@ def _shuffled(names: pd.Series, run: int) -> np.ndarray:
 
 
 def save_pngs(folder: Path, planned: Sequence[grid.Planned]) -> list[list[tuple[str, str, str]]]:
-    """Write the images of some cells as PNG files, as a peer reads them; a cell's (file, label, part) rows, cell by cell."""
+    """Write the images of some cells as PNG files, as a peer reads them; a cell's (file, label, part) rows, cell by
+    cell."""
     folder.mkdir(parents=True, exist_ok=True)
     told, wanted = [], {}
     for one in planned:

@@ -91,7 +91,8 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def in_unet(work: Callable[[], object]) -> tuple[object, float]:
-    """What `work` returns, and the seconds of it in the UNet's own arithmetic: its forward passes, and backward ones."""
+    """What `work` returns, and the seconds of it in the UNet's own arithmetic: its forward passes, and backward
+    ones."""
     spent = 0.0
 
     def timed(function: Callable) -> Callable:
@@ -139,7 +140,8 @@ def share(part: float, whole: float) -> str:
 
 
 def unet_of(runs: Sequence[Sequence[tuple[object, float]]]) -> float:
-    """Median seconds in the UNet of runs of two workers side by side; each run a list of (made, seconds) of its tasks."""
+    """Median seconds in the UNet of runs of two workers side by side; each run a list of (made, seconds) of its
+    tasks."""
     return float(np.median([sum(spent for _, spent in tasks) / 2 for tasks in runs]))
 
 
@@ -152,8 +154,8 @@ def side_by_side(
 ) -> tuple[pd.DataFrame, dict[str, list], dict[str, float]]:
     """The same work over two Dask workers (`ours`) and over two bare processes (`peer`), one thread each, by turns.
 
-    tasks_of: a number → tasks; 2 · run for ours, 2 · run + 1 for the peer. Returns what `by_turns` does, and what it took to
-    start each engine, with all imports; both are started before and stay.
+    tasks_of: a number → tasks; 2 · run for ours, 2 · run + 1 for the peer. Returns what `by_turns` does, and what it
+    took to start each engine, with all imports; both are started before and stay.
     """
     start: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
@@ -175,15 +177,17 @@ def dask_beside_processes(
 ) -> tuple[dict, pd.DataFrame]:
     """The row `<what>_dask2_vs_processes`, by `side_by_side`.
 
-    work: a task → (what it made, seconds in the UNet). tasks_of: a number, never the same twice → tasks. images_: those of
-    one run, for the rate.
+    work: a task → (what it made, seconds in the UNet). tasks_of: a number, never the same twice → tasks. images_: those
+    of one run, for the rate.
     """
     seconds, made, start = side_by_side(work, tasks_of, runs)
     middle, unet = seconds.median(), {name: unet_of(found) for name, found in made.items()}
     note = (
-        f"{images_} images, {runs} runs by turns; two one-thread workers on both sides, started before and kept (start and "
+        f"{images_} images, {runs} runs by turns; two one-thread workers on both sides, started before and kept (start "
+        "and "
         f"imports: {start['ours']:.1f} s against {start['peer']:.1f} s); UNet's own arithmetic: "
-        f"{share(unet['ours'], middle['ours'])} of Dask's time, {share(unet['peer'], middle['peer'])} of the processes'; "
+        f"{share(unet['ours'], middle['ours'])} of Dask's time, {share(unet['peer'], middle['peer'])} of the "
+        "processes'; "
         f"floor (workers doing nothing else): ratio {middle['peer'] / unet['ours']:.2f}"
     )
     rates = images_ / middle["ours"], images_ / middle["peer"]

@@ -48,7 +48,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         tmp_path / "notebooks/02_second.ipynb",
         'profile: str = "tiny"  # run\nfactor: int = 2  # multiplies the sum',
         "import pandas as pd\nfrom skinsyn.run import tables",
-        'total = int(tables.read(profile, "numbers", made_by="01_first").n.sum() * factor)\nassert factor != 13, "unlucky"',
+        'total = int(tables.read(profile, "numbers", made_by="01_first").n.sum() * factor)\nassert factor != 13, '
+        '"unlucky"',
         'tables.save(profile, "total", pd.DataFrame({"total": [total]}), made_by="02_second");',
     )
     for name, text in {"common": "profile: tiny", "01_first": "rows: 3\nrate: 1", "02_second": "factor: 2"}.items():

@@ -1,4 +1,5 @@
-"""A real JupyterLab, started by `make lab`, in a real browser: open, Run All, no error, tables and figures on the page."""
+"""A real JupyterLab, started by `make lab`, in a real browser: open, Run All, no error, tables and figures on the
+page."""
 
 import json
 import os

@@ -1,4 +1,5 @@
-"""The smoke run's paper.html in a real browser: on a telephone, by night, filtered, followed to an image's provenance."""
+"""The smoke run's paper.html in a real browser: on a telephone, by night, filtered, followed to an image's
+provenance."""
 
 import pytest
 from browser import chromium, needs_browser, screenshot
@@ -56,7 +57,10 @@ def test_it_is_readable(visit, viewport, scheme):
     assert page.evaluate(CONTRAST) >= 4.5
     dark = page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 27)"
     assert dark == (scheme == "dark")
-    smallest = "() => Math.min(...[...document.querySelectorAll('p, td, dd')].map(e => parseFloat(getComputedStyle(e).fontSize)))"
+    smallest = (
+        "() => Math.min(...[...document.querySelectorAll('p, td, dd')]"
+        ".map(e => parseFloat(getComputedStyle(e).fontSize)))"
+    )
     assert page.evaluate(smallest) >= 12
     name = f"paper-{'telephone' if viewport is TELEPHONE else 'desk'}-{scheme}"
     screenshot(page, name)

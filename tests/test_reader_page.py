@@ -1,4 +1,5 @@
-"""The reader study's page in a real browser: a whole study answered by keyboard, across a reload, and its CSV analysed."""
+"""The reader study's page in a real browser: a whole study answered by keyboard, across a reload, and its CSV
+analysed."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,5 @@
-"""The walkthrough: where one is, what to try, solutions that are folded; and a start page that `make paper` leaves alone."""
+"""The walkthrough: where one is, what to try, solutions that are folded; and a start page that `make paper` leaves
+alone."""
 
 import re
 import shutil

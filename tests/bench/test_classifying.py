@@ -1,4 +1,5 @@
-"""The grid's timed sections at tiny size: the study is well formed, extrapolation is exact where it can be, rows stand."""
+"""The grid's timed sections at tiny size: the study is well formed, extrapolation is exact where it can be, rows
+stand."""
 
 from concurrent.futures import ThreadPoolExecutor
 

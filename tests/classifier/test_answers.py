@@ -1,4 +1,5 @@
-"""Answers: the threshold comes from each cell's validation images, decides `correct`, and the tables keep 05's contract."""
+"""Answers: the threshold comes from each cell's validation images, decides `correct`, and the tables keep 05's
+contract."""
 
 import numpy as np
 import pandas as pd

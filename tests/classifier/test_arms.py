@@ -1,4 +1,5 @@
-"""What arms may say besides method and ratio: mixes, weights, filters; what a run's arms share; effects that are planted."""
+"""What arms may say besides method and ratio: mixes, weights, filters; what a run's arms share; effects that are
+planted."""
 
 import itertools
 from functools import partial
@@ -92,7 +93,8 @@ def test_an_unfiltered_arm_uses_what_was_flagged_and_a_weight_is_that_of_synthet
 options = st.fixed_dictionaries(
     {"n": st.sampled_from([1, 2, 4]), "ratios": st.sampled_from([0, 1, 2])},
     optional={
-        "transforms": st.booleans(), "steps": st.sampled_from(["epochs", "matched"]), "weight": st.sampled_from([0.5, 1]),
+        "transforms": st.booleans(), "steps": st.sampled_from(["epochs", "matched"]), "weight": st.sampled_from([0.5,
+        1]),
         "filter": st.sampled_from(["flags", "off"]), "parents": st.sampled_from(["subset", "any"]),
         "task": st.sampled_from(["condition", "malignancy"]),
     },
@@ -151,7 +153,8 @@ def test_a_planted_effect_is_found_and_is_what_as_many_real_images_give():
 
 
 def test_a_planted_null_shows_no_gain_where_steps_are_matched():
-    """Copies come in other batches than the originals shown again, so training differs by chance: six runs even that out."""
+    """Copies come in other batches than the originals shown again, so training differs by chance: six runs even that
+    out."""
     declared = [{"n": 4, "ratios": [0, 5], **IN_OUT, "steps": "matched"}]
     found = answers(declared, runs=6, replicates=5, copies=True).astype({"correct": float})
     real, copied = (part.pivot(index="run", columns="image_id", values="correct") for _, part in found.groupby("arm"))

@@ -85,7 +85,8 @@ def test_the_head_begins_as_fastais_does():
 
 
 def test_a_step_is_fastais_step():
-    """The same head, gradients, rate and decay: after each of twenty steps the same numbers, norms and biases included."""
+    """The same head, gradients, rate and decay: after each of twenty steps the same numbers, norms and biases
+    included."""
     torch.manual_seed(0)
     mine = heads.make_head(6, 3, "fastai").eval()  # without chance
     learn = vision.Learner(vision.DataLoaders([], []), copy.deepcopy(mine), loss_func=vision.CrossEntropyLossFlat())

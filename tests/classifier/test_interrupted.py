@@ -53,7 +53,8 @@ def dies(place: object, name: str, call: int) -> bool:
 
 
 def digests() -> dict[str, str]:
-    """Of all that a later notebook reads: the table of predictions, every kept unit's files; not what was half written."""
+    """Of all that a later notebook reads: the table of predictions, every kept unit's files; not what was half
+    written."""
     kept = {
         f"{kind}/{manifest.parent.name}": str(store.manifest(kind, manifest.parent.name)["files"])
         for kind in ("cell", "features")

@@ -24,7 +24,8 @@ def audit(claim, saw, method="text-to-image", parent="a"):
 @pytest.mark.parametrize(
     "claim, saw, holds",
     [
-        ("any", "abcdv", True), ("any", "at", False), ("all", "abv", True), ("all", "t", False), ("train", "abcd", True),
+        ("any", "abcdv", True), ("any", "at", False), ("all", "abv", True), ("all", "t", False), ("train", "abcd",
+        True),
         ("train", "av", False), ("matched", "ab", True), ("matched", "abc", False), ("any", "", True),
     ],
 )  # fmt: skip

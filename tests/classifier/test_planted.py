@@ -17,7 +17,8 @@ RUNS = 6
 
 
 def harder(condition: str, fst: int, seed: int, size: int):
-    """A phantom under so much noise that two of a class do not teach it; of one skin type, so that all are drawn alike."""
+    """A phantom under so much noise that two of a class do not teach it; of one skin type, so that all are drawn
+    alike."""
     grain = np.random.default_rng([seed, 1]).normal(0, 10, (size // 4, size // 4, 3)).repeat(4, 0).repeat(4, 1)
     shown = phantom.draw(condition, 3, seed, size).image + grain
     return SimpleNamespace(image=shown.clip(0, 255).astype(np.uint8))

@@ -33,7 +33,8 @@ def job(images: int, seed: int, classes: int = CLASSES, **more) -> Job:
 
 
 def many() -> list[Job]:
-    """Cells of five shapes, some differing in their last batch alone; one weighs its images, one is shown them again."""
+    """Cells of five shapes, some differing in their last batch alone; one weighs its images, one is shown them
+    again."""
     made = [job(30, seed) for seed in range(3)] + [job(29, 3), job(90, 0), job(90, 1, transforms=True), job(84, 2)]
     return made + [job(90, 4, weighted=True), job(30, 5, epoch_images=90, transforms=True), job(7, 6)]
 

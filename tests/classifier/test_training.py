@@ -1,4 +1,5 @@
-"""One loop for heads and whole networks: it learns, stops, restores, repeats itself, and finds what was planted only."""
+"""One loop for heads and whole networks: it learns, stops, restores, repeats itself, and finds what was planted
+only."""
 
 import shutil
 

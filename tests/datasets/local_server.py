@@ -144,7 +144,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serve(certificate: Path | None = None) -> Iterator[http.server.ThreadingHTTPServer]:
-    """The server, with `address`, `asked` (paths in order) and `agents`; with a certificate and key (one file), by https."""
+    """The server, with `address`, `asked` (paths in order) and `agents`; with a certificate and key (one file), by
+    https."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads, server.block_on_close = True, False
     server.asked, server.agents, server.over = [], set(), threading.Event()

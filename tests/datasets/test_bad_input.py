@@ -1,4 +1,5 @@
-"""What users really bring: rows without images, images without rows, broken files, repeated ids. All named or counted."""
+"""What users really bring: rows without images, images without rows, broken files, repeated ids. All named or
+counted."""
 
 import numpy as np
 import pandas as pd

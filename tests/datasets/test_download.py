@@ -230,7 +230,8 @@ def fitzpatrick(server, tmp_path):
     """A table in the data set's own layout, whose addresses lie on the local server."""
     plan = [
         ("psoriasis", 1, "", "ok-1.jpg"), ("psoriasis", 1, "", "missing.jpg"), ("psoriasis", 6, "", "page.jpg"),
-        ("psoriasis", -1, "", ""), ("sarcoidosis", 3, "", "ok-2.jpg"), ("sarcoidosis", 3, "3 Wrongly labelled", "ok-3.jpg"),
+        ("psoriasis", -1, "", ""), ("sarcoidosis", 3, "", "ok-2.jpg"), ("sarcoidosis", 3, "3 Wrongly labelled",
+        "ok-3.jpg"),
         ("acne", 2, "", "ok-4.jpg"),
     ]  # fmt: skip
     lines = [HEAD]

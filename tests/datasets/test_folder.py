@@ -64,7 +64,8 @@ def test_a_table_of_all_manners_is_read(place):
     root = table.find("mine", "")
     rows, left_out = table.load("mine", root, ["nevus", "mole cancer"])
     assert rows.set_index("image_id")["path"].to_dict() == {
-        "IMG_0": "a/IMG 0.jpg", "b_IMG_1": "b/IMG 1.jpg", "a_IMG_2": "a/IMG 2.jpg", "C__old_photos_b_IMG_3": "b/IMG 3.jpg",
+        "IMG_0": "a/IMG 0.jpg", "b_IMG_1": "b/IMG 1.jpg", "a_IMG_2": "a/IMG 2.jpg",
+        "C__old_photos_b_IMG_3": "b/IMG 3.jpg",
     }  # fmt: skip
     about = rows.set_index("image_id")
     assert about["fst"].to_dict() == {"IMG_0": 2, "b_IMG_1": 6, "a_IMG_2": 4, "C__old_photos_b_IMG_3": 3}

@@ -1,4 +1,5 @@
-"""HAM10000: its published layout with invented images, the real subset by its numbers, and lesions that stay together."""
+"""HAM10000: its published layout with invented images, the real subset by its numbers, and lesions that stay
+together."""
 
 import numpy as np
 import pandas as pd

@@ -188,7 +188,8 @@ def pad():
         pytest.skip(f"PAD-UFES-20 is not here: {error}")
 
 
-UNKNOWN = ["--image-column", "img_id", "--condition-column", "diagnostic", "--fst-column", "fitspatrick", "--patient-column",
+UNKNOWN = ["--image-column", "img_id", "--condition-column", "diagnostic", "--fst-column", "fitspatrick",
+"--patient-column",
            "patient_id", "--lesion-column", "lesion_id", "--malignant", "BCC", "MEL", "SCC"]  # fmt: skip
 NAMES = {"ACK": "actinic keratosis", "BCC": "basal cell carcinoma", "MEL": "melanoma", "NEV": "nevus",
          "SCC": "squamous cell carcinoma", "SEK": "seborrheic keratosis"}  # fmt: skip
@@ -234,7 +235,8 @@ def test_pad_ufes_20_as_if_unknown_becomes_the_profile_that_was_made_for_it(stud
 def test_guesses_for_pad_ufes_20(pad):
     frame, _ = new_study.folder.read_table(pad / "metadata.csv")
     assert new_study.guess(frame, ["PAT_8_15_820.jpg", *(p.name for p in (pad / "images").iterdir())]) == {
-        "image": "img_id", "condition": "diagnostic", "fst": "fitspatrick", "patient": "patient_id", "lesion": "lesion_id",
+        "image": "img_id", "condition": "diagnostic", "fst": "fitspatrick", "patient": "patient_id",
+        "lesion": "lesion_id",
     }  # fmt: skip
 
 

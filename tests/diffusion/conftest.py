@@ -1,4 +1,5 @@
-"""What tests of the generator share: five phantoms of two conditions in a store of their own, a small base, and plans."""
+"""What tests of the generator share: five phantoms of two conditions in a store of their own, a small base, and
+plans."""
 
 import os
 import signal
@@ -23,7 +24,8 @@ TUNING = {
     "mask_shares": {"rectangle": 0.4, "ellipse": 0.4, "centre": 0.2},
 }  # fmt: skip
 DRAWING = {
-    "sampling_steps": 2, "guidance_scale": 3.0, "mask_fraction": 0.25, "strength_inpaint": 0.97, "strength_outpaint": 0.95,
+    "sampling_steps": 2, "guidance_scale": 3.0, "mask_fraction": 0.25, "strength_inpaint": 0.97,
+    "strength_outpaint": 0.95,
     "outpaint_border": 1 / 32, "batch_size": 2, "near_copy_distance": 0, "dtype": "fp32", "seed": 0,
 }  # fmt: skip
 TAUGHT = {"image_size": 64, "prompt": "An image of {condition}, a skin disease", "add_skin_type": False}

@@ -22,7 +22,8 @@ def write(folder: Path) -> str:
         tokenizer = tiny.make_tokenizer()
         words = CLIPTextConfig(
             vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, projection_dim=16, num_hidden_layers=1,
-            num_attention_heads=2, max_position_embeddings=tokenizer.model_max_length, bos_token_id=tokenizer.bos_token_id,
+            num_attention_heads=2, max_position_embeddings=tokenizer.model_max_length,
+            bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
         )  # fmt: skip
         channels = {"encoder_block_out_channels": (16,) * 3, "decoder_block_out_channels": (16,) * 3}

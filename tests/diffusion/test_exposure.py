@@ -1,4 +1,5 @@
-"""Models of a run's own see no other image, and what every model saw is read from manifests that cannot be edited unseen."""
+"""Models of a run's own see no other image, and what every model saw is read from manifests that cannot be edited
+unseen."""
 
 import json
 
@@ -20,7 +21,8 @@ TUNING = {
     "mask_shares": {"centre": 1.0},
 }  # fmt: skip
 DRAWING = {
-    "sampling_steps": 2, "guidance_scale": 3.0, "mask_fraction": 0.25, "strength_inpaint": 0.97, "strength_outpaint": 0.95,
+    "sampling_steps": 2, "guidance_scale": 3.0, "mask_fraction": 0.25, "strength_inpaint": 0.97,
+    "strength_outpaint": 0.95,
     "outpaint_border": 1 / 32, "batch_size": 8, "near_copy_distance": -1, "dtype": "fp32", "seed": 0,
 }  # fmt: skip
 OWN = {"method": "text-to-image", "generator": "fine-tuned", "scope": "condition", "replicates": 1, "by_run": 2}
@@ -28,7 +30,8 @@ OWN = {"method": "text-to-image", "generator": "fine-tuned", "scope": "condition
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """A store with two conditions of four images, two runs' subsets, and tasks of shared models and of each run's own."""
+    """A store with two conditions of four images, two runs' subsets, and tasks of shared models and of each run's
+    own."""
     root = tmp_path_factory.mktemp("exposure")
     patch = pytest.MonkeyPatch()
     patch.setenv("SKINSYN_RUNS", str(root / "runs"))

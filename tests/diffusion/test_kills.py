@@ -1,4 +1,5 @@
-"""A shard that was cut short, damaged or robbed of its manifest is made again, byte for byte; also where a worker died."""
+"""A shard that was cut short, damaged or robbed of its manifest is made again, byte for byte; also where a worker
+died."""
 
 import os
 import shutil
@@ -89,7 +90,8 @@ def generate_once_told(task: dict, told: Path) -> str:
 
 
 def watch(tasks: list[dict], spec: str, meddle, told: Path, before=lambda: None) -> list[str]:
-    """Make tasks on an engine, begun once `before` returns, while `meddle` interferes with a shard being made; the keys."""
+    """Make tasks on an engine, begun once `before` returns, while `meddle` interferes with a shard being made; the
+    keys."""
     failed: list[BaseException] = []
 
     def work() -> None:
@@ -183,7 +185,8 @@ def test_a_slurm_job_is_cancelled_a_worker_killed_and_the_bytes_are_the_same(stu
             time.sleep(0.2)
 
     def others(first: str) -> list:
-        """Worker processes of another job. Where the node has one core, SLURM starts that one when the first is gone."""
+        """Worker processes of another job. Where the node has one core, SLURM starts that one when the first is
+        gone."""
         every = psutil.process_iter(["environ", "cmdline"])
         inside = [p for p in every if (p.info["environ"] or {}).get("SLURM_JOB_ID") in set(jobs()) - {first}]
         return [p for p in inside if "spawn_main" in " ".join(p.info["cmdline"] or [])]

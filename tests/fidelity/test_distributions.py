@@ -1,4 +1,5 @@
-"""Distances between samples against plain formulas and an oracle library, and what they must do whatever the numbers."""
+"""Distances between samples against plain formulas and an oracle library, and what they must do whatever the
+numbers."""
 
 import numpy as np
 import pytest
@@ -107,7 +108,8 @@ def test_equal_samples_are_at_no_distance():
     assert distributions.frechet(x, x) == pytest.approx(0, abs=1e-6)
     same = distributions.prdc(x, x)
     assert (same.precision, same.recall, same.coverage) == (1, 1, 1)
-    # The unbiased estimate leaves out pairs of a row with itself on two sides of three: it falls below zero by just those.
+    # The unbiased estimate leaves out pairs of a row with itself on two sides of three: it falls below zero by just
+    # those.
     k = (x.astype(float) @ x.T / x.shape[1] + 1) ** 3
     off = (k.sum() - np.trace(k)) / (len(x) * (len(x) - 1))
     assert distributions.kid(x, x).value == pytest.approx(2 * (off - k.mean()), abs=1e-4) and off < k.mean()

@@ -80,7 +80,8 @@ def test_the_grid_leaves_marked_images_out():
     subset = pd.DataFrame({"image_id": [f"r{i}" for i in range(30)], "rank": [i // 2 for i in range(30)], "run": 0})
     made = marked.assign(condition=["a", "b"] * 15)
     for name, table_, maker in (
-        ("images", real_rows, "01_data_prep"), ("subsets", subset, "01_data_prep"), ("synthetic", made, "03_generation"),
+        ("images", real_rows, "01_data_prep"), ("subsets", subset, "01_data_prep"), ("synthetic", made,
+        "03_generation"),
     ):  # fmt: skip
         tables.save("tiny", name, table_, made_by=maker)
     cell = grid.cells([{"n": 15, "ratios": 1, "method": "text-to-image"}], 1)[0]

@@ -53,7 +53,9 @@ def test_classifiers_answer_their_own_images_as_before_and_the_others_besides(as
     transfer.check(found, before)
     own = found[~found["image_id"].isin(more["image_id"])]
     assert len(own) == len(before) and len(found) - len(own) == 2 * 2 * len(more)
-    with pytest.raises(ValueError, match="do not answer as those of 04_training_grid did .a probability differs by 0.1"):
+    with pytest.raises(
+        ValueError, match="do not answer as those of 04_training_grid did .a probability differs by 0.1"
+    ):
         transfer.check(found.assign(**{f"p_{FEW[0]}": found[f"p_{FEW[0]}"] + 0.1}), before)
     with pytest.raises(ValueError, match="has no arm condition/n2"):
         transfer.check(found, before.assign(arm="x"))

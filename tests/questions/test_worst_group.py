@@ -1,4 +1,5 @@
-"""The worst group at equal budget: a planted change is found, arms may have different worst groups, swapping negates."""
+"""The worst group at equal budget: a planted change is found, arms may have different worst groups, swapping
+negates."""
 
 import numpy as np
 import pytest

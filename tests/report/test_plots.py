@@ -1,4 +1,5 @@
-"""Figures: the same bytes twice, titles and notes drawn, made-up tables of every kind, and what cannot be drawn refused."""
+"""Figures: the same bytes twice, titles and notes drawn, made-up tables of every kind, and what cannot be drawn
+refused."""
 
 import io
 

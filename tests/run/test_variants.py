@@ -93,7 +93,8 @@ def units() -> dict[str, set[str]]:
 
 @pytest.mark.slow
 def test_a_variant_of_the_whole_line_shares_all_that_did_not_change(study, capsys):
-    """Another guidance makes other images; phantoms, generators and classifiers of real images alone are those of smoke."""
+    """Another guidance makes other images; phantoms, generators and classifiers of real images alone are those of
+    smoke."""
     assert main(["run", "--profile", "smoke"]) == 0
     before, held = units(), numbers.read("smoke")
     assert main(["run", "--profile", "smoke", "--name", "guidance7", "-p", "guidance_scale=7"]) == 0

@@ -34,7 +34,8 @@ def test_notebook(tmp_path, monkeypatch, thin):
 
 
 def no_silent_gap_in_a_table(folder):
-    """Where a table has flags, an estimate without an interval says why; where it has none, words and counts are whole."""
+    """Where a table has flags, an estimate without an interval says why; where it has none, words and counts are
+    whole."""
     for file in folder.glob("05_fairness_stats-*.csv"):
         table = pd.read_csv(file)
         assert len(table), f"{file.name} is empty"

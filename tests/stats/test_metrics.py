@@ -1,4 +1,5 @@
-"""Metrics by group: against scikit-learn, intervals that hold the truth, gaps and calibration, what cannot be estimated."""
+"""Metrics by group: against scikit-learn, intervals that hold the truth, gaps and calibration, what cannot be
+estimated."""
 
 import numpy as np
 import pandas as pd

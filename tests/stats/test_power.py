@@ -1,4 +1,5 @@
-"""Power: components found again, power equal to a closed form and to simulated tests, what is needed, what is refused."""
+"""Power: components found again, power equal to a closed form and to simulated tests, what is needed, what is
+refused."""
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ def test_components_are_found_again():
 
 
 def test_components_give_the_standard_error_of_the_run_in_hand():
-    """SE^2 = (run + residual/n + R cluster/n)/R, group by group: the same as paired_gain's where nothing was cut to 0."""
+    """SE^2 = (run + residual/n + R cluster/n)/R, group by group: the same as paired_gain's where nothing was cut to
+    0."""
     rng = np.random.default_rng(3)
     tables, weights = [table(rng, 6, 50), table(rng, 6, 30)], [1.0, -0.5]
     found, gain = power.components(tables, weights), mrmc.paired_gain(tables, weights)
