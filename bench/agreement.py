@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from skinsyn.classifier import grid, training
+from skinsyn.classifier.settings import Training
 from skinsyn.run import compute
 
 from . import classifying, learners, ratios, study, timing
@@ -32,9 +33,12 @@ def train_head(task: dict) -> dict[str, str | float]:
     compute.set_threads(1)
     one = grid.plan(task["cell"], task["how"], grid.read_tables(study.PROFILE, [task["cell"]]))
     parts, ids = grid._parts(one)
-    place, bank = grid._bank(tuple(task["how"]["plain"]), ())
+    place, bank = grid._bank(tuple(task["how"].plain), ())
     rows = np.array([place[name] for name in ids])
-    shown, held, asked = *(list(zip(bank[0, rows[p.rows]], p.labels, strict=True)) for p in parts[:2]), task["how"]
+    shown, held, asked = (
+        *(list(zip(bank[0, rows[p.rows]], p.labels, strict=True)) for p in parts[:2]),
+        task["how"].training,
+    )
     size = min(training.batch_size(len(shown)), len(shown))
     vision.set_seed(one.cell["run"])
     dls = vision.DataLoaders(
@@ -42,12 +46,12 @@ def train_head(task: dict) -> dict[str, str | float]:
     )
     head = vision.create_head(bank.shape[-1] // 2, len(one.images.classes))[2:]  # without its pooling, the body's here
     vision.apply_init(head, vision.nn.init.kaiming_normal_)
-    stop = vision.EarlyStoppingCallback(monitor="valid_loss", patience=asked["patience"])
+    stop = vision.EarlyStoppingCallback(monitor="valid_loss", patience=asked.patience)
     keep = vision.SaveModelCallback(monitor="valid_loss", with_opt=False)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         learn = vision.Learner(dls, head, loss_func=vision.CrossEntropyLossFlat(), path=Path(folder))
         with learn.no_bar(), learn.no_logging():
-            learn.fit(asked["epochs"], asked["learning_rate"], cbs=[keep, stop])
+            learn.fit(asked.epochs, asked.learning_rate, cbs=[keep, stop])
             epochs = len(learn.recorder.values)
     head.eval()
     with vision.torch.inference_mode():
@@ -78,7 +82,7 @@ def against_fastai(
         study.make(study.PROFILE, conditions, max(sizes), held, ratio, runs)
         wanted = grid.cells([arm | {"transforms": [False]} for arm in study.arms(sizes, ratio)], runs)
         given = grid.read_tables(study.PROFILE, wanted)
-        how = grid.prepare(wanted, given, asked, "dask:2")
+        how = grid.prepare(wanted, given, Training.read(asked), "dask:2")
         predictions, cells = grid.collect(wanted, grid.run(study.PROFILE, wanted, how, "dask:2"), given.images)
         with timing.processes(2) as theirs:
             found = timing.all_of(theirs, train_head, [{"cell": cell, "how": how} for cell in wanted])

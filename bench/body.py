@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from skinsyn.classifier import features, training
+from skinsyn.classifier.settings import Training
 from skinsyn.run import compute
 
 __all__ = ["Passes", "gain_of_bf16", "passes"]
@@ -30,7 +31,7 @@ def _prepared(about: Passes) -> torch.nn.Module:
     compute.set_threads(1)
     body = features.shared_body(about.body, True, "catavgmax")[0]
     source = training.Images(np.zeros((1, 8, 8, 3), np.uint8), ["none"], body, about.image_size, "cpu")
-    model = source.model(2, training.Settings(trainable="head+bn", head="fastai"))
+    model = source.model(2, Training(trainable="head+bn", head="fastai"))
     training._set_mode(model, "head+bn")
     return model[0]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from skinsyn.classifier import features, grid, stacked, training
+from skinsyn.classifier.settings import Training
 from skinsyn.run import compute
 
 from . import classifying, ratios, study, timing
@@ -109,7 +110,7 @@ def thousand_cells(
         study.make(study.PROFILE, conditions, max(sizes), held, ratio, runs)
         arms = study.arms(sizes, ratio)
         wanted = grid.cells(arms, runs)
-        how = grid.prepare(wanted, grid.read_tables(study.PROFILE, wanted), asked, "dask:2")
+        how = grid.prepare(wanted, grid.read_tables(study.PROFILE, wanted), Training.read(asked), "dask:2")
         with timing.processes(1) as alone:
             found = alone.submit(_all_cells, {"arms": arms, "runs": runs, "how": how}).result()
     other, each = found["seconds"] - found["training"] + found["keeping"], 1000 / found["cells"]
@@ -133,7 +134,7 @@ def _on_memmap(about: dict) -> dict[str, float]:
     body = features.shared_body(about["body"], True, "catavgmax")[0]
     side, count, total = about["image_size"], about["count"], about["images"]
     random = np.random.default_rng(0)
-    settings = training.Settings(trainable=about["trainable"], head="fastai", epochs=1)
+    settings = Training(trainable=about["trainable"], head="fastai", epochs=1)
     labels = np.arange(count) % 2
     rows = training.Part(np.arange(count), labels)
     names = [f"i{number}" for number in range(count)]

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import optimize
 
 from skinsyn.classifier import features, grid
+from skinsyn.classifier.settings import Training
 from skinsyn.run import compute, store
 
 from . import body, learners, ratios, study, timing
@@ -84,8 +85,8 @@ def against_fastai(
     return _row(seconds, measured, table, asked, threads, goal), measured
 
 
-def _features(wanted: list[dict], asked: dict) -> dict:
-    return grid.prepare(wanted, grid.read_tables(study.PROFILE, wanted), asked, "dask:2")
+def _features(wanted: list[dict], asked: dict) -> grid.Prepared:
+    return grid.prepare(wanted, grid.read_tables(study.PROFILE, wanted), Training.read(asked), "dask:2")
 
 
 def _trained(wanted: list[dict], asked: dict) -> None:
@@ -97,7 +98,7 @@ def _trained(wanted: list[dict], asked: dict) -> None:
 def _told(folder: Path, sample: list[dict], asked: dict, threads: int) -> list[dict]:
     """Tasks of `learners.train_cell` for some cells, on the images of ours and with their settings."""
     given = grid.read_tables(study.PROFILE, sample)
-    planned = [grid.plan(cell, {**asked, "body_digest": ""}, given) for cell in sample]
+    planned = [grid.plan(cell, grid.Prepared(Training.read(asked), ""), given) for cell in sample]
     shared = {name: asked[name] for name in ("image_size", "trainable", "epochs", "patience", "learning_rate")}
     shared |= {"folder": str(folder), "threads": threads}
     rows = study.save_pngs(folder, planned)
@@ -206,9 +207,10 @@ def _twice(bare: body.Passes, run: int) -> list[body.Passes]:
     return [bare._replace(seed=2 * run + number) for number in range(2)]
 
 
-def _tasks(cells: list[dict], how: dict, dtype: str, run: int) -> list[dict]:
+def _tasks(cells: list[dict], how: grid.Prepared, dtype: str, run: int) -> list[dict]:
     """A task a cell, another root seed every run, so that nothing is found made."""
-    return [{"profile": study.PROFILE, "how": {**how, "dtype": dtype, "seed": run}, "cells": [cell]} for cell in cells]
+    changed = how.but(training=how.training.but(dtype=dtype, seed=run))
+    return [{"profile": study.PROFILE, "prepared": changed, "cells": [cell]} for cell in cells]
 
 
 def against_processes(
@@ -232,7 +234,10 @@ def against_processes(
             bytes_of[number - 1] = _digests(kept)
             if kept.exists():
                 kept.rename(kept.with_name(f"cell-{number - 1}"))
-            return [task for _, task in grid.tasks(study.PROFILE, wanted, {**how, "seed": number // 2})]
+            return [
+                task
+                for _, task in grid.tasks(study.PROFILE, wanted, how.but(training=how.training.but(seed=number // 2)))
+            ]
 
         seconds, _, start = timing.side_by_side(grid.run_cells, planned, runs)
         bytes_of[2 * runs + 1] = _digests(kept)

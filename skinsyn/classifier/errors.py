@@ -11,11 +11,10 @@ from skinsyn import images as rooms
 from skinsyn.run import compute
 
 from . import features
+from .settings import Training
 from .summary import label
 
 __all__ = ["calibration", "confusion", "nearest", "pixels", "worst"]
-
-NEEDED = ("body", "image_size", "seed", "threads", "pool")
 
 
 def _scores(part: pd.DataFrame) -> tuple[list[str], np.ndarray]:
@@ -85,16 +84,14 @@ def worst(predictions: pd.DataFrame, arm: str, count: int = 8) -> pd.DataFrame:
     return found.sort_values(["p_true", "image_id"], ignore_index=True).head(count)
 
 
-def nearest(asked: pd.DataFrame, among: pd.DataFrame, how: dict, executor: str = "serial") -> pd.DataFrame:
+def nearest(asked: pd.DataFrame, among: pd.DataFrame, training: Training, executor: str = "serial") -> pd.DataFrame:
     """For each image the one of `among` that the frozen body sees as most alike: nearest (image_id), unit, row, distance.
 
-    asked, among: image_id, unit (shard), row. how: of `grid.prepare`. distance: cosine, between untransformed features;
+    asked, among: image_id, unit (shard), row. distance: cosine, between untransformed features;
     the body is as it came from ImageNet, also where the grid trained it further.
     """
     seen = pd.concat([asked, among])
-    tasks = [
-        {name: how[name] for name in NEEDED} | {"shard": unit, "views": [0], "image_ids": None} for unit in _units(seen)
-    ]
+    tasks = [training.features_task(unit) for unit in _units(seen)]
     place, rows = {}, []
     for key in compute.fan_out(executor, features.extract, [(task,) for task in tasks], "features"):
         ids, array = features.load_features(key)

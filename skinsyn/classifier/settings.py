@@ -1,8 +1,9 @@
 """How the classifiers of a grid are trained: the record that 04 fills in, saves with its tables, and 07 reads again."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import pandas as pd
 
@@ -12,6 +13,8 @@ from skinsyn.run.records import Record, setting
 from .heads import POOL
 
 __all__ = ["Training"]
+
+LOOP = ("trainable", "head", "epochs", "patience", "best_model", "learning_rate", "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,23 @@ class Training(Record):
     weight_decay: float = setting(0.01, "of AdamW", low=0)
     dtype: str = setting("fp32", "arithmetic of body and head", choices=("fp32", "bf16"))
     compile: bool = setting(False, "the training step through torch.compile")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.trainable == "head" and (self.dtype != "fp32" or self.compile):
+            raise ValueError(
+                "dtype and compile are for trainable head+bn or all: a head on kept features is too small to gain"
+            )
+
+    def key_fields(self) -> dict[str, Any]:
+        """Settings of the loop, which decide a cell's key; of `dtype` and `compile` those that are not the default."""
+        changed = [name for name in ("dtype", "compile") if getattr(self, name) != getattr(Training, name)]
+        return {name: getattr(self, name) for name in (*LOOP, *changed)}
+
+    def features_task(self, shard: str, views: Sequence[int] = (0,), image_ids: list[str] | None = None) -> dict:
+        """The task of `features.extract` for a shard: what the frozen body sees in it."""
+        named = {name: getattr(self, name) for name in ("body", "image_size", "seed", "threads")}
+        return named | {"pool": POOL[self.head], "shard": shard, "views": list(views), "image_ids": image_ids}
 
     def table(self) -> pd.DataFrame:
         """One row per setting: its name, and its value as JSON."""

@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from .heads import OPTIMISER, Dropout, decays, make_head
-from .training import DEFAULT, Features, Part, Settings, Trained, batch_size, batches, check, pick_device
+from .settings import Training
+from .training import DEFAULT, Features, Part, Trained, batch_size, batches, check, pick_device
 
 __all__ = ["Job", "train_heads"]
 
@@ -39,7 +40,7 @@ class Job(NamedTuple):
 
 
 def train_heads(
-    bank: np.ndarray, jobs: Sequence[Job], classes: int, settings: Settings = DEFAULT, device: str = "auto"
+    bank: np.ndarray, jobs: Sequence[Job], classes: int, settings: Training = DEFAULT, device: str = "auto"
 ) -> Iterator[tuple[int, Trained | ValueError]]:
     """(place in jobs, what became of it), each as soon as it stops: `Trained`, or the ValueError that ended this one alone.
 
@@ -50,7 +51,7 @@ def train_heads(
     stacks: dict[tuple, list[int]] = {}
     for number, job in enumerate(jobs):
         try:
-            check(job.training, job.validation, job.test, classes, settings)
+            check(job.training, job.validation, job.test, classes)
             lengths = _lengths(job)
         except ValueError as error:
             yield number, error
@@ -83,7 +84,7 @@ class _Stack:
     """Cells that are still learning. `flat` holds all that is learned, (cells, numbers) of what weight decay shrinks and of
     what it leaves; `moving` the running statistics."""
 
-    def __init__(self, bank, jobs: list[Job], classes: int, settings: Settings, device: torch.device) -> None:
+    def __init__(self, bank, jobs: list[Job], classes: int, settings: Training, device: torch.device) -> None:
         self.settings, self.device = settings, device
         self.bank = torch.from_numpy(bank).view(-1, bank.shape[-1])
         self.sources = [Features(bank, "cpu", job.places) for job in jobs]

@@ -13,28 +13,11 @@ from skinsyn.run import seeds
 
 from . import augment, features
 from .heads import OPTIMISER, decays, make_head
+from .settings import Training
 
-__all__ = ["Features", "Images", "Part", "Settings", "Trained", "batch_size", "pick_device", "train"]
+__all__ = ["Features", "Images", "Part", "Trained", "batch_size", "pick_device", "train"]
 
-TRAINABLE = ("head", "head+bn", "all")
-DTYPES = ("fp32", "bf16")
-
-
-class Settings(NamedTuple):
-    """How a classifier is trained; the defaults are the study's where it states them."""
-
-    trainable: str = "head"  # head | head+bn | all
-    head: str = "linear"  # linear | fastai
-    epochs: int = 50  # at most
-    patience: int = 3  # epochs without a lower validation loss, then stop
-    best_model: str = "restore"  # restore | last
-    learning_rate: float = 1e-3  # of AdamW (`heads.OPTIMISER`), fastai's default
-    weight_decay: float = 1e-2  # fastai's default
-    dtype: str = "fp32"  # fp32 | bf16 (autocast; weights and their steps stay float32)
-    compile: bool = False  # the training step through torch.compile; answers come from the model as it is
-
-
-DEFAULT = Settings()
+DEFAULT = Training()
 
 
 class Part(NamedTuple):
@@ -64,7 +47,7 @@ class Source(Protocol):
 
     def batch(self, rows: np.ndarray, seed: int, view: int) -> torch.Tensor: ...
 
-    def model(self, classes: int, settings: Settings) -> nn.Module: ...
+    def model(self, classes: int, settings: Training) -> nn.Module: ...
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -94,7 +77,7 @@ class Features:
         """Features of some rows, as `where` says."""
         return torch.from_numpy(self.array[self.where(rows, seed, view)]).to(self.device)
 
-    def model(self, classes: int, settings: Settings) -> nn.Module:
+    def model(self, classes: int, settings: Training) -> nn.Module:
         """A head alone. Raises ValueError where more than the head is to be trained."""
         if settings.trainable != "head":
             raise ValueError(f"trainable {settings.trainable!r} needs images: kept features are of a frozen body")
@@ -127,7 +110,7 @@ class Images:
             pixels = augment.apply(pixels, [augment.draw(seed, self.ids[row], view) for row in rows])
         return features.normalise(pixels, self.body)
 
-    def model(self, classes: int, settings: Settings) -> nn.Module:
+    def model(self, classes: int, settings: Training) -> nn.Module:
         """A copy of the body, frozen as `trainable` says, with a fresh head."""
         body = copy.deepcopy(self.body).to(memory_format=torch.channels_last)
         body.requires_grad_(settings.trainable == "all")
@@ -149,7 +132,7 @@ def train(
     test: Part,
     classes: int,
     seed: int,
-    settings: Settings = DEFAULT,
+    settings: Training = DEFAULT,
     transforms: bool = False,
     epoch_images: int | None = None,
 ) -> Trained:
@@ -159,7 +142,7 @@ def train(
     epoch; None shows each once, a larger number shows them again in another order (`steps: matched`).
     Raises ValueError for an empty part, labels out of range or a validation loss that is not finite.
     """
-    check(training, validation, test, classes, settings)
+    check(training, validation, test, classes)
     shown = max(epoch_images or 0, len(training.rows))
     size = min(batch_size(shown), shown)
     cuda = [source.device.index or 0] if source.device.type == "cuda" else []
@@ -195,7 +178,7 @@ def train(
     return Trained(answers, held, len(losses), best, losses[best - 1], losses)
 
 
-def _optimiser(model: nn.Module, settings: Settings) -> torch.optim.AdamW:
+def _optimiser(model: nn.Module, settings: Training) -> torch.optim.AdamW:
     """AdamW as fastai has it where the head is fastai's, otherwise as PyTorch has it."""
     groups: dict[bool, list] = {}
     for value in model.parameters():
@@ -210,7 +193,7 @@ def _weighed(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor
     return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
 
 
-def check(training: Part, validation: Part, test: Part, classes: int, settings: Settings) -> None:
+def check(training: Part, validation: Part, test: Part, classes: int) -> None:
     """Raises ValueError naming the part that cannot be trained on."""
     for name, part in (("training", training), ("validation", validation), ("test", test)):
         if len(part.rows) != len(part.labels) or len(part.rows) == 0:
@@ -223,17 +206,6 @@ def check(training: Part, validation: Part, test: Part, classes: int, settings: 
             raise ValueError(f"labels of the {name} part lie outside 0..{classes - 1}")
     if len(training.rows) < 2:
         raise ValueError("one training image is too few: normalising over a batch needs two")
-    if settings.trainable not in TRAINABLE or settings.best_model not in ("restore", "last"):
-        raise ValueError(
-            f"trainable {settings.trainable!r}, best_model {settings.best_model!r}: expected one of {', '.join(TRAINABLE)}, "
-            "and restore or last"
-        )
-    if settings.dtype not in DTYPES:
-        raise ValueError(f"dtype {settings.dtype!r}: expected one of {', '.join(DTYPES)}")
-    if settings.trainable == "head" and (settings.dtype != "fp32" or settings.compile):
-        raise ValueError(
-            "dtype and compile are for trainable head+bn or all: a head on kept features is too small to gain"
-        )
 
 
 def batches(images: int, shown: int, size: int, seed: int, epoch: int) -> list[np.ndarray]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from skinsyn import images as shards
 from skinsyn.classifier import grid, members
+from skinsyn.classifier.settings import Training
 from skinsyn.datasets import audit, match, table
 from skinsyn.report.numbers import number, show
 from skinsyn.stats import contrasts
@@ -72,20 +73,19 @@ def retrain(
     profile: str,
     arms: Sequence[Mapping],
     runs: int,
-    how: Mapping,
+    training: Training,
     more: pd.DataFrame,
     executor: str = "serial",
 ) -> pd.DataFrame:
     """Predictions of the arms on the run's own test images and on `more` (of `bring`), as `grid.collect` gives them.
 
-    arms: settings of one arm each (task, n, ratio, method …). runs: as many as the grid had. how: what 04 trained with
-    (`grid.HOW`). Features of the run's images are those that 04 kept.
+    arms: settings of one arm each (task, n, ratio, method …). runs: as many as the grid had. training: of 04. Features of the run's images are those that 04 kept.
     """
     declared = [{"ratios" if key == "ratio" else key: value for key, value in arm.items()} for arm in arms]
     wanted = grid.cells(declared, runs)
     given = members.with_test(grid.read_tables(profile, wanted), more)
-    complete = grid.prepare(wanted, given, how, executor)
-    return grid.collect(wanted, grid.train_cells(profile, wanted, complete, given), given.images)[0]
+    prepared = grid.prepare(wanted, given, training, executor)
+    return grid.collect(wanted, grid.train_cells(profile, wanted, prepared, given), given.images)[0]
 
 
 def check(found: pd.DataFrame, predictions: pd.DataFrame, most: float = 1e-3) -> None:

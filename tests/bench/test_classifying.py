@@ -11,6 +11,7 @@ from PIL import Image
 from bench import agreement, body, bookkeeping, classifying, learners, ratios, study, timing
 from skinsyn import images
 from skinsyn.classifier import grid
+from skinsyn.classifier.settings import Training
 from skinsyn.run import tables
 
 CONDITIONS = ["annular", "papular"]
@@ -30,7 +31,7 @@ def test_the_study_has_its_shape_and_every_cell_finds_its_images(tmp_path):
         study.make(study.PROFILE, CONDITIONS, 3, 2, 2, 2)
         wanted = grid.cells(study.arms([1, 3], 2), 2)
         given = grid.read_tables(study.PROFILE, wanted)
-        planned = [grid.plan(cell, {**classifying.SETTINGS, "body_digest": ""}, given) for cell in wanted]
+        planned = [grid.plan(cell, grid.Prepared(Training.read(classifying.SETTINGS), ""), given) for cell in wanted]
         assert [len(one.images.training) for one in planned[:4]] == [2, 2, 2, 2] and len(wanted) == 2 * 2 * 2 * 2
         assert {len(one.images.training) for one in planned} == {2, 6, 18}
         assert all(len(part) == 4 for one in planned for part in one.images[1:3])

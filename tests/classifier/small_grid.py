@@ -7,14 +7,11 @@ import numpy as np
 import pandas as pd
 
 from skinsyn import images
+from skinsyn.classifier.settings import Training
 from skinsyn.datasets import phantom
 from skinsyn.run import store, tables
 
-HOW = {
-    "body": "tf_efficientnet_lite0", "image_size": 32, "seed": 0, "threads": 1, "device": "cpu", "views": 1,
-    "use_flags": [""], "trainable": "head", "head": "linear", "epochs": 4, "patience": 3, "best_model": "restore",
-    "learning_rate": 1e-3, "weight_decay": 0.01,
-}  # fmt: skip
+HOW = Training(image_size=32, device="cpu", views=1, epochs=4)
 
 
 def shard(rows: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:

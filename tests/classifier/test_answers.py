@@ -20,7 +20,7 @@ def collected():
     make_run(conditions=FEW, train=4, validation=12, test=15, draw=hues)
     wanted = grid.cells(ARMS, 2)
     given = grid.read_tables("tiny", wanted)
-    how = grid.prepare(wanted, given, HOW | {"epochs": 15, "learning_rate": 3e-3})
+    how = grid.prepare(wanted, given, HOW.but(epochs=15, learning_rate=3e-3))
     predictions, cells = grid.collect(wanted, grid.run("tiny", wanted, how), given.images)
     return predictions, cells, wanted, given, how
 
@@ -91,7 +91,7 @@ def test_the_worst_errors_and_the_synthetic_image_most_like_each(collected):
 
     one = next(grid.members(cell, given) for cell in wanted if cell["arm"] == arm)
     among, asked = one.training[one.n_real :], one.test.head(4)
-    found = errors.nearest(asked, among, how)
+    found = errors.nearest(asked, among, how.training)
     assert set(found["nearest"]) <= set(among["image_id"]) and errors.pixels(found).shape == (4, 32, 32, 3)
-    itself = errors.nearest(among.head(3), among, how)
+    itself = errors.nearest(among.head(3), among, how.training)
     assert itself["nearest"].tolist() == among["image_id"].head(3).tolist() and itself["distance"].max() < 1e-6

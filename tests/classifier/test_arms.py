@@ -104,7 +104,7 @@ options = st.fixed_dictionaries(
 def test_whatever_arms_are_declared_those_of_a_run_share_real_images_seed_and_test_set():
     real, subsets, _ = make_run(conditions=(*phantom.CONDITIONS[:2], *phantom.MALIGNANT[:1]), train=4, draw=hues)
     given_tables = grid.read_tables("tiny", [{"ratio": 1}])
-    how = HOW | {"body_digest": "x"}
+    how = grid.Prepared(HOW, "x")
 
     @settings(max_examples=40, deadline=None)
     @given(st.lists(options, min_size=2, max_size=4))
@@ -134,7 +134,7 @@ def answers(declared, runs=4, draw=hues, **about) -> pd.DataFrame:
     make_run(conditions=FEW, train=12, validation=6, test=40, runs=runs, draw=draw, **about)
     wanted = grid.cells(declared, runs)
     given_tables = grid.read_tables("tiny", wanted)
-    how = grid.prepare(wanted, given_tables, HOW | {"epochs": 25, "learning_rate": 3e-3})
+    how = grid.prepare(wanted, given_tables, HOW.but(epochs=25, learning_rate=3e-3))
     predictions, _ = grid.collect(wanted, grid.run("tiny", wanted, how), given_tables.images)
     return predictions
 
@@ -174,7 +174,7 @@ def test_a_light_weight_undoes_what_wrong_images_do():
             moved.loc[group.index, picture] = of[turned[name]][picture].to_numpy()
     tables.save("tiny", "synthetic", moved, made_by="03_generation")
     given_tables = grid.read_tables("tiny", wanted)
-    how = grid.prepare(wanted, given_tables, HOW | {"epochs": 25, "learning_rate": 3e-3})
+    how = grid.prepare(wanted, given_tables, HOW.but(epochs=25, learning_rate=3e-3))
     predictions, _ = grid.collect(wanted, grid.run("tiny", wanted, how), given_tables.images)
     found = predictions.groupby("arm")["correct"].mean()
     light, heavy = (found[f"condition/n8/x2/in-then-outpaint/fine-tuned{end}"] for end in ("/weight 0.01", ""))

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from skinsyn.classifier import augment, features, heads, training
+from skinsyn.classifier.settings import Training
 from skinsyn.datasets import phantom
 
 pytestmark = pytest.mark.slow  # importing fastai alone takes seconds
@@ -92,7 +93,7 @@ def test_a_step_is_fastais_step():
     learn = vision.Learner(vision.DataLoaders([], []), copy.deepcopy(mine), loss_func=vision.CrossEntropyLossFlat())
     learn.create_opt()
     learn.opt.set_hypers(lr=0.05, wd=0.3)
-    settings = training.Settings(head="fastai", learning_rate=0.05, weight_decay=0.3)
+    settings = Training(head="fastai", learning_rate=0.05, weight_decay=0.3)
     optimiser = training._optimiser(mine, settings)
     for _ in range(20):
         inputs, labels = torch.randn(8, 6), torch.randint(0, 3, (8,))
@@ -151,7 +152,7 @@ def ours(pictures, trainable: str, seed: int) -> float:
     body = features.load_body(pool="catavgmax")
     labels = pd.Categorical(frame["label"], CLASSES).codes.astype(np.int64)
     parts = [training.Part(at, labels[at]) for at in (np.flatnonzero(frame["part"] == part) for part in PARTS)]
-    settings = training.Settings(trainable=trainable, head="fastai", epochs=EPOCHS)
+    settings = Training(trainable=trainable, head="fastai", epochs=EPOCHS)
     if trainable == "head":
         source = training.Features(features.embed(pixels, body, 64, threads=1)[None], "cpu")
     else:

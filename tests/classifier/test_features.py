@@ -169,6 +169,7 @@ def test_sixty_real_photographs_are_told_apart_better_than_by_guessing(body):
     except FileNotFoundError as error:
         pytest.skip(str(error).splitlines()[0])
     from skinsyn.classifier import training
+    from skinsyn.classifier.settings import Training
 
     rows = pd.read_csv(folder / "metadata.csv").drop_duplicates("patient_id")
     rows = pd.concat([rows[rows["diagnostic"] == name].head(20) for name in ("BCC", "NEV", "SEK")])
@@ -181,7 +182,7 @@ def test_sixty_real_photographs_are_told_apart_better_than_by_guessing(body):
         training.Part(at, labels[at])
         for at in (np.flatnonzero(m) for m in (place < 8, (place >= 8) & (place < 12), place >= 12))
     ]
-    settings = training.Settings(learning_rate=3e-3)
+    settings = Training(learning_rate=3e-3)
     right = [
         (training.train(source, *parts, 3, s, settings).probabilities.argmax(1) == parts[2].labels).mean()
         for s in range(3)

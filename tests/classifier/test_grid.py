@@ -157,7 +157,7 @@ def test_the_same_grid_trains_whole_networks_on_the_memmap():
     make_run(conditions=FEW, train=2)
     wanted = grid.cells([{"n": 2, "ratios": 1, **IN_OUT, "transforms": True}], 1)
     given = grid.read_tables("tiny", wanted)
-    how = grid.prepare(wanted, given, {**HOW, "trainable": "head+bn", "epochs": 2})
+    how = grid.prepare(wanted, given, HOW.but(trainable="head+bn", epochs=2))
     predictions, cells = grid.collect(wanted, grid.run("tiny", wanted, how), given.images)
     assert len(predictions) == 9 and cells["epochs"].iloc[0] == 2
 
@@ -165,11 +165,26 @@ def test_the_same_grid_trains_whole_networks_on_the_memmap():
 def test_precision_is_part_of_a_cells_key_and_its_default_is_not():
     make_run(conditions=FEW, train=2)
     (cell,) = grid.cells([{"n": 2}], 1)
-    given, how = grid.read_tables("tiny", [cell]), {**HOW, "trainable": "head+bn", "body_digest": "x"}
+    given, how = grid.read_tables("tiny", [cell]), HOW.but(trainable="head+bn")
     keys = [
-        grid.plan(cell, {**how, **more}, given).key for more in ({}, grid.LATER, {"dtype": "bf16"}, {"compile": True})
+        grid.plan(cell, grid.Prepared(how.but(**more), "x"), given).key
+        for more in ({}, {"dtype": "fp32", "compile": False}, {"dtype": "bf16"}, {"compile": True})
     ]
     assert keys[0] == keys[1] and len(set(keys)) == 3, "cells that are kept stay kept"
+
+
+def test_what_decides_a_cell_is_what_its_record_says():
+    make_run(conditions=FEW, train=2)
+    (cell,) = grid.cells([{"n": 2, "ratios": 1, **IN_OUT, "transforms": True, "weight": 0.5}], 1)
+    how = HOW.but(head="fastai", views=3, seed=4)
+    planned = grid.plan(cell, grid.Prepared(how, "x"), grid.read_tables("tiny", [cell]))
+    assert planned.parameters == {
+        **{"trainable": "head", "head": "fastai", "epochs": 4, "patience": 3, "best_model": "restore"},
+        **{"learning_rate": 1e-3, "weight_decay": 0.01, "seed": planned.parameters["seed"], "transforms": True},
+        **{"shown": None, "body": "tf_efficientnet_lite0", "image_size": 32, "classes": sorted(FEW), "features": 3},
+        **{"device": "cpu", "optimiser": {"betas": (0.9, 0.99), "eps": 1e-5}, "weight": 0.5, "n_real": 6},
+        **{"root": 4, "views": 3},
+    }
 
 
 def test_recipe_pins_the_bytes():

@@ -30,7 +30,7 @@ def right_by_arm(declared: list[dict], copies: bool = False) -> dict[str, pd.Dat
     make_run(**about, size=64, draw=harder, copies=copies)
     wanted = grid.cells(declared, RUNS)
     given = grid.read_tables("tiny", wanted)
-    how = grid.prepare(wanted, given, HOW | {"image_size": 64, "epochs": 30, "learning_rate": 3e-3})
+    how = grid.prepare(wanted, given, HOW.but(image_size=64, epochs=30, learning_rate=3e-3))
     predictions, _ = grid.collect(wanted, grid.run("tiny", wanted, how), given.images)
     parts = predictions.astype({"correct": float}).groupby("arm")
     return {arm: part.pivot(index="run", columns="image_id", values="correct") for arm, part in parts}

@@ -54,20 +54,20 @@ def test_a_changed_setting_is_read_where_classifiers_are_trained_again(name):
     declared = [{"ratios" if key == "ratio" else key: value for key, value in arm.items()} for arm in ARMS]
     wanted = grid.cells(declared, 1)
     given = grid.read_tables("tiny", wanted)
-    training = Training.read(HOW | {"epochs": 1} | changed(name))
+    training = HOW.but(epochs=1).but(**changed(name))
     tables.save("tiny", "training", training.table(), made_by="04_training_grid")
-    keys = grid.run("tiny", wanted, grid.prepare(wanted, given, training.json()))
+    keys = grid.run("tiny", wanted, grid.prepare(wanted, given, training))
     predictions = grid.collect(wanted, keys, given.images)[0]
     assert Training.of_run("tiny") == training
     other = {"dataset": "phantom", "per_condition": 2, "shift": 1.0, "seed": 3}
     more, _, _ = transfer.bring(other, list(FEW), "condition", 32)
-    again = transfer.retrain("tiny", ARMS, 1, Training.of_run("tiny").json(), more)
+    again = transfer.retrain("tiny", ARMS, 1, Training.of_run("tiny"), more)
     transfer.check(again, predictions)
     assert len(again) > len(predictions)
 
 
 def test_settings_survive_their_table_and_a_damaged_one_is_named():
-    training = Training.read(HOW | {"learning_rate": 1e-5, "use_flags": ["", "nan"]})
+    training = HOW.but(learning_rate=1e-5, use_flags=["", "nan"])
     tables.save("tiny", "training", training.table(), made_by="04_training_grid")
     assert Training.of_run("tiny") == training
     tables.save("tiny", "training", training.table().replace("patience", "patienc"), made_by="04_training_grid")

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from skinsyn.classifier import stacked
+from skinsyn.classifier.settings import Training
 from skinsyn.classifier.stacked import Job, train_heads
-from skinsyn.classifier.training import Features, Part, Settings, train
+from skinsyn.classifier.training import Features, Part, train
 
 CLASSES, WIDTH = 3, 64
 
@@ -39,7 +40,7 @@ def many() -> list[Job]:
     return made + [job(90, 4, weighted=True), job(30, 5, epoch_images=90, transforms=True), job(7, 6)]
 
 
-def alone(bank: np.ndarray, one: Job, settings: Settings):
+def alone(bank: np.ndarray, one: Job, settings: Training):
     source = Features(bank, "cpu", one.places)
     parts = (one.training, one.validation, one.test)
     return train(source, *parts, CLASSES, one.seed, settings, one.transforms, one.epoch_images)
@@ -49,7 +50,7 @@ def alone(bank: np.ndarray, one: Job, settings: Settings):
 @pytest.mark.parametrize("best_model", ["restore", "last"])
 def test_each_cell_is_as_if_trained_alone(bank, head, best_model):
     rate = {"linear": 5e-2, "fastai": 1e-2}[head]
-    settings = Settings(head=head, learning_rate=rate, epochs=12, patience=2, best_model=best_model)
+    settings = Training(head=head, learning_rate=rate, epochs=12, patience=2, best_model=best_model)
     jobs = many()
     found = dict(train_heads(bank, jobs, CLASSES, settings, "cpu"))
     assert sorted(found) == list(range(len(jobs)))
@@ -66,7 +67,7 @@ def test_each_cell_is_as_if_trained_alone(bank, head, best_model):
 def test_the_bytes_do_not_depend_on_the_company(bank, head, monkeypatch):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    settings = Settings(head=head, learning_rate=3e-3, epochs=5)
+    settings = Training(head=head, learning_rate=3e-3, epochs=5)
     jobs = many()
     together = dict(train_heads(bank, jobs, CLASSES, settings, "cpu"))
     for number in (0, 3, 5, 7):
@@ -86,9 +87,9 @@ def test_cells_whose_last_batches_differ_do_not_share_a_sum():
     torch.set_num_threads(1)
     wide = np.random.default_rng(3).normal(0, 1, (1, 400, 1280)).astype(np.float32)
     jobs = [job(216, seed, 9) for seed in range(3)] + [job(198, seed, 9) for seed in range(3, 10)]
-    together = dict(train_heads(wide, jobs, 9, Settings(epochs=5), "cpu"))
+    together = dict(train_heads(wide, jobs, 9, Training(epochs=5), "cpu"))
     for number, one in enumerate(jobs):
-        ((_, single),) = train_heads(wide, [one], 9, Settings(epochs=5), "cpu")
+        ((_, single),) = train_heads(wide, [one], 9, Training(epochs=5), "cpu")
         assert single.losses == together[number].losses
         assert np.array_equal(single.probabilities, together[number].probabilities)
     torch.set_num_threads(before)
@@ -100,7 +101,7 @@ def test_a_cell_that_fails_leaves_the_others_as_they_were(bank):
     only = set(jobs[1].places[:30]) - set(jobs[0].places[:30]) - set(jobs[2].places[:30])
     spoilt[:, min(only)] = np.nan
     empty = jobs[0]._replace(training=Part(np.array([], int), np.array([], int)))
-    settings = Settings(epochs=3)
+    settings = Training(epochs=3)
     found = dict(train_heads(spoilt, [*jobs, empty], CLASSES, settings, "cpu"))
     assert isinstance(found[1], ValueError) and "validation loss is nan after epoch 1" in str(found[1])
     assert isinstance(found[3], ValueError) and "training part holds 0 images" in str(found[3])
@@ -111,13 +112,13 @@ def test_a_cell_that_fails_leaves_the_others_as_they_were(bank):
 
 def test_a_body_that_learns_too_and_views_that_are_not_there_are_refused(bank):
     with pytest.raises(ValueError, match="needs images"):
-        list(train_heads(bank, [job(30, 0)], CLASSES, Settings(trainable="head+bn"), "cpu"))
+        list(train_heads(bank, [job(30, 0)], CLASSES, Training(trainable="head+bn"), "cpu"))
     with pytest.raises(ValueError, match="untransformed view only"):
-        list(train_heads(bank[:1], [job(30, 0, transforms=True)], CLASSES, Settings(), "cpu"))
+        list(train_heads(bank[:1], [job(30, 0, transforms=True)], CLASSES, Training(), "cpu"))
 
 
 def test_the_callers_random_numbers_are_left_alone(bank):
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    list(train_heads(bank, [job(30, 0)], CLASSES, Settings(epochs=1), "cpu"))
+    list(train_heads(bank, [job(30, 0)], CLASSES, Training(epochs=1), "cpu"))
     assert torch.equal(before, torch.get_rng_state())

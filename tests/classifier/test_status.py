@@ -48,7 +48,7 @@ def test_a_failed_cell_is_told_with_its_parameters_and_tried_again(monkeypatch, 
     keys = [grid.plan(cell, how, given).key for cell in wanted]
     table = status.states("smoke", wanted, keys)
     assert table["state"].tolist() == ["done", "done", "failed", "failed", "done", "done"]
-    asked = {name: value for name, value in HOW.items() if name != "seed"} | {"arms": ARMS, "runs": 2}
+    asked = {name: value for name, value in HOW.json().items() if name != "seed"} | {"arms": ARMS, "runs": 2}
     words = [part for name, value in asked.items() for part in ("-p", f"04.{name}={json.dumps(value)}")]
     assert main(["grid", "--profile", "smoke", *words]) == 1
     told = capsys.readouterr().out

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from skinsyn.classifier import features, heads, training
-from skinsyn.classifier.training import Features, Images, Part, Settings, train
+from skinsyn.classifier.settings import Training
+from skinsyn.classifier.training import Features, Images, Part, train
 
 
 def blobs(per_class: int, classes: int = 3, width: int = 20, spread: float = 1.0, seed: int = 0):
@@ -35,30 +36,30 @@ def accuracy(done: training.Trained, test: Part) -> float:
 @pytest.mark.parametrize("head", ["linear", "fastai"])
 def test_it_learns_what_can_be_told_apart(head):
     source, parts = problem(16, spread=0.4)
-    done = train(source, *parts, 3, 0, Settings(head=head, learning_rate=1e-2))
+    done = train(source, *parts, 3, 0, Training(head=head, learning_rate=1e-2))
     assert accuracy(done, parts[2]) > 0.95
     np.testing.assert_allclose(done.probabilities.sum(1), 1, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_answers_and_another_does_not():
     source, parts = problem(8)
-    first, again, other = (train(source, *parts, 3, seed, Settings(epochs=3)).probabilities for seed in (1, 1, 2))
+    first, again, other = (train(source, *parts, 3, seed, Training(epochs=3)).probabilities for seed in (1, 1, 2))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    train(source, *parts, 3, 1, Settings(epochs=1))
+    train(source, *parts, 3, 1, Training(epochs=1))
     assert torch.equal(before, torch.get_rng_state()), "training must leave the caller's random numbers alone"
 
 
 def test_early_stopping_restores_the_best_epoch():
     source, parts = problem(4, spread=3.0)
-    settings = Settings(learning_rate=0.05, patience=3)
+    settings = Training(learning_rate=0.05, patience=3)
     restored = train(source, *parts, 3, 0, settings)
     assert restored.epochs == restored.best_epoch + 3 < 50
     assert restored.validation_loss == min(restored.losses)
-    best = train(source, *parts, 3, 0, settings._replace(epochs=restored.best_epoch, best_model="last"))
+    best = train(source, *parts, 3, 0, settings.but(epochs=restored.best_epoch, best_model="last"))
     assert np.array_equal(best.probabilities, restored.probabilities)
-    last = train(source, *parts, 3, 0, settings._replace(best_model="last"))
+    last = train(source, *parts, 3, 0, settings.but(best_model="last"))
     assert last.losses == restored.losses and not np.array_equal(last.probabilities, restored.probabilities)
 
 
@@ -68,7 +69,7 @@ def test_transforms_need_views_and_use_them():
         train(source, *parts, 3, 0, transforms=True)
     viewed, _ = problem(8, views=3)
     viewed.array[1:] += 1.0
-    plain, moved = (train(viewed, *parts, 3, 0, Settings(epochs=2), transforms=t).probabilities for t in (False, True))
+    plain, moved = (train(viewed, *parts, 3, 0, Training(epochs=2), transforms=t).probabilities for t in (False, True))
     assert not np.array_equal(plain, moved)
 
 
@@ -79,10 +80,10 @@ def test_bad_input_is_named():
         train(source, training_part, empty, test, 3, 0)
     with pytest.raises(ValueError, match="labels of the training part"):
         train(source, training_part, validation, test, 2, 0)
-    with pytest.raises(ValueError, match="trainable 'body'"):
-        train(source, training_part, validation, test, 3, 0, Settings(trainable="body"))
+    with pytest.raises(ValueError, match="trainable is 'body'"):
+        train(source, training_part, validation, test, 3, 0, Training(trainable="body"))
     with pytest.raises(ValueError, match="needs images"):
-        train(source, training_part, validation, test, 3, 0, Settings(trainable="all"))
+        train(source, training_part, validation, test, 3, 0, Training(trainable="all"))
     source.array[:] = np.nan
     with pytest.raises(ValueError, match="validation loss is nan"):
         train(source, training_part, validation, test, 3, 0)
@@ -115,7 +116,7 @@ def mean_gain(make, runs: int = 8) -> float:
         places = np.arange(len(source.array[0]), len(source.array[0]) + len(more))
         both = Part(np.concatenate([real.rows, places]), np.concatenate([real.labels, labels]))
         larger = Features(np.concatenate([source.array, more[None]], axis=1), "cpu")
-        settings = Settings(learning_rate=1e-2)
+        settings = Training(learning_rate=1e-2)
         treated = train(larger, both, validation, test, 3, seed, settings)
         control = train(source, real, validation, test, 3, seed, settings, epoch_images=len(both.rows))
         gains.append(accuracy(treated, test) - accuracy(control, test))
@@ -142,8 +143,8 @@ def red_ones(count: int = 8):
 @pytest.mark.parametrize("trainable", ["head+bn", "all"])
 def test_bf16_learns_as_float32_does_to_its_own_precision(trainable):
     source, part = red_ones()
-    settings = Settings(trainable=trainable, epochs=40, patience=40, learning_rate=1e-2)
-    plain, short = (train(source, part, part, part, 2, 0, settings._replace(dtype=d)) for d in ("fp32", "bf16"))
+    settings = Training(trainable=trainable, epochs=40, patience=40, learning_rate=1e-2)
+    plain, short = (train(source, part, part, part, 2, 0, settings.but(dtype=d)) for d in ("fp32", "bf16"))
     assert plain.validation_loss < 0.4 and short.validation_loss < 0.4
     assert short.losses[0] == pytest.approx(plain.losses[0], rel=0.05) and short.losses != plain.losses
     assert short.probabilities.dtype == np.float32
@@ -157,26 +158,26 @@ def test_bf16_learns_as_float32_does_to_its_own_precision(trainable):
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_step_is_the_same_step():
     source, part = red_ones()
-    settings = Settings(trainable="head+bn", epochs=3)
-    plain, compiled = (train(source, part, part, part, 2, 0, settings._replace(compile=c)) for c in (False, True))
+    settings = Training(trainable="head+bn", epochs=3)
+    plain, compiled = (train(source, part, part, part, 2, 0, settings.but(compile=c)) for c in (False, True))
     np.testing.assert_allclose(compiled.losses, plain.losses, rtol=1e-3)
     np.testing.assert_allclose(compiled.probabilities, plain.probabilities, atol=1e-3)
 
 
 def test_a_precision_that_is_unknown_or_of_no_use_is_refused():
     source, parts = problem(4)
-    with pytest.raises(ValueError, match="dtype 'fp16': expected one of fp32, bf16"):
-        train(source, *parts, 3, 0, Settings(trainable="all", dtype="fp16"))
+    with pytest.raises(ValueError, match="dtype is 'fp16', expected one of fp32, bf16"):
+        train(source, *parts, 3, 0, Training(trainable="all", dtype="fp16"))
     for more in ({"dtype": "bf16"}, {"compile": True}):
         with pytest.raises(ValueError, match="are for trainable head.bn or all"):
-            train(source, *parts, 3, 0, Settings(**more))
+            train(source, *parts, 3, 0, Training(**more))
 
 
 @pytest.mark.parametrize("trainable", ["head+bn", "all"])
 def test_body_and_head_train_end_to_end_on_images(trainable):
     source, part = red_ones()
     body, before = source.body, features.body_digest(source.body)
-    settings = Settings(trainable=trainable, epochs=40, patience=40, learning_rate=1e-2)
+    settings = Training(trainable=trainable, epochs=40, patience=40, learning_rate=1e-2)
     done = train(source, part, part, part, 2, 0, settings, transforms=True)
     assert done.validation_loss < 0.4 and features.body_digest(body) == before, "the shared body must not be changed"
     model = source.model(2, settings)
@@ -187,7 +188,7 @@ def test_body_and_head_train_end_to_end_on_images(trainable):
 
 def test_only_batch_normalisation_of_a_frozen_body_moves():
     body = features.load_body("test_efficientnet", pretrained=False)
-    model = Images(np.zeros((1, 8, 8, 3), np.uint8), ["a"], body, 32, "cpu").model(2, Settings(trainable="head+bn"))
+    model = Images(np.zeros((1, 8, 8, 3), np.uint8), ["a"], body, 32, "cpu").model(2, Training(trainable="head+bn"))
     training._set_mode(model, "head+bn")
     moving = {id(m) for m in model[0].modules() if m.training}
     norms = [layer for norm in training._norms(model[0]) for layer in norm.modules()]
