@@ -1,4 +1,4 @@
-"""What is wrong with a set of photographs: unreadable files, duplicates, unknown values, annotators who differ.
+"""Audit of a set of photographs: unreadable files, duplicates, unknown values, disagreement of annotators.
 
 Exact duplicates share all pixels. Near-duplicates have perceptual hashes close to each other and look alike at 16 x 16;
 on close-ups of skin the hash alone also links unlike photographs, so it only proposes and the thumbnails decide.

@@ -54,11 +54,11 @@ def description_file(name: str) -> Path:
         file = paths.data_dir(name) / "dataset.yml"
         if file.is_file():
             return file
-        told = f"{file.parent} holds no dataset.yml"
+        message = f"{file.parent} holds no dataset.yml"
     except FileNotFoundError as error:
-        told = str(error)
+        message = str(error)
     how = f"python -m skinsyn init {name} --images FOLDER --table CSV"
-    raise FileNotFoundError(f"{told}\nA data set of one's own is described by: {how}")
+    raise FileNotFoundError(f"{message}\nA data set of one's own is described by: {how}")
 
 
 def describe(name: str) -> dict:
@@ -114,16 +114,16 @@ def read_table(file: Path, separator: str = "", encoding: str = "utf-8-sig") -> 
     except LookupError as error:
         raise ValueError(f"{file}: no encoding is called {encoding!r}; usual ones: utf-8-sig, cp1252") from error
     separator = separator or max(",;\t|", key=text.partition("\n")[0].count)
-    found = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if line]
-    if len(found) < 2:
-        raise ValueError(f"{file}: expected a line of column names and at least one row; found {len(found)} lines")
-    names = [name.strip() for name in found[0]]
+    lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if line]
+    if len(lines) < 2:
+        raise ValueError(f"{file}: expected a line of column names and at least one row; found {len(lines)} lines")
+    names = [name.strip() for name in lines[0]]
     if len(set(names)) < len(names):
         raise ValueError(f"{file}: the column {max(names, key=names.count)!r} stands twice")
-    for number, line in enumerate(found[1:], 2):
+    for number, line in enumerate(lines[1:], 2):
         if len(line) != len(names):
             raise ValueError(f"{file}: row {number} has {len(line)} cells, {len(names)} are named: {line!r:.120}")
-    return pd.DataFrame(found[1:], columns=names, dtype="str").apply(lambda column: column.str.strip()), separator
+    return pd.DataFrame(lines[1:], columns=names, dtype="str").apply(lambda column: column.str.strip()), separator
 
 
 def _parsed(values: pd.Series, read: dict[str, object], what: str, expected: str, keys: pd.Series) -> pd.Series:
@@ -131,8 +131,8 @@ def _parsed(values: pd.Series, read: dict[str, object], what: str, expected: str
     strange = ~values.isin(list(read))
     if strange.any():
         seen = values[strange].drop_duplicates()[:5]
-        told = ", ".join(f"{value!r} (row of {keys[i]})" for i, value in seen.items())
-        raise ValueError(f"{what}, {int(strange.sum())} rows: {told}; expected {expected}. Correct the table")
+        examples = ", ".join(f"{value!r} (row of {keys[i]})" for i, value in seen.items())
+        raise ValueError(f"{what}, {int(strange.sum())} rows: {examples}; expected {expected}. Correct the table")
     return values.map(read)
 
 
@@ -142,8 +142,8 @@ def _skin_types(values: pd.Series, keys: pd.Series) -> pd.Series:
     for value in low.unique():
         if value in UNKNOWN:
             read[value] = -1
-        elif found := _TYPE.fullmatch(value):
-            read[value] = ROMAN.get(found[1]) or int(found[1])
+        elif matched := _TYPE.fullmatch(value):
+            read[value] = ROMAN.get(matched[1]) or int(matched[1])
     return _parsed(low, read, "Fitzpatrick skin type", "1 to 6, I to VI, or empty for unknown", keys).astype("int64")
 
 
@@ -213,18 +213,18 @@ def match_rows(names: Sequence[str], images: Sequence[str]) -> tuple[list[str], 
     by_stem: dict[str, list[str]] = {}
     for image in images:
         by_stem.setdefault(PurePosixPath(image).stem, []).append(image)
-    found = []
+    paths_of_rows = []
     for name in names:
-        asked = PurePosixPath(name)
-        stem = asked.stem if asked.suffix.lower() in match.SUFFIXES else asked.name
-        fits = [image for image in by_stem.get(stem, []) if _agree(asked.parts[:-1], PurePosixPath(image).parts[:-1])]
+        path = PurePosixPath(name)
+        stem = path.stem if path.suffix.lower() in match.SUFFIXES else path.name
+        fits = [image for image in by_stem.get(stem, []) if _agree(path.parts[:-1], PurePosixPath(image).parts[:-1])]
         best = (
             [image for image in fits if image == name]
-            or [i for i in fits if PurePosixPath(i).name == asked.name]
+            or [i for i in fits if PurePosixPath(i).name == path.name]
             or fits
         )
-        found.append(best[0] if len(best) == 1 else "")
-    return found, sorted(set(images) - set(found))
+        paths_of_rows.append(best[0] if len(best) == 1 else "")
+    return paths_of_rows, sorted(set(images) - set(paths_of_rows))
 
 
 def _agree(one: Sequence[str], other: Sequence[str]) -> bool:

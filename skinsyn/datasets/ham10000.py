@@ -27,8 +27,7 @@ MALIGNANT = ("bcc", "mel")  # akiec is not invasive; PAD-UFES-20 counts its acti
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")  # newer copies add `dataset`
 HOW_TO = (
     "HAM10000 is on Harvard Dataverse (doi 10.7910/DVN/DBW86T, CC BY-NC 4.0). Unpack HAM10000_images_part_1.zip and\n"
-    "_2.zip\n"
-    "below one folder data/ham10000/ (subfolders are searched) and put HAM10000_metadata.csv there."
+    "HAM10000_images_part_2.zip below data/ham10000/ (subfolders are searched) and put HAM10000_metadata.csv there."
 )
 
 

@@ -1,4 +1,4 @@
-"""Rows to files: which row of a metadata table has its photograph, and which photograph has no row. Nothing is lost."""
+"""Rows to files: which row of a metadata table has its photograph, and which photograph has no row."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,8 +43,8 @@ def read_csv(file: Path, columns: Sequence[str], key: str) -> pd.DataFrame:
 
 def find_images(folder: Path) -> list[str]:
     """All image files below a folder, as paths relative to it, sorted; hidden files are left out."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
-    return sorted(path.relative_to(folder).as_posix() for path in found)
+    paths = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
 def excluded(ids: Sequence[str], stage: str, reason: str | Sequence[str]) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def match(files: Sequence[str], images: Sequence[str]) -> tuple[list[str], list[
         by_stem.setdefault(Path(image).stem, []).append(image)
     paths = []
     for name in files:
-        there = by_stem.get(Path(name).stem, [])
-        there = sorted(there, key=lambda image: (image != name, Path(image).name != Path(name).name, image))
-        paths.append((there or [""])[0])
+        candidates = by_stem.get(Path(name).stem, [])
+        candidates = sorted(candidates, key=lambda image: (image != name, Path(image).name != Path(name).name, image))
+        paths.append((candidates or [""])[0])
     return paths, sorted(set(images) - set(paths))

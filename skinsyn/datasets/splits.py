@@ -56,11 +56,11 @@ def _share(free: pd.DataFrame, fraction: float, rng: np.random.Generator) -> lis
         .groupby("cluster_id")["condition"]
         .first()
     )
-    taken: list[str] = []
+    clusters: list[str] = []
     for _, members in stratum.groupby(stratum):
         number = max(1, round(fraction * len(members)))
-        taken += list(members.index[rng.permutation(len(members))[:number]])
-    return taken
+        clusters += list(members.index[rng.permutation(len(members))[:number]])
+    return clusters
 
 
 def split(
@@ -205,5 +205,5 @@ def counts(table: pd.DataFrame) -> pd.DataFrame:
     [2, 1]
     """
     keys = ["condition", "fst_group", "source", "split"]
-    made = table.groupby(keys, observed=True).agg(images=("image_id", "size"), clusters=("cluster_id", "nunique"))
-    return made.reset_index().sort_values(keys, ignore_index=True)
+    sizes = table.groupby(keys, observed=True).agg(images=("image_id", "size"), clusters=("cluster_id", "nunique"))
+    return sizes.reset_index().sort_values(keys, ignore_index=True)

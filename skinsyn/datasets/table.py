@@ -1,6 +1,6 @@
 """The table of images: its schema, its checks, and how every data set is read into it.
 
-One row an image; rows that are left out are counted with a stage and a reason in the attrition table.
+One row per image; excluded rows are counted with a stage and a reason in the attrition table.
 """
 
 import difflib

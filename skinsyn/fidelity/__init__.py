@@ -1,1 +1,1 @@
-"""Are the images good, and whose are they? Embeddings and distances between real and synthetic."""
+"""Fidelity of synthetic images: embeddings, distances to real images, memorisation, diversity and skin tone."""

@@ -36,7 +36,7 @@ def _sums(values: np.ndarray, clusters: Sequence) -> tuple[np.ndarray, np.ndarra
 def mean(values: np.ndarray, clusters: Sequence, draws: int = 2000, seed: int = 0, level: float = 0.95) -> Estimate:
     """The mean over images, with a percentile bootstrap interval that draws whole clusters.
 
-    values: float (n,) without NaN; clusters: one id an image.
+    values: float (n,) without NaN; clusters: one id per image.
 
     >>> mean(np.array([0.0, 1.0, 2.0]), ["x", "x", "y"])[:1], mean(np.array([0.0, 1.0]), ["x", "x"])[3:]
     ((1.0,), (2, 1))
@@ -45,8 +45,8 @@ def mean(values: np.ndarray, clusters: Sequence, draws: int = 2000, seed: int = 
     value = float(total.sum() / size.sum())
     if len(total) < 2:
         return Estimate(value, float("nan"), float("nan"), int(size.sum()), len(total))
-    drawn = picks(len(total), draws, seeds.generator("clustered mean", seed))
-    low, high = np.quantile(drawn @ total / (drawn @ size), [(1 - level) / 2, (1 + level) / 2])
+    weights = picks(len(total), draws, seeds.generator("clustered mean", seed))
+    low, high = np.quantile(weights @ total / (weights @ size), [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value, float(low), float(high), int(size.sum()), len(total))
 
 

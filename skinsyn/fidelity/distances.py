@@ -60,23 +60,23 @@ def by_image(
     rng = seeds.generator("another source", seed)
     same = sources["condition"].to_numpy()[None, :] == sources["condition"].to_numpy()[own][:, None]
     same[np.arange(len(rows)), own] = False
-    lone = ~same.any(axis=1)
-    other = np.where(same, rng.random(same.shape), -1.0).argmax(axis=1)
+    single = ~same.any(axis=1)
+    another = np.where(same, rng.random(same.shape), -1.0).argmax(axis=1)
     distance = cdist(synthetic, real, "cosine")
-    kinds = [("paired", own, slice(None)), ("permuted", other, ~lone)]
-    found = [
+    kinds = [("paired", own, slice(None)), ("permuted", another, ~single)]
+    frames = [
         pd.DataFrame({"image_id": rows["image_id"], "kind": k, "distance": distance[np.arange(len(rows)), to]})[keep]
         for k, to, keep in kinds
     ]
-    return pd.concat(found, ignore_index=True)
+    return pd.concat(frames, ignore_index=True)
 
 
 def _places(parents: pd.Series, sources: pd.DataFrame) -> np.ndarray:
     """Row in `sources` of each parent. Raises ValueError naming a parent that is not among them."""
-    found = pd.Index(sources["image_id"]).get_indexer(parents)
-    if (found < 0).any():
-        raise ValueError(f"the parent {parents[found < 0].iloc[0]!r} is not among the real images given")
-    return found
+    places = pd.Index(sources["image_id"]).get_indexer(parents)
+    if (places < 0).any():
+        raise ValueError(f"the parent {parents[places < 0].iloc[0]!r} is not among the real images given")
+    return places
 
 
 def paired_against_permuted(
@@ -104,20 +104,20 @@ def paired_against_permuted(
     if max(map(len, groups)) < 2:  # nothing can be dealt anew
         return Paired(float(means.diagonal().mean()), *[float("nan")] * 5, len(rows), len(parents), 0)
     rng = seeds.generator("paired against permuted", seed)
-    drawn = np.zeros(draws)
+    permuted_sums = np.zeros(draws)
     for group in groups:
         order = rng.permuted(np.tile(group, (draws, 1)), axis=1)
-        drawn += means[group[None, :], order].sum(axis=1)
+        permuted_sums += means[group[None, :], order].sum(axis=1)
     own_distance, any_distance = np.diag(means), np.zeros(len(parents))
     for group in groups:
         any_distance[group] = means[np.ix_(group, group)].mean(axis=1)
-    near = int((drawn <= own_distance.sum() * (1 + 1e-12)).sum())
+    nearer = int((permuted_sums <= own_distance.sum() * (1 + 1e-12)).sum())
     difference = own_distance - any_distance
     low, high = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
-    found = map(
-        float, (own_distance.mean(), any_distance.mean(), difference.mean(), low, high, (1 + near) / (draws + 1))
+    values = map(
+        float, (own_distance.mean(), any_distance.mean(), difference.mean(), low, high, (1 + nearer) / (draws + 1))
     )
-    return Paired(*found, len(rows), len(parents), draws)
+    return Paired(*values, len(rows), len(parents), draws)
 
 
 def recognised(real: np.ndarray, labels: pd.Series, synthetic: np.ndarray) -> np.ndarray:

@@ -70,9 +70,9 @@ def _sums(
     for start in range(0, len(pooled), step):
         rows = slice(start, start + step)
         values = kernel((pooled[rows] @ pooled.T).astype(np.float64), rows)
-        reached = values @ sides
-        inner += np.einsum("ij,ij->j", sides[rows], reached)
-        mixed += reached.sum(0)
+        products = values @ sides
+        inner += np.einsum("ij,ij->j", sides[rows], products)
+        mixed += products.sum(0)
         total += values.sum()
     return inner, float(total), mixed
 
@@ -153,17 +153,17 @@ def prdc(real: np.ndarray, synthetic: np.ndarray, k: int = 5) -> Prdc:
     """
     real, synthetic = _checked(real, synthetic, k + 1)
     around_real, around_synthetic = _radii(real, k), _radii(synthetic, k)
-    held, within, reached, covered, start = np.zeros(len(synthetic), bool), 0, 0, 0, 0
+    covered_synthetic, within, recalled, covered, start = np.zeros(len(synthetic), bool), 0, 0, 0, 0
     for part in pairwise_distances_chunked(real, synthetic, working_memory=WORKING_MEMORY):
         radii = around_real[start : start + len(part)]
         inside = part < radii[:, None]
-        held |= inside.any(0)
+        covered_synthetic |= inside.any(0)
         within += int(inside.sum())
-        reached += int((part < around_synthetic).any(1).sum())
+        recalled += int((part < around_synthetic).any(1).sum())
         covered += int((part.min(1) < radii).sum())
         start += len(part)
     n, m = len(real), len(synthetic)
-    return Prdc(float(held.mean()), reached / n, within / (k * m), covered / n)
+    return Prdc(float(covered_synthetic.mean()), recalled / n, within / (k * m), covered / n)
 
 
 def _radii(x: np.ndarray, k: int) -> np.ndarray:

@@ -105,20 +105,20 @@ def table(
     (image_id, cluster_id, condition, fst_group). Returns COLUMNS; synthetic and real are the mean distances.
     """
     clusters = images.set_index("image_id")["cluster_id"].reindex(rows["parent"]).to_numpy()
-    found = []
+    records = []
     for key, part in rows.groupby(["method", "generator", "scope"], sort=True):
-        of_group = {}
+        diversities = {}
         for group, mine in part.groupby("fst_group", sort=True):
-            there = (images["fst_group"] == group).to_numpy()
-            at, theirs = rows.index.get_indexer(mine.index), images[there]
+            in_group = (images["fst_group"] == group).to_numpy()
+            at, theirs = rows.index.get_indexer(mine.index), images[in_group]
             labels = (mine["condition"], clusters[at]), (theirs["condition"], theirs["cluster_id"])
-            of_group[group] = ratio(synthetic[at], labels[0], real[there], labels[1])
-        for group, one in of_group.items():
+            diversities[group] = ratio(synthetic[at], labels[0], real[in_group], labels[1])
+        for group, one in diversities.items():
             half = stats.t.ppf(0.5 + level / 2, max(one.clusters - 1, 1)) * one.se
             row = dict(zip(["method", "generator", "scope"], key, strict=True)) | {"group": group, "ratio": one.ratio}
             row |= {"low": one.ratio - half, "high": one.ratio + half, "synthetic": one.synthetic, "real": one.real}
             row |= {"clusters": one.clusters}
-            if "I-II" in of_group and group not in ("I-II", "unknown"):
-                row |= dict(zip(["gap", "gap_low", "gap_high"], gap(one, of_group["I-II"], level), strict=True))
-            found.append(row)
-    return pd.DataFrame(found, columns=COLUMNS)
+            if "I-II" in diversities and group not in ("I-II", "unknown"):
+                row |= dict(zip(["gap", "gap_low", "gap_high"], gap(one, diversities["I-II"], level), strict=True))
+            records.append(row)
+    return pd.DataFrame(records, columns=COLUMNS)

@@ -26,13 +26,15 @@ def of_shards(
     views: 0 is the image itself, v ≥ 1 its v-th random transform, drawn from `seed`. only: the image ids wanted of each
     shard (key → ids); None for all.
     """
-    asked = {"body": body, "image_size": image_size, "views": list(views), "seed": seed, "threads": threads}
-    tasks = [({**asked, "shard": key, "image_ids": only and only[key]},) for key in keys]
-    loaded = [features.load_features(key) for key in compute.fan_out(executor, features.extract, tasks, "embeddings")]
+    settings = {"body": body, "image_size": image_size, "views": list(views), "seed": seed, "threads": threads}
+    tasks = [({**settings, "shard": key, "image_ids": only and only[key]},) for key in keys]
+    features_per_shard = [
+        features.load_features(key) for key in compute.fan_out(executor, features.extract, tasks, "embeddings")
+    ]
     frame = pd.concat(
-        [pd.DataFrame({"image_id": ids, "unit": unit}) for unit, (ids, _) in zip(keys, loaded, strict=True)]
+        [pd.DataFrame({"image_id": ids, "unit": unit}) for unit, (ids, _) in zip(keys, features_per_shard, strict=True)]
     )
-    return frame.reset_index(drop=True), np.concatenate([found for _, found in loaded], axis=1)
+    return frame.reset_index(drop=True), np.concatenate([array for _, array in features_per_shard], axis=1)
 
 
 def of_images(frame: pd.DataFrame, **asked: object) -> np.ndarray:
@@ -41,8 +43,8 @@ def of_images(frame: pd.DataFrame, **asked: object) -> np.ndarray:
     Shards are embedded whole, since 04 wants them, too. Raises KeyError where an image is not in the shard that it
     names.
     """
-    held, found = of_shards(sorted(frame["unit"].unique()), **asked)
-    return found[0, _places(held, frame)]
+    embedded, array = of_shards(sorted(frame["unit"].unique()), **asked)
+    return array[0, _places(embedded, frame)]
 
 
 def with_transforms(frame: pd.DataFrame, views: int, seed: int, **asked: object) -> np.ndarray:
@@ -51,11 +53,11 @@ def with_transforms(frame: pd.DataFrame, views: int, seed: int, **asked: object)
     if not views:
         return plain
     only = {unit: sorted(part) for unit, part in frame.groupby("unit")["image_id"]}
-    held, found = of_shards(sorted(only), views=range(1, views + 1), seed=seed, only=only, **asked)
-    return np.concatenate([plain, found[:, _places(held, frame)]])
+    embedded, array = of_shards(sorted(only), views=range(1, views + 1), seed=seed, only=only, **asked)
+    return np.concatenate([plain, array[:, _places(embedded, frame)]])
 
 
-def _places(held: pd.DataFrame, frame: pd.DataFrame) -> np.ndarray:
+def _places(index: pd.DataFrame, frame: pd.DataFrame) -> np.ndarray:
     """Where each image of a table stands among those held."""
-    place = pd.Series(np.arange(len(held)), index=pd.MultiIndex.from_frame(held[["unit", "image_id"]]))
+    place = pd.Series(np.arange(len(index)), index=pd.MultiIndex.from_frame(index[["unit", "image_id"]]))
     return place.loc[list(zip(frame["unit"], frame["image_id"], strict=True))].to_numpy()

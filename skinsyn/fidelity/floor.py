@@ -1,4 +1,4 @@
-"""Each distance beside its floor: what real images say of other real images, at the same number of images."""
+"""Each distance with its floor: the distance between samples of real images, at equal sample size."""
 
 from collections.abc import Sequence
 
@@ -56,26 +56,26 @@ def by_group(
     too small where many share a source. Groups below min_images, or without k neighbours, are flagged and hold NaN.
     Returns MODEL, over, images (in each sample), each of MEASURES, floor_<measure>, p, flags.
     """
-    keys, found = [*MODEL, *over], []
-    held, trained = (images["split"].isin(split).to_numpy() for split in (["validation", "test"], ["train"]))
+    keys, records = [*MODEL, *over], []
+    held_out, training = (images["split"].isin(split).to_numpy() for split in (["validation", "test"], ["train"]))
     for key, at in rows.groupby(keys, sort=True).indices.items():
         group = dict(zip(keys, key, strict=True))
         same = np.ones(len(images), bool)
         for name in over:
             same &= (images[name] == group[name]).to_numpy()
-        pools = [real[held & same], synthetic[at], real[trained & same]]
+        pools = [real[held_out & same], synthetic[at], real[training & same]]
         n = min(map(len, pools))
         row = group | {"images": n, "flags": ""}
         if n < max(min_images, k + 1):
-            found.append(row | {"flags": f"not estimable: fewer than {max(min_images, k + 1)} images"})
+            records.append(row | {"flags": f"not estimable: fewer than {max(min_images, k + 1)} images"})
             continue
-        rng, drawn = seeds.generator("floor", seed, list(map(str, key))), []
+        rng, values_per_draw = seeds.generator("floor", seed, list(map(str, key))), []
         for repeat in range(repeats):
             reference, ours, theirs = (pool[rng.permutation(len(pool))[:n]] for pool in pools)
-            below = {f"floor_{name}": value for name, value in _measures(reference, theirs, k).items()}
-            drawn.append(_measures(reference, ours, k) | below)
+            floors = {f"floor_{name}": value for name, value in _measures(reference, theirs, k).items()}
+            values_per_draw.append(_measures(reference, ours, k) | floors)
             if repeat == 0:
                 row["p"] = distributions.kid(reference, ours, draws, seed).p
-        found.append(row | pd.DataFrame(drawn).mean().to_dict())
+        records.append(row | pd.DataFrame(values_per_draw).mean().to_dict())
     values = [name for measure in MEASURES for name in (measure, f"floor_{measure}")]
-    return pd.DataFrame(found, columns=[*keys, "images", *values, "p", "flags"])
+    return pd.DataFrame(records, columns=[*keys, "images", *values, "p", "flags"])

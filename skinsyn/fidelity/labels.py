@@ -1,4 +1,4 @@
-"""Label fidelity: do synthetic images show what was asked for, and do they teach it?"""
+"""Label fidelity: do synthetic images show the prompted condition, and can a classifier learn it from them?"""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ MODEL = ["method", "generator", "scope"]
 def shown(
     rows: pd.DataFrame, right: np.ndarray, clusters: Sequence, by: Sequence[str] = (*MODEL, "condition")
 ) -> pd.DataFrame:
-    """The share of images in which the recogniser sees the condition that was asked for, by group, with interval.
+    """The share of images in which the recogniser sees the prompted condition, by group, with interval.
 
     rows: images with the columns `by`; right: bool (n,), of `distances.recognised`; clusters: of the bootstrap, one an
     image (the source's). Returns by and COLUMNS.
@@ -27,11 +27,11 @@ def shown(
     >>> shown(rows, np.array([True, False, True]), ["x", "y", "x"], ["method"])["recognised"].tolist()
     [1.0, 0.5]
     """
-    right, clusters, found = np.asarray(right), np.asarray(clusters), []
+    right, clusters, records = np.asarray(right), np.asarray(clusters), []
     for key, at in rows.groupby(list(by), sort=True).indices.items():
         row = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
-        found.append(row | dict(zip(COLUMNS, clustered.share(right[at], clusters[at]), strict=True)))
-    return pd.DataFrame(found)
+        records.append(row | dict(zip(COLUMNS, clustered.share(right[at], clusters[at]), strict=True)))
+    return pd.DataFrame(records)
 
 
 def classification_accuracy(
@@ -46,31 +46,31 @@ def classification_accuracy(
     synthetic images are not learned and count as errors.
     """
     train, test = ((images["split"] == split).to_numpy() for split in ("train", "test"))
-    asked, clusters = images.loc[test, "condition"].to_numpy(), images.loc[test, "cluster_id"].to_numpy()
-    pool, found = images[train].reset_index(drop=True), []
+    truth, clusters = images.loc[test, "condition"].to_numpy(), images.loc[test, "cluster_id"].to_numpy()
+    pool, records = images[train].reset_index(drop=True), []
     for key, at in rows.groupby(MODEL, sort=True).indices.items():
         part = rows.iloc[at].reset_index(drop=True)
-        least = (
+        per_condition = (
             pd.concat([part["condition"].value_counts(), pool["condition"].value_counts()], axis=1).dropna().min(axis=1)
         )
-        mine, theirs = (_drawn(frame, least.astype(int), seed) for frame in (part, pool))
+        mine, theirs = (_drawn(frame, per_condition.astype(int), seed) for frame in (part, pool))
         row = dict(zip(MODEL, key, strict=True))
-        learned = {"": (synthetic[at][mine], part["condition"][mine])}
-        learned["real_"] = real[train][theirs], pool["condition"][theirs]
-        for name, (features, labels) in learned.items():
+        training_sets = {"": (synthetic[at][mine], part["condition"][mine])}
+        training_sets["real_"] = real[train][theirs], pool["condition"][theirs]
+        for name, (features, labels) in training_sets.items():
             if labels.nunique() < 2:
                 value, low, high, n, k = (float("nan"),) * 3 + (int(test.sum()), len(set(clusters)))
             else:
-                right = distances.recognised(features, labels, real[test]) == asked
+                right = distances.recognised(features, labels, real[test]) == truth
                 value, low, high, n, k = clustered.share(right, clusters)
             row |= {name.rstrip("_") or "accuracy": value, f"{name}low": low, f"{name}high": high}
-        found.append(row | {"trained_on": len(mine), "images": n, "clusters": k})
-    return pd.DataFrame(found)
+        records.append(row | {"trained_on": len(mine), "images": n, "clusters": k})
+    return pd.DataFrame(records)
 
 
-def _drawn(frame: pd.DataFrame, wanted: pd.Series, seed: int) -> np.ndarray:
+def _drawn(frame: pd.DataFrame, counts: pd.Series, seed: int) -> np.ndarray:
     """Places of so many rows of each condition, drawn without replacement."""
     order = seeds.generator("classification accuracy", seed).permutation(len(frame))
     shuffled = frame.iloc[order]
-    keep = shuffled.groupby("condition").cumcount() < shuffled["condition"].map(wanted).fillna(0)
+    keep = shuffled.groupby("condition").cumcount() < shuffled["condition"].map(counts).fillna(0)
     return np.sort(order[keep.to_numpy()])

@@ -1,4 +1,4 @@
-"""Memorisation: which synthetic images lie nearer to a training image than real images that nobody trained on?"""
+"""Memorisation: which synthetic images lie nearer to a training image than real test images do?"""
 
 from collections.abc import Sequence
 
@@ -24,35 +24,35 @@ def find(
     """Each synthetic image's nearest training image, against the null of real test images' nearest training images.
 
     rows: synthetic images (image_id, parent, condition, MODEL), synthetic: float (n, d); images: real images (image_id,
-    split), real: float (m, d). bits: hashes (`looks`) of both, bool (n, 64) and (m, 64). quantile: of the null's cosine
-    similarity, above which an image counts as memorised; a model that memorises nothing has a share of about 1 -
-    quantile. Returns image_id, parent, condition, MODEL, nearest (image_id), similarity, threshold, p (1 + test images
-    at least as near, over 1 + all), of_parent (the nearest is the own source), bits (pHash distance to the nearest),
-    bits_threshold (the same quantile of the null, from below) and memorised. Raises ValueError where no training or no
-    test image is there.
+    split), real: float (m, d). bits: hashes (`pixel_metrics`) of both, bool (n, 64) and (m, 64). quantile: of the
+    null's cosine similarity, above which an image counts as memorised; a model that memorises nothing has a share of
+    about 1 - quantile. Returns image_id, parent, condition, MODEL, nearest (image_id), similarity, threshold, p (1 +
+    test images at least as near, over 1 + all), of_parent (the nearest is the own source), bits (pHash distance to the
+    nearest), bits_threshold (the same quantile of the null, from below) and memorised. Raises ValueError where no
+    training or no test image is there.
     """
-    trained, held = (np.flatnonzero(images["split"] == split) for split in ("train", "test"))
-    if not len(trained) or not len(held):
+    training, test = (np.flatnonzero(images["split"] == split) for split in ("train", "test"))
+    if not len(training) or not len(test):
         raise ValueError(
-            f"memorisation needs real images to train on and to test on; got {len(trained)} and {len(held)}"
+            f"memorisation needs real images to train on and to test on; got {len(training)} and {len(test)}"
         )
     ours, theirs = bits
-    similarity, place = (found[:, 0] for found in distributions.nearest(synthetic, real[trained]))
-    usual, usual_place = (found[:, 0] for found in distributions.nearest(real[held], real[trained]))
+    similarity, place = (found[:, 0] for found in distributions.nearest(synthetic, real[training]))
+    null, null_place = (found[:, 0] for found in distributions.nearest(real[test], real[training]))
     # One of the values: an interpolated one would lie below the largest of a small null.
-    threshold = float(np.quantile(usual, quantile, method="higher"))
-    above = len(usual) - np.searchsorted(np.sort(usual), similarity, side="left")
-    apart = (ours != theirs[trained[place]]).sum(1)
-    usually_apart = (theirs[held] != theirs[trained[usual_place]]).sum(1)
-    names = images["image_id"].to_numpy()[trained[place]]
+    threshold = float(np.quantile(null, quantile, method="higher"))
+    exceeding = len(null) - np.searchsorted(np.sort(null), similarity, side="left")
+    hash_distance = (ours != theirs[training[place]]).sum(1)
+    null_hash_distance = (theirs[test] != theirs[training[null_place]]).sum(1)
+    names = images["image_id"].to_numpy()[training[place]]
     return rows[["image_id", "parent", "condition", *MODEL]].assign(
         nearest=names,
         similarity=similarity,
         threshold=threshold,
-        p=(1 + above) / (1 + len(usual)),
+        p=(1 + exceeding) / (1 + len(null)),
         of_parent=names == rows["parent"].to_numpy(),
-        bits=apart,
-        bits_threshold=int(np.quantile(usually_apart, 1 - quantile, method="lower")),
+        bits=hash_distance,
+        bits_threshold=int(np.quantile(null_hash_distance, 1 - quantile, method="lower")),
         memorised=similarity > threshold,
     )
 
@@ -64,14 +64,14 @@ def shares(table: pd.DataFrame, by: Sequence[str] = (*MODEL, "condition")) -> pd
     their own source as the nearest. same_hash: share of all whose hash lies as near to the nearest training image as
     the nearest real ones do (`bits_threshold`).
     """
-    found = []
+    records = []
     for key, part in table.groupby(list(by), sort=True):
         value, low, high, images = distances.share(part["memorised"].to_numpy())
         own = int((part["memorised"] & part["of_parent"]).sum())
         same = float((part["bits"] <= part["bits_threshold"]).mean())
         row = dict(zip(by, key, strict=True)) | {"memorised": value, "low": low, "high": high}
-        found.append(row | {"images": images, "of_parent": own, "same_hash": same})
-    return pd.DataFrame(found)
+        records.append(row | {"images": images, "of_parent": own, "same_hash": same})
+    return pd.DataFrame(records)
 
 
 def pairs(table: pd.DataFrame, number: int) -> pd.DataFrame:
@@ -95,7 +95,9 @@ def filtered(synthetic: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     >>> filtered(synthetic, pd.DataFrame({"image_id": ["s", "t"], "memorised": True}))["flags"].tolist()
     ['memorised', 'constant']
     """
-    found = table.set_index("image_id")["memorised"].reindex(synthetic["image_id"])
-    if found.isna().any():
-        raise ValueError(f"the table of memorisation lacks {found.index[found.isna()][0]!r}; run 06_fidelity again")
-    return synthetic.assign(flags=synthetic["flags"].mask((synthetic["flags"] == "") & found.to_numpy(bool), FLAG))
+    memorised = table.set_index("image_id")["memorised"].reindex(synthetic["image_id"])
+    if memorised.isna().any():
+        raise ValueError(
+            f"the table of memorisation lacks {memorised.index[memorised.isna()][0]!r}; run 06_fidelity again"
+        )
+    return synthetic.assign(flags=synthetic["flags"].mask((synthetic["flags"] == "") & memorised.to_numpy(bool), FLAG))

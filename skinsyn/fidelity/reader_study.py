@@ -1,4 +1,4 @@
-"""The reader study: can people tell real from synthetic? A page that asks them, and the analysis of what they answered.
+"""The reader study: can people tell real from synthetic? The page with the questions, and the analysis of the answers.
 
 The page holds images and opaque ids. What they are stands in a key beside it, which readers must not get.
 """
@@ -44,9 +44,11 @@ def choose(images: pd.DataFrame, synthetic: pd.DataFrame, number: int, seed: int
     columns = ["image_id", "condition", "method", "generator", "fst_group", "cluster_id", "unit", "row"]
     clusters = images.set_index("image_id")["cluster_id"]
     real = images[images["split"] == "test"].assign(method="", generator="")
-    made = synthetic[synthetic["flags"] == ""].assign(cluster_id=lambda t: clusters.reindex(t["parent"]).to_numpy())
+    generated = synthetic[synthetic["flags"] == ""].assign(
+        cluster_id=lambda t: clusters.reindex(t["parent"]).to_numpy()
+    )
     parts, wanted = [], number // 2
-    for kind, frame in zip(KINDS, (real, made), strict=True):
+    for kind, frame in zip(KINDS, (real, generated), strict=True):
         chance = frame["image_id"].map(lambda name: seeds.seed_of("reader study", seed, name))
         turn = frame.assign(chance=chance).sort_values("chance")
         turn["turn"] = turn.groupby(["condition", "method", "generator"]).cumcount()
@@ -124,15 +126,17 @@ def read(key_file: Path, folder: Path) -> Study:
     if not key_file.exists():
         raise FileNotFoundError(f"{key_file}: the key of the reader study is missing; it was written with its page")
     key = pd.read_csv(key_file, dtype=str, keep_default_na=False)
-    found = sorted(file for file in folder.glob("*.csv") if file.resolve() != key_file.resolve())
-    if not found:
+    csv_files = sorted(file for file in folder.glob("*.csv") if file.resolve() != key_file.resolve())
+    if not csv_files:
         raise FileNotFoundError(f"no CSV of a reader in {folder}; the page saves one for each reader")
-    parts = [_answers(file, key) for file in found]
+    parts = [_answers(file, key) for file in csv_files]
     answers = pd.concat(parts, ignore_index=True)
     readers = [part["reader"].iloc[0] for part in parts]
-    twice = {name for name in readers if readers.count(name) > 1}
-    if twice:
-        raise ValueError(f"{folder}: two files of the reader {min(twice)!r}; keep one, or rename a reader in the file")
+    duplicates = {name for name in readers if readers.count(name) > 1}
+    if duplicates:
+        raise ValueError(
+            f"{folder}: two files of the reader {min(duplicates)!r}; keep one, or rename a reader in the file"
+        )
     return Study(key, answers, readers)
 
 
@@ -176,16 +180,16 @@ def analyse(study: Study, level: float = 0.95) -> pd.DataFrame:
     truth = study.key["kind"].to_numpy()
     right = (_table(study, "kind") == truth).astype(float)
     realism = _table(study, "realism").astype(float)
-    named = (_table(study, "condition") == study.key["condition"].to_numpy()).astype(float)
+    condition_right = (_table(study, "condition") == study.key["condition"].to_numpy()).astype(float)
     guess, clusters, ones = 1 / study.key["condition"].nunique(), study.key["cluster_id"].to_numpy(), np.ones_like
     rows = [("accuracy", 0.5, mrmc.gain_from_images(right, 0.5 * ones(right), clusters, level=level))]
     scores = np.stack([realism, np.zeros_like(realism)])
     rows.append(("auroc", 0.5, mrmc.obuchowski_rockette((truth == "real").astype(int), scores, level)))
     for kind in KINDS:
-        part = named[:, truth == kind]
+        part = condition_right[:, truth == kind]
         gain = mrmc.gain_from_images(part, guess * ones(part), clusters[truth == kind], level=level)
         rows.append((f"condition, {kind}", guess, gain))
-    found = []
+    records = []
     for name, chance, gain in rows:
         row = {
             "measure": name,
@@ -194,8 +198,8 @@ def analyse(study: Study, level: float = 0.95) -> pd.DataFrame:
             "high": gain.high + chance,
         }
         row |= {"chance": chance, "p": gain.p, "readers": gain.runs, "clusters": gain.clusters}
-        found.append(row | {"flags": "; ".join(gain.flags)})
-    return pd.DataFrame(found)
+        records.append(row | {"flags": "; ".join(gain.flags)})
+    return pd.DataFrame(records)
 
 
 def agreement(study: Study) -> pd.DataFrame:

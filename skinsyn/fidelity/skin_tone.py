@@ -59,12 +59,12 @@ def skin_mask(lab: np.ndarray) -> np.ndarray:
     width = max(1, round(side * BAND))
     band = np.ones(lab.shape[:2], bool)
     band[width:-width, width:-width] = False
-    able = (lab[..., 0] > GREYS[0]) & (lab[..., 0] < GREYS[1])
-    if not (band & able).any():
+    plausible = (lab[..., 0] > GREYS[0]) & (lab[..., 0] < GREYS[1])
+    if not (band & plausible).any():
         return np.zeros(lab.shape[:2], bool)
-    centre = np.median(lab[band & able], axis=0)
-    spread = 1.4826 * np.median(np.abs(lab[band & able] - centre), axis=0)
-    return able & (np.abs(lab - centre) <= SPREADS * np.maximum(spread, LEAST_SPREAD)).all(axis=-1)
+    centre = np.median(lab[band & plausible], axis=0)
+    spread = 1.4826 * np.median(np.abs(lab[band & plausible] - centre), axis=0)
+    return plausible & (np.abs(lab - centre) <= SPREADS * np.maximum(spread, LEAST_SPREAD)).all(axis=-1)
 
 
 def measure(image: np.ndarray, lesion: np.ndarray | None = None) -> Tone:
@@ -99,13 +99,13 @@ def by_type(table: pd.DataFrame, by: str = "kind") -> pd.DataFrame:
     [[3.0, 1.0, 45.0]]
     """
     groups = table.groupby([by, "fst"], sort=True)["ita"]
-    found = (
+    quantiles = (
         groups.quantile([0.1, 0.25, 0.5, 0.75, 0.9]).unstack().set_axis(["q10", "q25", "median", "q75", "q90"], axis=1)
     )
     counts = groups.agg(images="size", seen="count")
-    found.insert(0, "unseen", counts["images"] - counts["seen"])
-    found.insert(0, "images", counts["images"])
-    return found.reset_index()
+    quantiles.insert(0, "unseen", counts["images"] - counts["seen"])
+    quantiles.insert(0, "images", counts["images"])
+    return quantiles.reset_index()
 
 
 def lightening(
@@ -128,13 +128,13 @@ def lightening(
         raise ValueError(f"the parent {rows['parent'][place < 0].iloc[0]!r} is not among the real images given")
     change = pd.Series(np.asarray(tones) - np.asarray(real)[place], index=rows.index)
     clusters = pd.Series(images["cluster_id"].to_numpy()[place], index=rows.index)
-    found = []
+    records = []
     for key, part in rows.groupby(by, sort=True):
-        seen = part.index[change[part.index].notna()]
+        measured = part.index[change[part.index].notna()]
         row = dict(zip(by, key, strict=True))
-        if len(seen):
-            value, low, high, n, k = clustered.mean(change[seen].to_numpy(), clusters[seen], draws, seed)
+        if len(measured):
+            value, low, high, n, k = clustered.mean(change[measured].to_numpy(), clusters[measured], draws, seed)
             row |= {"lightening": value, "low": low, "high": high, "images": n, "clusters": k}
-        found.append(row | {"unseen": len(part) - len(seen)})
+        records.append(row | {"unseen": len(part) - len(measured)})
     columns = [*by, "lightening", "low", "high", "images", "clusters", "unseen"]
-    return pd.DataFrame(found).reindex(columns=columns)
+    return pd.DataFrame(records).reindex(columns=columns)

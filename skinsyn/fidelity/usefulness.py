@@ -62,19 +62,21 @@ def correlations(
     [[1.0, 6.0]]
     """
     columns = ["measure", "rho", "low", "high", "p", "p_adjusted", "conditions", "models", "flags"]
-    done = pd.DataFrame([_tested(table, measure, draws, seed, level) for measure in measures]).reindex(columns=columns)
-    return done.assign(p_adjusted=families.adjust(done["p"].to_numpy(float), "holm"))
+    results = pd.DataFrame([_tested(table, measure, draws, seed, level) for measure in measures]).reindex(
+        columns=columns
+    )
+    return results.assign(p_adjusted=families.adjust(results["p"].to_numpy(float), "holm"))
 
 
 def _tested(table: pd.DataFrame, measure: str, draws: int, seed: int, level: float) -> dict:
     """One row of `correlations`, without the adjusted p."""
-    known = table.dropna(subset=[measure, "gain"])
-    if known.empty:
+    measured = table.dropna(subset=[measure, "gain"])
+    if measured.empty:
         return {"measure": measure, "conditions": 0, "models": 0, "flags": "not estimable: measured nowhere"}
-    count = known.groupby(MODEL)["condition"].transform("size")
-    known = known[count == count.max()]
-    wide = known.pivot_table(index="condition", columns=MODEL, values=[measure, "gain"]).dropna()
-    row = {"measure": measure, "conditions": len(wide), "models": len(known[MODEL].drop_duplicates()), "flags": ""}
+    count = measured.groupby(MODEL)["condition"].transform("size")
+    measured = measured[count == count.max()]
+    wide = measured.pivot_table(index="condition", columns=MODEL, values=[measure, "gain"]).dropna()
+    row = {"measure": measure, "conditions": len(wide), "models": len(measured[MODEL].drop_duplicates()), "flags": ""}
     if len(wide) < LEAST:
         return row | {"flags": f"not estimable: fewer than {LEAST} conditions"}
     first, second = (wide[name].to_numpy(float) for name in (measure, "gain"))
@@ -84,6 +86,6 @@ def _tested(table: pd.DataFrame, measure: str, draws: int, seed: int, level: flo
     rng = seeds.generator("usefulness", measure, seed)
     order = rng.permuted(np.tile(np.arange(len(wide)), (draws, 1)), axis=1)
     b = int((np.abs(_rho(np.broadcast_to(first, (draws, *first.shape)), second[order])) >= abs(rho) - 1e-12).sum())
-    again = rng.integers(0, len(wide), (draws, len(wide)))
-    low, high = np.nanquantile(_rho(first[again], second[again]), [(1 - level) / 2, (1 + level) / 2])
+    resamples = rng.integers(0, len(wide), (draws, len(wide)))
+    low, high = np.nanquantile(_rho(first[resamples], second[resamples]), [(1 - level) / 2, (1 + level) / 2])
     return row | {"rho": rho, "low": float(low), "high": float(high), "p": (1 + b) / (draws + 1)}

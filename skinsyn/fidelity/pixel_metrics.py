@@ -1,4 +1,4 @@
-"""What is measured on the pixels of images, shard by shard and kept: perceptual hash and skin tone."""
+"""Pixel metrics of images, computed per shard and kept: perceptual hash and skin tone."""
 
 from pathlib import Path
 
@@ -30,8 +30,8 @@ def measure(shard: str) -> str:
         hashes = [np.packbits(imagehash.phash(Image.fromarray(one)).hash).tobytes() for one in pixels]
         small = (one if len(one) <= SIDE else images.prepare(one, SIDE) for one in pixels)
         tones = pd.DataFrame([skin_tone.measure(one) for one in small])
-        found = pd.concat([rows[["image_id"]].assign(phash=hashes), tones], axis=1)
-        found.to_parquet(folder / "looks.parquet", index=False, compression="zstd")
+        metrics = pd.concat([rows[["image_id"]].assign(phash=hashes), tones], axis=1)
+        metrics.to_parquet(folder / "looks.parquet", index=False, compression="zstd")
 
     store.keep("looks", key, make, {"shard": shard, "side": SIDE})
     return key
@@ -43,11 +43,11 @@ def of_images(frame: pd.DataFrame, executor: str = "serial") -> tuple[np.ndarray
     Shards are measured whole, once. Raises KeyError where an image is not in the shard that it names.
     """
     units = sorted(frame["unit"].unique())
-    keys = compute.fan_out(executor, measure, [(unit,) for unit in units], "looks")
-    kept = [pd.read_parquet(store.folder("looks", key) / "looks.parquet") for key in keys]
-    parts = [part.assign(unit=unit) for unit, part in zip(units, kept, strict=True)]
-    found = (
+    keys = compute.fan_out(executor, measure, [(unit,) for unit in units], "pixel metrics")
+    tables = [pd.read_parquet(store.folder("looks", key) / "looks.parquet") for key in keys]
+    parts = [part.assign(unit=unit) for unit, part in zip(units, tables, strict=True)]
+    metrics = (
         pd.concat(parts).set_index(["unit", "image_id"]).loc[list(zip(frame["unit"], frame["image_id"], strict=True))]
     )
-    hashes = np.unpackbits(np.stack([np.frombuffer(one, np.uint8) for one in found["phash"]]), axis=1).astype(bool)
-    return hashes, found[["ita", "skin"]].set_axis(frame.index)
+    hashes = np.unpackbits(np.stack([np.frombuffer(one, np.uint8) for one in metrics["phash"]]), axis=1).astype(bool)
+    return hashes, metrics[["ita", "skin"]].set_axis(frame.index)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from skinsyn import images
 from skinsyn.datasets import phantom
-from skinsyn.fidelity import looks, skin_tone
+from skinsyn.fidelity import pixel_metrics, skin_tone
 from skinsyn.run import files, store
 
 
@@ -20,16 +20,16 @@ def shard(tmp_path):
     return images.keep_shard(made, tmp_path / "data", 32)
 
 
-def test_looks_come_in_the_tables_order_and_are_kept(shard, monkeypatch):
+def test_metrics_come_in_the_tables_order_and_are_kept(shard, monkeypatch):
     rows, pixels = images.read_shard(shard)
     frame = pd.DataFrame({"image_id": rows["image_id"][::-1], "unit": shard}).iloc[:5]
-    hashes, tones = looks.of_images(frame)
+    hashes, tones = pixel_metrics.of_images(frame)
     assert hashes.shape == (5, 64) and list(tones.index) == list(frame.index)
     for place, (index, _) in enumerate(frame.iterrows()):
         assert np.array_equal(hashes[place], imagehash.phash(Image.fromarray(pixels[index])).hash.ravel())
         assert tones.loc[index, "ita"] == skin_tone.measure(pixels[index]).ita
     monkeypatch.setattr(skin_tone, "measure", None)  # a second time, nothing is measured
-    assert looks.of_images(frame)[1].equals(tones)
+    assert pixel_metrics.of_images(frame)[1].equals(tones)
 
 
 def test_a_unit_is_pinned_to_its_recipe(tmp_path):
@@ -39,6 +39,6 @@ def test_a_unit_is_pinned_to_its_recipe(tmp_path):
     ramp = (np.arange(24 * 24 * 3).reshape(24, 24, 3) % 97 + 100).astype(np.uint8)
     Image.fromarray(ramp).save(folder / "a.png")
     rows = pd.DataFrame({"image_id": ["a"], "path": ["a.png"], "file_sha256": [files.digest_file(folder / "a.png")]})
-    key = looks.measure(images.keep_shard(rows, folder, 24))
-    kept = pd.read_parquet(store.unit_dir("looks", key) / "looks.parquet")
-    assert looks.RECIPE == 1 and kept["phash"].iloc[0].hex() == "b66b097c077c0778"
+    key = pixel_metrics.measure(images.keep_shard(rows, folder, 24))
+    kept = pd.read_parquet(store.folder("looks", key) / "looks.parquet")
+    assert pixel_metrics.RECIPE == 1 and kept["phash"].iloc[0].hex() == "b66b097c077c0778"
