@@ -1,6 +1,6 @@
 """`python -m skinsyn trace`: from a number of the paper down to images and seeds, and the command that makes it again.
 
-Nothing is recorded for this: the chain is read from what a run keeps anyway (numbers, tables, stamps, manifests).
+The chain is read from what a run keeps: numbers with their recorded origins, tables, stamps and manifests.
 """
 
 import difflib
@@ -13,17 +13,17 @@ import pandas as pd
 import yaml
 
 from .classifier import grid
-from .report import numbers, rows
+from .report import numbers, paper_tables
 from .run import files, params, paths, pipeline, store, tables
 from .stats import declared, predictions
 
-__all__ = ["again", "images_of", "in_words", "inputs", "trace"]
+__all__ = ["again", "images_of", "in_words", "inputs", "trace", "trace_row"]
 
 SHOWN = 3  # images that are named on the terminal, of each kind
 
 
 def trace(profile: str, name: str) -> dict[str, Any]:
-    """What is known of one number: id, run, given, notebook, cell, row, inputs, arms, images, settings, again.
+    """What is known of one number: id, run, given, notebook, cell, row (None: computed), inputs, arms, images, settings, again.
 
     Raises ValueError for an unknown id with the nearest ones, FileNotFoundError for a run that was not made.
     """
@@ -34,17 +34,15 @@ def trace(profile: str, name: str) -> dict[str, Any]:
         hint = f"nearest: {', '.join(near)}" if near else f"they stand in {paths.figures_dir(profile) / 'numbers.json'}"
         raise ValueError(f"no number {name!r} in the run {profile!r}; {hint}")
     given = held[name]
-    loaded = rows.load(profile)
-    row = _origin(loaded, rows.find(loaded, name, given))
+    row = trace_row(profile, given)
     arms = _arms(profile, row, stamps) if row is not None else {}
     return {
         "id": name,
         "run": profile,
         "given": given,
         "notebook": given["made_by"],
-        "cell": given.get("cell") or rows.cell_of(given["made_by"], name),
-        "row": rows.find(loaded, name, given),
-        "origin": row,
+        "cell": given["cell"],
+        "row": row,
         "inputs": inputs(profile, given["made_by"], stamps),
         "arms": arms,
         "images": images_of(profile, given["made_by"], row, arms, stamps),
@@ -53,18 +51,24 @@ def trace(profile: str, name: str) -> dict[str, Any]:
     }
 
 
-def _origin(loaded: Mapping[str, pd.DataFrame], row: rows.Row | None) -> rows.Row | None:
-    """The row itself; of a claim in the ledger, the row of the tests or distances that the claim took its estimate from."""
-    if row is None or row.table != "ledger" or pd.isna(row.values["low"]):
-        return row
-    given = {
-        "value": row.values["estimate"],
-        "low": row.values["low"],
-        "high": row.values["high"],
-        "made_by": "08_paper",
-    }
-    found = rows.find({name: loaded[name] for name in ("tests", "distances") if name in loaded}, row.names[:2], given)
-    return found or row
+class Row(NamedTuple):
+    """The row that a number's origin names: its table and place (from 0), its values, and what is wrong ('': nothing)."""
+
+    table: str
+    place: int | None
+    values: dict[str, Any]
+    wrong: str
+
+
+def trace_row(profile: str, given: Mapping) -> Row | None:
+    """The recorded row of a saved number, None where its cell computed it."""
+    if given["table"] is None:
+        return None
+    there = tables.path(profile, given["table"]).exists()
+    frame = tables.read(profile, given["table"], given["table_made_by"]) if there else None
+    at = None if frame is None else numbers.place_of_row(frame, given["row"])
+    values = {} if frame is None or at is None else frame.iloc[at].to_dict()
+    return Row(given["table"], at, values, numbers.contradiction(given, frame))
 
 
 def inputs(profile: str, notebook: str, stamps: Mapping[str, Mapping]) -> list[tuple[str, str, list[str]]]:
@@ -91,9 +95,9 @@ class Arm(NamedTuple):
     where: dict
 
 
-def _arms(profile: str, row: rows.Row, stamps: Mapping[str, Mapping]) -> dict[str, Arm]:
+def _arms(profile: str, row: Row, stamps: Mapping[str, Mapping]) -> dict[str, Arm]:
     """Role (treatment, control, …) → arm; {} where a row stands for no arm."""
-    if row.table not in ("tests", "learning_curves") or not tables.path(profile, "cells").exists():
+    if row.place is None or row.table not in ("tests", "learning_curves") or not tables.path(profile, "cells").exists():
         return {}
     trained = tables.read(profile, "cells", made_by="04_training_grid")
     if row.table == "learning_curves":
@@ -114,7 +118,7 @@ def _arms(profile: str, row: rows.Row, stamps: Mapping[str, Mapping]) -> dict[st
 
 
 def images_of(
-    profile: str, notebook: str, row: rows.Row | None, arms: Mapping[str, Arm], stamps: Mapping[str, Mapping]
+    profile: str, notebook: str, row: Row | None, arms: Mapping[str, Arm], stamps: Mapping[str, Mapping]
 ) -> pd.DataFrame:
     """Every image behind a number: role, arm, run, use, image_id, condition, path, parent, seed, generator_key, unit, row.
 
@@ -125,7 +129,12 @@ def images_of(
     made = tables.read(profile, "synthetic", made_by="03_generation") if "03_generation" in stamps else None
     if arms:
         listed = pd.concat(_members(profile, arms, real, stamps), ignore_index=True)
-    elif row is not None and row.table in ("distances", "recognition") and row.values["generator"] != "real":
+    elif (
+        row is not None
+        and row.place is not None
+        and row.table in ("distances", "recognition")
+        and row.values["generator"] != "real"
+    ):
         asked = {key: row.values[key] for key in ("method", "generator", "scope") if key in row.values}
         mine = predictions.select(made, **asked)
         listed = pd.DataFrame({"image_id": [*mine["image_id"], *mine["parent"].drop_duplicates()], "use": "measured"})
@@ -188,14 +197,12 @@ def in_words(found: Mapping[str, Any]) -> str:
     """The chain as text for a terminal."""
     profile, row, images = found["run"], found["row"], found["images"]
     lines = [f"{found['id']} = {numbers.show(found['given'], 4, interval=True, unit=True)}   (run {profile})", ""]
-    cell = f", code cell {found['cell']}" if found["cell"] else ""
-    lines.append(f"made by   notebooks/{found['notebook']}.ipynb{cell}")
+    lines.append(f"made by   notebooks/{found['notebook']}.ipynb, cell {found['cell']}")
     lines.append(f"as it ran {paths.run_dir(profile) / 'notebooks' / found['notebook']}.ipynb")
-    for one in dict.fromkeys(x.table for x in (row, found["origin"]) if x):
-        at = row if row.table == one else found["origin"]
-        lines.append(f"row       {at.made_by}-{one}, row {at.place + 1}: {at.names}; column {at.column}")
-    if row is None:
-        lines.append("row       in no table: the cell counts it from its inputs")
+    at = f"row {row.place + 1} of {found['given']['table_made_by']}-" if row and row.place is not None else ""
+    lines.append(f"origin    {at}{paper_tables.origin_in_words(found['given'])}")
+    if row and row.wrong:
+        lines.append(f"          WRONG: {row.wrong}")
     for number, (stem, what, before) in enumerate(found["inputs"]):
         told = f"{stem} reads {what or 'nothing: it draws phantoms'}" + (
             f", made by {', '.join(before)}" if before else ""

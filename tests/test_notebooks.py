@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from skinsyn import trace
-from skinsyn.report import numbers, rows
+from skinsyn.report import numbers
 from skinsyn.run import params, paths, pipeline, tables
 
 ROOT = paths.project_root()
@@ -127,16 +127,24 @@ def test_every_figure_has_its_notebook(smoke_run):
 
 
 def test_every_number_of_smoke_leads_to_its_cell_and_row(smoke_run):
-    loaded, held = rows.load("smoke"), numbers.read("smoke")
-    found = {name: rows.find(loaded, name, given) for name, given in held.items()}
-    for name, row in found.items():
-        assert held[name]["cell"] >= 1
-        value = row and row.values[row.column]
-        assert row is None or (pd.isna(value) if held[name]["value"] is None else value == held[name]["value"])
+    held = numbers.read("smoke")
+    found = {}
+    for name, given in held.items():
+        loaded = tables.read("smoke", given["table"], given["table_made_by"]) if given["table"] else None
+        assert numbers.contradiction(given, loaded) == "", name
+        assert numbers.lookup({}, name) is None, f"{name} is declared"
+        cells = {cell.id for cell in nbformat.read(f"notebooks/{given['made_by']}.ipynb", as_version=4).cells}
+        assert given["cell"] in cells, name
+        found[name] = trace.trace_row("smoke", given)
+    assert held["tests.not_estimable"]["table"] is None and held["c6.p"]["table"] == "distances"
+    assert held["fidelity.kid"]["cell"] == held["fidelity.floor_vendi"]["cell"] == "zm-numbers"
+    assert held["memorised.share"]["cell"] == "zo-numbers"
     # Those whose id the notebook makes from the row: the row must be that very one.
     for name, row in found.items():
         if row and name.startswith("F"):
-            number = name.removesuffix("." + row.column) if row.column in ("p", "p_adjusted") else name
+            number = (
+                name.removesuffix("." + column) if (column := held[name]["column"]) in ("p", "p_adjusted") else name
+            )
             assert number == f"{row.values['family'].split()[0]}.{row.values['id']}".replace(", ", ".").replace(
                 " ", "-"
             )
@@ -164,8 +172,13 @@ def test_a_number_is_traced_to_the_images_and_seeds_of_its_arms(smoke_run):
     assert len(tested) == found["row"].values["images"]
     assert [stem[:2] for stem, _, _ in found["inputs"]] == ["05", "04", "03", "02", "01"]
     text = trace.in_words(found)
-    assert "code cell" in text and str(made["seed"].iloc[0]) in text and "--only 05 --force" in text
-    assert trace.trace("smoke", "ledger.c6")["origin"].table == "distances"
+    assert (
+        "cell zzc-numbers" in text
+        and "WRONG" not in text
+        and str(made["seed"].iloc[0]) in text
+        and "--only 05 --force" in text
+    )
+    assert trace.trace("smoke", "ledger.c6")["row"].table == "distances"
 
 
 def test_the_paper_links_each_number_to_its_row(smoke_run):

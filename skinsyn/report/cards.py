@@ -82,8 +82,10 @@ def _words(profile: str, title: str) -> dict:
         "sources": ", ".join(sources) or numbers.NOT_RUN,
         "licence": " ".join(LICENCES.get(source, f"{source}: {AUTHOR}.") for source in sources) or f"{AUTHOR}.",
         "agreement": _agreement(held),
-        "v": lambda name, digits=2, sign=False: show(held.get(name), digits, sign, unit=True),
-        "n": lambda name, digits=2, sign=False: show(held.get(name), digits, sign, unit=True, interval=True),
+        "v": lambda name, digits=2, sign=False: show(numbers.lookup(held, name), digits, sign, unit=True),
+        "n": lambda name, digits=2, sign=False: show(
+            numbers.lookup(held, name), digits, sign, unit=True, interval=True
+        ),
         "parameter": lambda notebook, name: record.get(notebook, {}).get(name, numbers.NOT_RUN),
         "table": lambda name: drawn[name],
     }

@@ -13,12 +13,40 @@ from matplotlib.figure import Figure
 from ..run import paths, pipeline, tables
 from . import plots
 from .numbers import number, show
-from .rows import KEYS
 from .style import PALETTE, canvas, styled
 
 __all__ = ["compare", "gains", "in_words", "ledger", "parameters", "rows_of", "save", "tests"]
 
 ESTIMATE = ["estimate", "low", "high", "verdict"]
+# Tables that readers see: what names a row of each.
+KEYS = {
+    "flow": ["stage"],
+    "counts": ["condition", "fst_group", "source", "split"],
+    "quality": ["fact"],
+    "generators": ["task", "generator", "condition"],
+    "distances": ["method", "generator", "scope"],
+    "recognition": ["generator", "method"],
+    "learning_curves": ["arm"],
+    "grid_by_group": ["task", "arm", "n", "group"],
+    "tests": ["family", "id"],
+    "gains_by_group": ["task", "group"],
+    "accuracy_by_group": ["arm", "task", "group"],
+    "dose_response": ["part", "dose"],
+    "dose_verdict": ["verdict"],
+    "distributions": ["body", "method", "generator", "scope"],
+    "memorised_by_model": ["method", "generator", "scope"],
+    "lightening": ["method", "generator", "scope", "fst_group"],
+    "diversity": ["method", "generator", "scope", "group"],
+    "label_fidelity": ["method", "generator", "scope", "condition", "fst_group"],
+    "classification_accuracy": ["method", "generator", "scope"],
+    "usefulness": ["measure"],
+    "optimal_ratio": ["method", "n", "transforms", "condition"],
+    "against_gan": ["id"],
+    "transfer": ["data", "group"],
+    "long_tail_relation": ["over"],
+    "worst_group": ["group"],
+    "ledger": ["claim"],
+}
 SENTENCE = "Differences between runs are shown, not tested: the runs share patients, and often real images and seeds."
 
 
@@ -84,12 +112,12 @@ def ledger(runs: Sequence[str]) -> pd.DataFrame | None:
 
 def tests(runs: Sequence[str]) -> pd.DataFrame | None:
     """The declared hypotheses of both runs, in the same columns after family and id."""
-    return _side_by_side(runs, "tests", KEYS["tests"][1])
+    return _side_by_side(runs, "tests", KEYS["tests"])
 
 
 def rows_of(runs: Sequence[str], name: str) -> pd.DataFrame:
     """Every number of a table that differs: table, row, column, a column a run, difference (NaN: no such row)."""
-    keys = KEYS[name][1]
+    keys = KEYS[name]
     joined, found = _both(runs, name, keys), []
     for column in [c[:-2] for c in joined if c.endswith("@0") and f"{c[:-2]}@1" in joined]:
         values = joined[[f"{column}@0", f"{column}@1"]]

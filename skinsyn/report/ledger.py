@@ -25,7 +25,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-__all__ = ["CLAIMS", "VERDICTS", "ledger", "rule_in_words"]
+__all__ = ["CLAIMS", "VERDICTS", "ledger", "rule_in_words", "shown_test"]
 
 CLAIMS = {
     "C1": (
@@ -122,14 +122,27 @@ def _result(verdict: str, estimate: float = np.nan, low: float = np.nan, high: f
     return {"estimate": estimate, "low": low, "high": high, "verdict": verdict}
 
 
-def _tested(tests: pd.DataFrame | None, rule: Mapping) -> dict:
-    """The verdict over the hypotheses that carry the claim, and the estimate to print."""
+def _carrying(tests: pd.DataFrame | None, rule: Mapping) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The hypotheses that carry a claim, and those of them that were run."""
     if tests is None or tests.empty:
-        return _result(NOT_RUN)
+        return pd.DataFrame(), pd.DataFrame()
     chosen = tests["id"].str.startswith(tuple(rule.get("tests") or [""]))
     chosen &= tests["family"].str.startswith(rule.get("family", ""))
     found = tests[chosen]
-    ran = found[found["verdict"] != NOT_RUN] if "verdict" in found.columns else found
+    return found, found[found["verdict"] != NOT_RUN] if "verdict" in found.columns else found
+
+
+def shown_test(tests: pd.DataFrame | None, rule: Mapping) -> pd.Series:
+    """The row of the tests whose estimate the ledger prints for a claim that was run."""
+    _, ran = _carrying(tests, rule)
+    if rule.get("show") == "least" and ran["estimate"].notna().any():
+        return ran.loc[ran["estimate"].idxmin()]
+    return ran.iloc[0]
+
+
+def _tested(tests: pd.DataFrame | None, rule: Mapping) -> dict:
+    """The verdict over the hypotheses that carry the claim, and the estimate to print."""
+    found, ran = _carrying(tests, rule)
     if ran.empty:
         return _result(NOT_RUN)
     decide = _above if rule["rule"] == "above" else _bounded
@@ -138,9 +151,7 @@ def _tested(tests: pd.DataFrame | None, rule: Mapping) -> dict:
         verdict = FAILED
     else:
         verdict = REPRODUCED if verdicts == {REPRODUCED} else OPEN
-    shown = ran.iloc[0]
-    if rule.get("show") == "least" and ran["estimate"].notna().any():
-        shown = ran.loc[ran["estimate"].idxmin()]
+    shown = shown_test(tests, rule)
     return _result(verdict, *(float(shown[key]) for key in ("estimate", "low", "high")))
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from ..run import files, paths
 from .links import mark, plain
-from .numbers import NOT_RUN, show, show_p
+from .numbers import NOT_RUN, lookup, show, show_p
 
 __all__ = ["MANUSCRIPT", "blocks", "context", "figure_files"]
 
@@ -41,12 +41,14 @@ def context(profile: str, numbers: Mapping[str, Mapping], verdicts: Mapping[str,
         "phantom": any(source.startswith("phantom") for source in sources),
         "pad": any(source.startswith("pad_ufes_20") for source in sources),
         "ledger_units": units,
-        "v": lambda name, digits=2, sign=False: marked(name, show(numbers.get(name), digits, sign, unit=True)),
+        "v": lambda name, digits=2, sign=False: marked(name, show(lookup(numbers, name), digits, sign, unit=True)),
         "n": lambda name, digits=2, sign=False: marked(
-            name, show(numbers.get(name), digits, sign, unit=True, interval=True)
+            name, show(lookup(numbers, name), digits, sign, unit=True, interval=True)
         ),
-        "bare": lambda name, digits=2, interval=False: marked(name, show(numbers.get(name), digits, interval=interval)),
-        "p": lambda name: marked(name, _p(numbers.get(name))),
+        "bare": lambda name, digits=2, interval=False: marked(
+            name, show(lookup(numbers, name), digits, interval=interval)
+        ),
+        "p": lambda name: marked(name, _p(lookup(numbers, name))),
         "verdict": lambda claim: verdicts.get(claim, NOT_RUN),
         "has": lambda notebook: bool(figure_files(profile, notebook)),
     }

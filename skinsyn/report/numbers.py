@@ -3,18 +3,36 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
+from fnmatch import fnmatchcase
+from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
 
-from ..run import files, paths
-from . import rows
+import numpy as np
+import pandas as pd
+import yaml
 
-__all__ = ["number", "read", "save", "show", "show_p"]
+from ..run import files, paths, tables
+
+__all__ = [
+    "Origin",
+    "contradiction",
+    "lookup",
+    "number",
+    "place_of_row",
+    "read",
+    "save",
+    "show",
+    "show_p",
+]
 
 MINUS = "\N{MINUS SIGN}"
 NOT_RUN = "not run"
 NOT_ESTIMABLE = "not estimable"
+DECLARED = Path(__file__).parents[1] / "assets" / "paper" / "numbers.yml"
+ORIGIN = ("cell", "table", "table_made_by", "row", "column")
 
 
 def number(value: float | int | None, unit: str = "", low: float | None = None, high: float | None = None) -> dict:
@@ -46,25 +64,126 @@ def _plain(value: object, name: str) -> float | int | None:
     return float(value)
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where numbers are made: a run, a notebook, and the id of the notebook's cell; every number made here carries it.
+
+    The id is that of the notebook cell in which the `Origin` is made; a test compares the two in every notebook.
+    """
+
+    profile: str
+    notebook: str
+    cell: str
+    _read: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
+
+    def computed(
+        self, value: float | int | None, unit: str = "", low: float | None = None, high: float | None = None
+    ) -> dict:
+        """A number that the cell itself computes: `number`, and that it stands in no table."""
+        return number(value, unit, low, high) | dict.fromkeys(ORIGIN) | {"cell": self.cell}
+
+    def from_row(
+        self,
+        table: str,
+        where: Mapping[str, object],
+        column: str,
+        unit: str = "",
+        low: str = "",
+        high: str = "",
+        made_by: str = "",
+        optional: bool = False,
+    ) -> dict:
+        """The number in one row of a saved table of this run, with that row as its origin.
+
+        where: column → value, which exactly one row has. low, high: the columns of its interval; a missing value has
+        none, nor has one whose ends are missing. made_by: the notebook that saved the table (default: this one).
+        optional: where no row has it, the number is 'not estimable'. Raises ValueError where there is not one row.
+        """
+        made_by = made_by or self.notebook
+        if table not in self._read:
+            self._read[table] = tables.read(self.profile, table, made_by)
+        frame = self._read[table]
+        where = {key: value.item() if isinstance(value, np.generic) else value for key, value in where.items()}
+        at = place_of_row(frame, where)
+        if at is None and not (optional and not _matches(frame, where).any()):
+            count = int(_matches(frame, where).sum())
+            raise ValueError(f"{self.notebook}: {count} rows of the table {table!r} have {where}, expected one")
+        names = (column, low, high) if low else (column,)
+        value, *ends = [None if at is None or pd.isna(frame[name].iloc[at]) else frame[name].iloc[at] for name in names]
+        made = number(value, unit, *(ends if value is not None and None not in ends else ()))
+        origin = (self.cell, table, made_by, where, column)
+        return made | dict(zip(ORIGIN, origin, strict=True))
+
+
+def _matches(frame: pd.DataFrame, where: Mapping[str, object]) -> pd.Series:
+    matches = pd.Series(True, index=range(len(frame)))
+    for key, value in where.items():
+        matches &= (frame[key] == value).fillna(False).to_numpy(dtype=bool)
+    return matches
+
+
+def place_of_row(frame: pd.DataFrame, where: Mapping[str, object]) -> int | None:
+    """The place (from 0) of the one row that has these values; None where no row, or more than one, has them.
+
+    >>> place_of_row(pd.DataFrame({"arm": ["real", "mixed"], "n": [8, 8]}), {"arm": "mixed"})
+    1
+    """
+    matches = _matches(frame, where) if set(where) <= set(frame.columns) else pd.Series(dtype=bool)
+    return int(matches.argmax()) if matches.sum() == 1 else None
+
+
+def contradiction(given: Mapping, frame: pd.DataFrame | None) -> str:
+    """What is wrong with a saved number's origin, '' where nothing is: its row must be there and hold its value.
+
+    frame: the table that it names, None where the run does not have it.
+    """
+    if given["table"] is None:
+        return ""
+    at = None if frame is None or given["column"] not in frame else place_of_row(frame, given["row"])
+    if at is None:
+        absent = given["value"] is None and frame is not None and given["column"] in frame
+        return "" if absent and not _matches(frame, given["row"]).any() else "the table has no such row"
+    value = frame[given["column"]].iloc[at]
+    right = pd.isna(value) if given["value"] is None else value == given["value"]
+    return "" if right else f"the row holds {value!r}, not {given['value']!r}"
+
+
+@cache
+def _declared() -> list[str]:
+    return [name for names in yaml.safe_load(DECLARED.read_text()).values() for name in names]
+
+
+def lookup(saved: Mapping[str, dict], name: str) -> dict | None:
+    """The number saved under an id; None ('not run') for one that a notebook declares and this run did not save.
+
+    Ids are declared in assets/paper/numbers.yml, by notebook. Raises ValueError for one that stands nowhere.
+    """
+    if name not in saved and not any(fnmatchcase(name, pattern) for pattern in _declared()):
+        raise ValueError(f"no notebook declares the number {name!r}; the ids are in {DECLARED.name}")
+    return saved.get(name)
+
+
 def save(profile: str, made_by: str, numbers: Mapping[str, dict]) -> Path:
     """Save all numbers of one notebook, in place of those that it saved before.
 
-    Each is kept with the notebook and the code cell (counted from 1) that made it. Written whole to
-    runs/<profile>/numbers/<made_by>.json; the numbers of all notebooks together go to figures/<profile>/numbers.json.
-    Returns the latter. Raises ValueError where two notebooks save the same id.
+    Each is kept with its origin: the notebook, the id of the cell that made it, and the row and column of the table
+    that holds it, if any. Written whole to runs/<profile>/numbers/<made_by>.json; the numbers of all notebooks together
+    go to figures/<profile>/numbers.json. Returns the latter. Raises ValueError where two notebooks save the same id,
+    and for a number without an origin.
     """
-    content = {
-        name: number(*(given[key] for key in ("value", "unit", "low", "high"))) for name, given in numbers.items()
-    }
+    content = {}
+    for name, given in numbers.items():
+        if not given.get("cell"):
+            raise ValueError(f"{made_by}: the number {name!r} has no origin; make it with numbers.Origin")
+        checked = number(*(given[key] for key in ("value", "unit", "low", "high")))
+        content[name] = checked | {"made_by": made_by} | {key: given[key] for key in ORIGIN}
     for other, held in _held(profile).items():
         twice = sorted(set(held) & set(content)) if other != made_by else []
         if twice:
             hint = f"ids name one number each; where it has moved, delete runs/{profile}/numbers/{other}.json"
             raise ValueError(f"{made_by}: the number {twice[0]!r} is already saved by {other}; {hint}")
     own = paths.run_dir(profile) / "numbers" / f"{made_by}.json"
-    cells = {name: rows.cell_of(made_by, name) for name in content}
-    origin = {name: {"made_by": made_by} | ({"cell": cell} if cell else {}) for name, cell in cells.items()}
-    files.write_json(own, {name: given | origin[name] for name, given in content.items()})
+    files.write_json(own, content)
     files.log_access("write", own)
     merged = paths.figures_dir(profile) / "numbers.json"
     # Every notebook writes the merged file, so that it is no one's output: freshness is judged by the notebook's own.
@@ -73,7 +192,7 @@ def save(profile: str, made_by: str, numbers: Mapping[str, dict]) -> Path:
 
 
 def read(profile: str, before: str = "") -> dict[str, dict]:
-    """All numbers saved so far: {id: {value, unit, low, high, made_by, cell}}.
+    """All numbers saved so far: {id: {value, unit, low, high, made_by, cell, table, table_made_by, row, column}}.
 
     before: only of notebooks whose name sorts before it, so that a notebook does not take its own output as its input.
     """

@@ -11,6 +11,7 @@ import typst
 
 from ..run import files, paths
 from . import gallery, html, links, manuscript, numbers, paper_tables
+from .ledger import shown_test
 
 __all__ = ["describe", "own_numbers", "results", "save_numbers", "typeset"]
 
@@ -24,16 +25,21 @@ def results(profile: str) -> dict:
     return {"tests": paper_tables.optional(profile, "tests"), "synthetic": None if made is None else len(made)}
 
 
-def save_numbers(profile: str, made_by: str, ledger: pd.DataFrame) -> Path:
+def save_numbers(origin: numbers.Origin, ledger: pd.DataFrame, rules: Mapping[str, Mapping]) -> Path:
     """Save the paper's own numbers, and own the merged file: this notebook is the last that writes it."""
-    merged = numbers.save(profile, made_by, own_numbers(profile, ledger))
+    merged = numbers.save(origin.profile, origin.notebook, own_numbers(origin, ledger, rules))
     files.log_access("write", merged)
     return merged
 
 
-def own_numbers(profile: str, ledger: pd.DataFrame) -> dict[str, dict]:
-    """Numbers that the paper itself counts: images, generators, classifiers, and the ledger's estimates and verdicts."""
-    read = {name: paper_tables.optional(profile, name) for name in ("images", "generators", "synthetic", "cells")}
+def own_numbers(origin: numbers.Origin, ledger: pd.DataFrame, rules: Mapping[str, Mapping]) -> dict[str, dict]:
+    """Numbers that the paper itself counts: images, generators, classifiers, and the ledger's estimates and verdicts.
+
+    origin: the cell that saves them. An estimate's origin is the row of tests or distances that its claim rests on.
+    """
+    read = {
+        name: paper_tables.optional(origin.profile, name) for name in ("images", "generators", "synthetic", "cells")
+    }
     count: dict[str, tuple[int, str]] = {}
     if (images := read["images"]) is not None:
         images = images[images["split"].isin(paper_tables.SPLITS)]  # others were left over
@@ -48,17 +54,29 @@ def own_numbers(profile: str, ledger: pd.DataFrame) -> dict[str, dict]:
         count["synthetic"] = len(read["synthetic"])
     if (cells := read["cells"]) is not None:
         count |= {"classifiers": len(cells), "runs": cells["run"].nunique()}
-    found = {f"paper.{name}": numbers.number(int(n)) for name, n in count.items()}
+    found = {f"paper.{name}": origin.computed(int(n)) for name, n in count.items()}
     for row in ledger.to_dict("records"):
-        given = [None if pd.isna(row[key]) else row[key] for key in ("estimate", "low", "high")]
-        claim = row["claim"][:2]
-        given = [int(given[0]), None, None] if claim == "C7" and given[0] is not None else given
-        unit = {"C6": "", "C7": "images"}.get(claim, "points")
         if row["verdict"] != numbers.NOT_RUN:
-            found[f"ledger.{claim.lower()}"] = numbers.number(given[0], unit, *given[1:])
+            claim = row["claim"][:2]
+            found[f"ledger.{claim.lower()}"] = _of_claim(origin, claim, row, rules[claim])
     for verdict in ("reproduced", "not reproduced", "not identified", "not run"):
-        found[f"ledger.{verdict.replace(' ', '_')}"] = numbers.number(int((ledger["verdict"] == verdict).sum()), "")
-    return found | {"ledger.claims": numbers.number(len(ledger), "")}
+        found[f"ledger.{verdict.replace(' ', '_')}"] = origin.computed(int((ledger["verdict"] == verdict).sum()))
+    return found | {"ledger.claims": origin.computed(len(ledger))}
+
+
+def _of_claim(origin: numbers.Origin, claim: str, row: Mapping, rule: Mapping) -> dict:
+    """The estimate of a claim that was run."""
+    if rule["rule"] == "at least":
+        return origin.computed(int(row["estimate"]), "images")
+    if rule["rule"] == "nearer":
+        saved = numbers.read(origin.profile, before=origin.notebook).get("c6.difference")
+        if saved is None:
+            return origin.computed(row["estimate"])
+        return origin.from_row("distances", saved["row"], saved["column"], "", "low", "high", saved["table_made_by"])
+    tests = paper_tables.optional(origin.profile, "tests")
+    shown = shown_test(tests, rule)
+    where = {key: shown[key] for key in ("family", "id")}
+    return origin.from_row("tests", where, "estimate", "points", "low", "high", paper_tables.MADE_BY["tests"])
 
 
 def describe(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping]) -> list[dict]:

@@ -8,12 +8,11 @@ import pandas as pd
 
 from ..run import files, params, paths, tables
 from ..stats.predictions import GROUPS
-from . import rows
 from .ledger import CLAIMS, rule_in_words
 from .links import mark
-from .numbers import NOT_ESTIMABLE, NOT_RUN, number, show, show_p
+from .numbers import NOT_ESTIMABLE, NOT_RUN, contradiction, number, place_of_row, show, show_p
 
-__all__ = ["MADE_BY", "SPLITS", "exists", "maker", "optional", "parameters_on_record"]
+__all__ = ["MADE_BY", "SPLITS", "exists", "maker", "optional", "origin_in_words", "parameters_on_record"]
 
 MADE_BY = {
     "images": "01_data_prep",
@@ -67,9 +66,15 @@ def parameters_on_record(profile: str) -> dict[str, dict]:
 def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numbers: Mapping[str, Mapping]):
     """A function name → table, as `manuscript.blocks` wants it; tables of what was not run say so."""
     record = parameters_on_record(profile)
-    loaded = rows.load(profile)
-    found = {name: rows.find(loaded, name, given) for name, given in sorted(numbers.items())}
-    ids = {(row.table, row.place, row.column): name for name, row in reversed(found.items()) if row}
+    cited = {given["table"]: given["table_made_by"] for given in numbers.values() if given["table"]}
+    loaded = {name: tables.read(profile, name, made_by) for name, made_by in cited.items() if exists(profile, name)}
+    ids = {
+        (given["table"], place_of_row(loaded[given["table"]], given["row"]), given["column"]): name
+        for name, given in sorted(numbers.items(), reverse=True)
+        if given["table"] in loaded and not contradiction(given, loaded[given["table"]])
+    }
+    claims = [f"ledger.{claim[:2].lower()}" for claim in ledger["claim"]]
+    ids |= {("ledger", i, "estimate"): name for i, name in enumerate(claims) if name in numbers}
 
     def marker(table: str) -> Mark:
         return lambda place, column, text: (
@@ -81,7 +86,7 @@ def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numb
         "rules": lambda: _rules(rules),
         "settings": lambda: _parameters({k: v for k, v in record.items() if k in SETTINGS}),
         "parameters": lambda: _parameters(record, APART[:1]),
-        "numbers": lambda: _numbers(numbers, found),
+        "numbers": lambda: _numbers(numbers, loaded),
     }
     from_table = {
         "attrition": ("attrition", _attrition),
@@ -108,8 +113,7 @@ def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numb
         frame = optional(profile, source)
         if frame is None:
             return {"missing": f"{NOT_RUN}: the table {source!r} is made by {MADE_BY[source]}"}
-        cell = rows.saving_cell(MADE_BY[source], source)
-        origin = f"{MADE_BY[source]}{f', cell {cell}' if cell else ''}, table {source}"
+        origin = f"{MADE_BY[source]}, table {source}"
         return draw(frame) | {"origin": origin} if len(frame) else {"missing": "none"}
 
     return make
@@ -162,13 +166,21 @@ def _parameters(record: Mapping[str, Mapping], apart: tuple = APART) -> dict:
     return _table(["notebook", "parameter", "value"], rows, [1.3, 1.6, 4])
 
 
-def _numbers(numbers: Mapping[str, Mapping], found: Mapping[str, rows.Row | None]) -> dict:
+def origin_in_words(given: Mapping) -> str:
+    """The row and column of a table that hold a number, or the cell that computes it."""
+    if given["table"] is None:
+        return f"computed in cell {given['cell']}"
+    names = " / ".join(str(value) for value in given["row"].values())
+    return f"{given['table']}: {names + ', ' if names else ''}{given['column']}"
+
+
+def _numbers(numbers: Mapping[str, Mapping], loaded: Mapping[str, pd.DataFrame]) -> dict:
     """Each number with the notebook, cell and table row that it comes from; numbers in text and tables link here."""
     lines = []
     for name, given in sorted(numbers.items()):
-        row = found[name]
-        maker = given["made_by"] + (f", cell {given['cell']}" if "cell" in given else "")
-        where = f"{row.table}: {row.names}, {row.column}" if row else "counted in the cell"
+        wrong = contradiction(given, loaded.get(given["table"]))
+        where = origin_in_words(given) + (f" (wrong origin: {wrong})" if wrong else "")
+        maker = f"{given['made_by']}, cell {given['cell']}"
         lines.append([name, show(given, 4, interval=True), given["unit"], maker, where])
     if not lines:
         return {"missing": NOT_RUN}

@@ -16,8 +16,12 @@ IMAGES = pd.DataFrame(
 
 def run_of(profile="tiny"):
     tables.save(profile, "images", IMAGES, made_by="01_data_prep")
-    numbers.save(profile, "01_data_prep", {"data.test": numbers.number(2, "images")})
-    numbers.save(profile, "05_fairness_stats", {"tests.declared": numbers.number(43)})
+    numbers.save(
+        profile, "01_data_prep", {"data.test": numbers.Origin(profile, "01_data_prep", "c").computed(2, "images")}
+    )
+    numbers.save(
+        profile, "05_fairness_stats", {"tests.declared": numbers.Origin(profile, "05_fairness_stats", "c").computed(43)}
+    )
     one = pd.DataFrame({"split": "test", "variable": "condition", "level": ["x|y", "<b>"], "count": 1, "share": 0.5})
     tables.save(profile, "table_one", one, made_by="05_fairness_stats", csv=True)
 

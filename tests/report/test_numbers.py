@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from skinsyn.report import numbers
 from skinsyn.report.numbers import number, show
 
+HERE = numbers.Origin("demo", "05_x", "numbers")
+
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
@@ -48,9 +50,9 @@ def test_round_trip_of_every_number(value, digits):
 
 def test_round_trip_through_the_file(folders):
     saved = {
-        "c1": number(np.float32(0.25), "points", -1, np.float64(0.1) * 3),
-        "n": number(np.int64(7)),
-        "none": number(None),
+        "c1": HERE.computed(np.float32(0.25), "points", -1, np.float64(0.1) * 3),
+        "n": HERE.computed(np.int64(7)),
+        "none": HERE.computed(None),
     }
     path = numbers.save("demo", "05_x", saved)
     held = json.loads(path.read_text())
@@ -62,13 +64,13 @@ def test_round_trip_through_the_file(folders):
 
 
 def test_notebooks_merge_and_replace_their_own(folders):
-    numbers.save("demo", "01_a", {"a": number(1), "gone": number(2)})
-    numbers.save("demo", "02_b", {"b": number(3)})
-    numbers.save("demo", "01_a", {"a": number(4)})
+    numbers.save("demo", "01_a", {"a": HERE.computed(1), "gone": HERE.computed(2)})
+    numbers.save("demo", "02_b", {"b": HERE.computed(3)})
+    numbers.save("demo", "01_a", {"a": HERE.computed(4)})
     assert {name: held["value"] for name, held in numbers.read("demo").items()} == {"a": 4, "b": 3}
     assert set(numbers.read("demo", before="02_b")) == {"a"}
     with pytest.raises(ValueError, match="'a' is already saved by 01_a"):
-        numbers.save("demo", "02_b", {"a": number(1)})
+        numbers.save("demo", "02_b", {"a": HERE.computed(1)})
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_half_truths_are_refused(bad):
 
 
 def test_damaged_file_is_named(folders):
-    path = numbers.save("demo", "01_a", {"a": number(1)})
+    path = numbers.save("demo", "01_a", {"a": HERE.computed(1)})
     (folders / "runs/demo/numbers/01_a.json").write_text('{"a"')
     with pytest.raises(ValueError, match="01_a.json is damaged"):
         numbers.read("demo")

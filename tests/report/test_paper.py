@@ -98,7 +98,8 @@ def fabricate(profile: str, source: str = "phantom") -> None:
         "flags",
     ]
     tables.save(profile, "tests", pd.DataFrame(TESTS, columns=names), "05_fairness_stats")
-    distances = {"c6.paired": numbers.number(0.2), "c6.permuted": numbers.number(0.3), "c6.p": numbers.number(0.0002)}
+    three = numbers.Origin(profile, "03_generation", "18-numbers")
+    distances = {f"c6.{name}": three.from_row("distances", {}, name) for name in ("paired", "permuted", "p")}
     numbers.save(profile, "03_generation", distances)
     plots.save(profile, plots.flow(pd.DataFrame({"stage": ["rows", HOSTILE], "images": [9, 7]})), "01_data_prep-flow")
     plots.save(profile, plots.forest(pd.DataFrame(TESTS, columns=names)), "05_fairness_stats-forest")
@@ -109,7 +110,7 @@ def fabricate(profile: str, source: str = "phantom") -> None:
 def make(profile: str) -> dict[str, bytes]:
     found = paper.results(profile)
     table = ledger(found["tests"], numbers.read(profile, before="08"), RULES, found["synthetic"])
-    paper.save_numbers(profile, "08_paper", table)
+    paper.save_numbers(numbers.Origin(profile, "08_paper", "08-numbers"), table, RULES)
     return {path.name: path.read_bytes() for path in paper.typeset(profile, f"Paper {HOSTILE}", table, RULES, "a note")}
 
 
@@ -118,7 +119,8 @@ def test_same_results_same_bytes(run):
     first, second = make(run), make(run)
     assert first.keys() == {"paper.pdf", "paper.html"} and first == second
     assert first["paper.pdf"].startswith(b"%PDF")
-    numbers.save(run, "03_generation", {"c6.paired": numbers.number(0.9), "c6.permuted": numbers.number(0.95)})
+    three = numbers.Origin(run, "03_generation", "18-numbers")
+    numbers.save(run, "03_generation", {"c6.paired": three.computed(0.9), "c6.permuted": three.computed(0.95)})
     assert all(make(run)[name] != first[name] for name in first)
 
 
