@@ -23,7 +23,7 @@ SHOWN = 3  # images that are named on the terminal, of each kind
 
 
 def trace(profile: str, name: str) -> dict[str, Any]:
-    """What is known of one number: id, run, given, notebook, cell, row (None: computed), inputs, arms, images, settings, again.
+    """What is known of one number: id, run, given, notebook, cell, row, inputs, arms, images, settings, again.
 
     Raises ValueError for an unknown id with the nearest ones, FileNotFoundError for a run that was not made.
     """
@@ -52,7 +52,7 @@ def trace(profile: str, name: str) -> dict[str, Any]:
 
 
 class Row(NamedTuple):
-    """The row that a number's origin names: its table and place (from 0), its values, and what is wrong ('': nothing)."""
+    """The row that a number's origin names: table, place (from 0), values, and what is wrong ('': nothing)."""
 
     table: str
     place: int | None

@@ -60,7 +60,7 @@ def test_a_number_carries_its_row(origin):
 def test_the_order_of_rows_does_not_matter(origin):
     made = origin.from_row("tests", PRIMARY, "p")
     assert made["value"] == 0.25 and numbers.contradiction(made, TESTS[::-1]) == ""
-    assert numbers.place_of_row(TESTS, PRIMARY) == 0 and numbers.place(TESTS[::-1], PRIMARY) == 2
+    assert numbers.place_of_row(TESTS, PRIMARY) == 0 and numbers.place_of_row(TESTS[::-1], PRIMARY) == 2
 
 
 def test_what_is_missing_in_the_row_is_not_estimable(origin):
