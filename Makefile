@@ -17,7 +17,7 @@ LAB ?=
 export MALLOC_TRIM_THRESHOLD_ := 1073741824
 export MALLOC_MMAP_THRESHOLD_ := 33554432
 
-.PHONY: help setup paper figures status params test test-slow lab docs bench plan lint base-model reader-study clean
+.PHONY: help setup paper figures status params test test-slow lab docs bench plan lint types base-model reader-study clean
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  PROFILE=demo|smoke|pad_ufes_20|fitzpatrick17k|ddi chooses params/PROFILE; P='key=value …' changes parameters."
@@ -53,7 +53,7 @@ status: setup ## For each notebook: fresh, or why it is stale
 	@$(call run,status)
 params: setup ## Every parameter of PROFILE, with its type and meaning
 	@$(call run,params)
-test: setup ## The tests, in minutes: files shared out over two processes
+test: lint ## lint, then the tests, in minutes: files shared out over two processes
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile
 test-slow: setup ## Kills, simulations, whole profiles
 	@$(PY) -m pytest -m slow
@@ -63,10 +63,12 @@ lab: setup ## JupyterLab on notebooks/ (LAB='--no-browser --port=8899' hands opt
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB)
 docs: setup ## Pages of every module, from its docstrings, in docs/
 	@$(PY) -m pdoc --output-directory docs skinsyn && echo "open docs/index.html"
-lint: setup ## ruff (notebooks too), mypy, and how many lines of code there are
+lint: setup ## ruff (notebooks too); then what mypy finds and how many lines of code there are, as a report
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
-	-@$(VENV)/bin/mypy
-	-@$(PY) -m bench.count_code skinsyn bench
+	@$(VENV)/bin/mypy | tail -1
+	@$(PY) -m bench.count_code skinsyn bench || true
+types: setup ## Every error that mypy finds in skinsyn
+	@$(VENV)/bin/mypy
 base-model: setup ## Make the tiny base model's weights again and say how close they came
 	@$(PY) -m skinsyn base-model
 plan: setup ## Models, images, shards, GPU-hours, disk of PROFILE, before anything is spent
@@ -76,5 +78,5 @@ reader-study: setup ## A page that asks people: real or synthetic? And its key, 
 bench: setup ## Time the work; Type I error and coverage of the primary test (09_benchmarks)
 	@$(call run,run) --only 09 --force
 clean: ## Say what may be deleted; deletes nothing but caches
-	@rm -rf .pytest_cache .ruff_cache .hypothesis; find . -name __pycache__ -not -path './$(VENV)/*' -exec rm -rf {} +
+	@rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis; find . -name __pycache__ -not -path './$(VENV)/*' -exec rm -rf {} +
 	@du -sh runs $(VENV) 2>/dev/null || true; echo "runs/ holds results and kept units, $(VENV) the environment: delete them yourself if you mean to."
