@@ -120,7 +120,8 @@ def _arms(profile: str, row: Row, stamps: Mapping[str, Mapping]) -> dict[str, Ar
 def images_of(
     profile: str, notebook: str, row: Row | None, arms: Mapping[str, Arm], stamps: Mapping[str, Mapping]
 ) -> pd.DataFrame:
-    """Every image behind a number: role, arm, run, use, image_id, condition, path, parent, seed, generator_key, unit, row.
+    """Every image behind a number: role, arm, run, use, image_id, condition, path, parent, seed, generator_key, unit,
+    row.
 
     Of a number of arms: what each classifier was trained on, validated on and tested on. Of a row of synthetic images:
     those and their sources. Otherwise all images that the run had when the notebook ran.

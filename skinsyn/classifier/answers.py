@@ -22,7 +22,8 @@ POSITIVE = "malignant"
 
 
 def write(folder: Path, one: Members, done: Trained) -> dict:
-    """Write predictions.parquet of a cell (split, image_id, y_true, p_<class>; validation, then test); what to say of it."""
+    """Write predictions.parquet of a cell (split, image_id, y_true, p_<class>; validation, then test); what to say of
+    it."""
     held = pd.concat([one.validation, one.test])
     answers = pd.DataFrame(
         np.concatenate([done.validation, done.probabilities]), columns=[f"p_{name}" for name in one.classes]
@@ -38,9 +39,9 @@ def write(folder: Path, one: Members, done: Trained) -> dict:
 def collect(wanted: Sequence[Mapping], keys: Sequence[str], images: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(predictions, cells) of trained cells: one row an arm × run × test image, and one row a cell.
 
-    predictions: arm, run, image_id, what is known of the image, SETTINGS, y_true, correct, threshold, p_<class>. threshold:
-    of malignancy, by `thresholds.youden` on the cell's own validation images; NaN elsewhere, where the highest probability
-    decides. cells: arm, run, SETTINGS, key, threshold, and what its manifest says.
+    predictions: arm, run, image_id, what is known of the image, SETTINGS, y_true, correct, threshold, p_<class>.
+    threshold: of malignancy, by `thresholds.youden` on the cell's own validation images; NaN elsewhere, where the
+    highest probability decides. cells: arm, run, SETTINGS, key, threshold, and what its manifest says.
     """
     alike: dict[tuple, list[pa.Table]] = {}  # of the same classes: judged together, which one by one took longer
     for number, key in enumerate(keys):
@@ -70,7 +71,8 @@ def _read(key: str, number: int) -> pa.Table:
 
 
 def _judged(both: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, float]]:
-    """(image_id, y_true, correct, p_<class>, cell of the test images; number of a cell → its threshold, where it has one).
+    """(image_id, y_true, correct, p_<class>, cell of the test images; number of a cell → its threshold, where it has
+    one).
 
     both: the answers of cells of the same classes, see `write`.
     """

@@ -13,11 +13,11 @@ generator (fine-tuned | base) and scope (condition | all): which synthetic image
 between methods in one arm (of 5 images the first gives 3), where method: [inpaint, gan] would make an arm of each.
 weight: of a synthetic image in the loss, where a real one's is 1. filter: `flags` leaves out images whose flag is not
 among the notebook's use_flags; `off` uses every image that was made. generator_data: which real images their
-generators may have seen, as the leakage audit must find: `any` but the test's; `all`, of training and validation; `train`;
-`matched`, no other than the run's own n, by models of its own (by_run of 02). parents: `subset` takes the children
-of the run's own real images; `any` as many of the same condition, whoever their parent is (for text-to-image, which takes
-nothing of its parent's pixels). real: false leaves the real images out. steps: `epochs` shows every image once an epoch;
-`matched` shows as many an epoch as the largest ratio does that is declared for the same task and n.
+generators may have seen, as the leakage audit must find: `any` but the test's; `all`, of training and validation;
+`train`; `matched`, no other than the run's own n, by models of its own (by_run of 02). parents: `subset` takes the
+children of the run's own real images; `any` as many of the same condition, whoever their parent is (for text-to-image,
+which takes nothing of its parent's pixels). real: false leaves the real images out. steps: `epochs` shows every image
+once an epoch; `matched` shows as many an epoch as the largest ratio does that is declared for the same task and n.
 """
 
 import difflib
@@ -75,10 +75,12 @@ JOINED = "+"  # between the methods of a mix, in names and in the column `method
 
 
 def cells(arms: Sequence[Mapping], runs: int, steps: str = "epochs") -> list[dict]:
-    """All cells of the declared arms, arm by arm, each arm once: its settings, `arm` (its name), `run` and `shown_ratio`.
+    """All cells of the declared arms, arm by arm, each arm once: its settings, `arm` (its name), `run` and
+    `shown_ratio`.
 
-    runs: replicates 0 … runs - 1 of every arm. steps: of arms that do not say. In an arm without real images `n` is 0 and
-    `sources` says whose children it sees; elsewhere both are the same. Raises ValueError naming the arm and the key.
+    runs: replicates 0 … runs - 1 of every arm. steps: of arms that do not say. In an arm without real images `n` is 0
+    and `sources` says whose children it sees; elsewhere both are the same. Raises ValueError naming the arm and the
+    key.
     """
     if runs < 1:
         raise ValueError(f"runs is {runs}: expected at least 1")
@@ -145,7 +147,8 @@ def _mixes(arm: Mapping) -> list[str]:
     for one in mixes:
         if "method" in arm or len(one) < 2 or len(set(one)) != len(one) or not set(one) <= set(known):
             raise ValueError(
-                f"arm {dict(arm)}: mix is {arm['mix']!r}, expected two or more different methods of {', '.join(known)}, "
+                f"arm {dict(arm)}: mix is {arm['mix']!r}, expected two or more different methods of "
+                f"{', '.join(known)}, "
                 "and no `method` beside it"
             )
     return [JOINED.join(one) for one in mixes]

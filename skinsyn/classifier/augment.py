@@ -1,4 +1,5 @@
-"""The transforms of the study: fastai's `aug_transforms` (flip, rotate, zoom, warp, lighting), drawn per image and view.
+"""The transforms of the study: fastai's `aug_transforms` (flip, rotate, zoom, warp, lighting), drawn per image and
+view.
 
 Draws depend on the image's id and the view's number only; pictures are transformed in batches, on any device.
 """
@@ -14,13 +15,14 @@ from skinsyn.run import seeds
 
 __all__ = ["Draw", "apply", "draw", "matrix"]
 
-# fastai 2 `aug_transforms()` defaults (fastai/vision/augment.py), against which tests/classifier/test_fastai.py holds them:
-# each but the flip happens with probability .75.
+# fastai 2 `aug_transforms()` defaults (fastai/vision/augment.py), against which tests/classifier/test_fastai.py holds
+# them: each but the flip happens with probability .75.
 MAX_ROTATE, MAX_ZOOM, MAX_WARP, MAX_LIGHTING, PROBABILITY = 10.0, 1.1, 0.2, 0.2, 0.75
 
 
 class Draw(NamedTuple):
-    """One random transform: `warp` maps output to input places (3, 3; x and y in [-1, 1]), then lighting in logit space."""
+    """One random transform: `warp` maps output to input places (3, 3; x and y in [-1, 1]), then lighting in logit
+    space."""
 
     warp: np.ndarray
     brightness: float  # added to the logit of a pixel
@@ -65,7 +67,8 @@ def _perspective(x: float, y: float) -> np.ndarray:
 
 
 def apply(pixels: torch.Tensor, draws: Sequence[Draw]) -> torch.Tensor:
-    """Transform pictures: float (n, 3, s, s) in [0, 1] → the same; bilinear, mirrored beyond the edge, as fastai does it."""
+    """Transform pictures: float (n, 3, s, s) in [0, 1] → the same; bilinear, mirrored beyond the edge, as fastai does
+    it."""
     if len(pixels) != len(draws):
         raise ValueError(f"{len(pixels)} pictures but {len(draws)} draws; one each is needed")
     n, _, height, width = pixels.shape

@@ -1,4 +1,5 @@
-"""Where classifiers err: confusion matrices, calibration, and the worst errors with the synthetic images nearest to them."""
+"""Where classifiers err: confusion matrices, calibration, and the worst errors with the synthetic images nearest to
+them."""
 
 from collections.abc import Sequence
 
@@ -31,7 +32,8 @@ def _called(part: pd.DataFrame) -> np.ndarray:
 
 
 def confusion(predictions: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
-    """Truth against call, all runs together: arm (label), task, y_true, called, images (run × image), share of its truth.
+    """Truth against call, all runs together: arm (label), task, y_true, called, images (run × image), share of its
+    truth.
 
     arms: names, of one or more tasks. In malignancy the cell's own threshold decides, as for `correct`.
     """
@@ -48,10 +50,12 @@ def confusion(predictions: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
 
 
 def calibration(predictions: pd.DataFrame, arms: Sequence[str], bins: int = 8) -> pd.DataFrame:
-    """How often the likeliest class is right, by how sure the classifier was: arm (label), task, bin, images, sure, right.
+    """How often the likeliest class is right, by how sure the classifier was: arm (label), task, bin, images, sure,
+    right.
 
-    Bins of equal numbers of answers, all runs together. sure, right: mean highest probability and share right [proportions];
-    here no threshold is used, since what is asked is whether the probabilities themselves can be believed.
+    Bins of equal numbers of answers, all runs together. sure, right: mean highest probability and share right
+    [proportions]; here no threshold is used, since what is asked is whether the probabilities themselves can be
+    believed.
     """
     rows = []
     for arm in arms:
@@ -85,7 +89,8 @@ def worst(predictions: pd.DataFrame, arm: str, count: int = 8) -> pd.DataFrame:
 
 
 def nearest(asked: pd.DataFrame, among: pd.DataFrame, training: Training, executor: str = "serial") -> pd.DataFrame:
-    """For each image the one of `among` that the frozen body sees as most alike: nearest (image_id), unit, row, distance.
+    """For each image the one of `among` that the frozen body sees as most alike: nearest (image_id), unit, row,
+    distance.
 
     asked, among: image_id, unit (shard), row. distance: cosine, between untransformed features;
     the body is as it came from ImageNet, also where the grid trained it further.

@@ -1,4 +1,5 @@
-"""Bodies of classifiers and what they see: timm models without their head, and kept feature arrays of shards of images."""
+"""Bodies of classifiers and what they see: timm models without their head, and kept feature arrays of shards of
+images."""
 
 import copy
 import hashlib
@@ -42,8 +43,8 @@ def load_body(name: str = LITE0, pretrained: bool = True, pool: str = "avg") -> 
     pool: avg, or catavgmax, which puts maxima beside the means as fastai's learner does (d doubles).
 
     Those of `PACKAGED` take their ImageNet weights from an installed package, without network; the others come from
-    timm's hub. pretrained=False: random weights under a fixed seed (for tests). Raises ValueError for an unknown name or
-    a package whose file is not the pinned one, OSError where the weights cannot be fetched.
+    timm's hub. pretrained=False: random weights under a fixed seed (for tests). Raises ValueError for an unknown name
+    or a package whose file is not the pinned one, OSError where the weights cannot be fetched.
     """
     if not timm.is_model(name.split(".")[0]):
         near = ", ".join(timm.list_models(f"*{name.split('.')[0][:12]}*")[:5])
@@ -128,10 +129,11 @@ def shared_body(name: str, pretrained: bool = True, pool: str = "avg") -> tuple[
 
 
 def fold(body: nn.Module) -> nn.Module:
-    """A copy for inference whose batch normalisations are folded into the convolutions before them; a third faster on CPUs.
+    """A copy for inference whose batch normalisations are folded into the convolutions before them; a third faster on
+    CPUs.
 
-    Folded is what is registered directly after a convolution. Where that gives other features by more than rounding, as in
-    a network that is not used in the order of its registration, the body comes back as it is.
+    Folded is what is registered directly after a convolution. Where that gives other features by more than rounding, as
+    in a network that is not used in the order of its registration, the body comes back as it is.
     """
     folded = copy.deepcopy(body).eval()
     for parent in list(folded.modules()):
@@ -217,9 +219,9 @@ def extract(task: dict) -> str:
     """Key of the kept unit 'features': what a body sees in the images of one shard, in some views.
 
     task: shard (key), body (timm name), image_size (pixels), views (list of ints; 0 is the image itself, v ≥ 1 its v-th
-    random transform), image_ids (list, the rows wanted in the shard's order; None for all), seed, threads, and optionally
-    pool and pretrained. A transform is drawn from (seed, image id, view), so it is the same in any shard or batch. The
-    unit holds features.npy, float32 (views, n, d), and rows.parquet with image_id.
+    random transform), image_ids (list, the rows wanted in the shard's order; None for all), seed, threads, and
+    optionally pool and pretrained. A transform is drawn from (seed, image id, view), so it is the same in any shard or
+    batch. The unit holds features.npy, float32 (views, n, d), and rows.parquet with image_id.
     """
     digest = _body(task)[1]
     key = key_of(task)

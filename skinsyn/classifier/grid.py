@@ -21,7 +21,8 @@ from .members import Members, Tables, members, read_tables
 from .settings import Training
 
 __all__ = [
-    "Prepared", "Tables", "cells", "collect", "members", "plan", "prepare", "progress", "read_tables", "run", "run_cell",
+    "Prepared", "Tables", "cells", "collect", "members", "plan", "prepare", "progress", "read_tables", "run",
+    "run_cell",
     "run_cells", "tasks", "train_cells",
 ]  # fmt: skip
 
@@ -256,7 +257,8 @@ def run(
 
 
 def tasks(profile: str, wanted: Sequence[Mapping], prepared: Prepared, chunk: int = 32) -> list[tuple[list[int], dict]]:
-    """(places in wanted, task of `run_cells`) for all cells. chunk: cells a task where the body is frozen; otherwise one.
+    """(places in wanted, task of `run_cells`) for all cells. chunk: cells a task where the body is frozen; otherwise
+    one.
 
     Cells of about the same number of images go together, the largest first, so that they fill stacks; and no task holds
     more than an eighth of all images, or a few large cells would keep one worker long after the others have ended.
@@ -281,8 +283,8 @@ def _images(cell: Mapping) -> int:
 def progress(profile: str, changed: Mapping | None = None) -> tuple[pd.DataFrame, str]:
     """Where a profile's grid stands: `status.states` of its cells, and the same in words. Nothing is made or trained.
 
-    changed: parameters that differ from the profile's files. Raises ValueError or FileNotFoundError where the cells cannot
-    be named yet, as 04_training_grid itself would.
+    changed: parameters that differ from the profile's files. Raises ValueError or FileNotFoundError where the cells
+    cannot be named yet, as 04_training_grid itself would.
     """
     asked = params.of_profile(profile, dict(changed or {}))["04_training_grid"]
     wanted = cells(asked["arms"], asked["runs"], asked["training_steps"])

@@ -13,7 +13,8 @@ OPTIMISER = {"linear": {}, "fastai": {"betas": (0.9, 0.99), "eps": 1e-5}}
 
 
 class Dropout(nn.Module):
-    """Dropout by random bytes, exact for shares that are multiples of 1/256: torch's own took a third of a small cell."""
+    """Dropout by random bytes, exact for shares that are multiples of 1/256: torch's own took a third of a small
+    cell."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
@@ -30,9 +31,9 @@ class Dropout(nn.Module):
 def make_head(inputs: int, classes: int, kind: str) -> nn.Module:
     """A fresh head on pooled features (n, inputs).
 
-    linear: normalise each feature over the batch, drop a quarter, one linear layer. fastai: its `create_head`, two layers
-    with 512 between them, begun as in its `vision_learner`: Kaiming's normal distribution, norms at 0.001. The pooling
-    before it, means and maxima, is the body's (POOL).
+    linear: normalise each feature over the batch, drop a quarter, one linear layer. fastai: its `create_head`, two
+    layers with 512 between them, begun as in its `vision_learner`: Kaiming's normal distribution, norms at 0.001. The
+    pooling before it, means and maxima, is the body's (POOL).
     """
     if kind == "linear":
         return nn.Sequential(nn.BatchNorm1d(inputs), Dropout(0.25), nn.Linear(inputs, classes))
@@ -47,5 +48,6 @@ def make_head(inputs: int, classes: int, kind: str) -> nn.Module:
 
 
 def decays(kind: str, shape: Sequence[int]) -> bool:
-    """Whether weight decay shrinks parameters of this shape: under fastai's head not norms and biases (`wd_bn_bias`)."""
+    """Whether weight decay shrinks parameters of this shape: under fastai's head not norms and biases
+    (`wd_bn_bias`)."""
     return kind != "fastai" or len(shape) > 1

@@ -22,12 +22,12 @@ def audit(
 ) -> pd.DataFrame:
     """What the generators behind each arm saw against what it claims: arm, claim, runs, generators, seen, own.
 
-    uses: (cell, ids of the images it trains on). A cell's `generator_data` claims: `any`, no test image; `all`, none but
-    training and validation images; `train`, none but training images; `matched`, none but the real images that the cell
-    itself may train on. Pixels of a parent count as seen. synthetic (with `saw`), exposure: tables of 03; images, subsets
-    (by run): of 01. seen: the most that one cell's generators saw; own: the fewest that a cell of the arm may train on.
-    Raises LeakageError naming the arms whose claim does not hold, and an image of each; ValueError where `exposure` does
-    not belong to `synthetic`.
+    uses: (cell, ids of the images it trains on). A cell's `generator_data` claims: `any`, no test image; `all`, none
+    but training and validation images; `train`, none but training images; `matched`, none but the real images that the
+    cell itself may train on. Pixels of a parent count as seen. synthetic (with `saw`), exposure: tables of 03; images,
+    subsets (by run): of 01. seen: the most that one cell's generators saw; own: the fewest that a cell of the arm may
+    train on. Raises LeakageError naming the arms whose claim does not hold, and an image of each; ValueError where
+    `exposure` does not belong to `synthetic`.
     """
     split = images.set_index("image_id")["split"]
     able = {

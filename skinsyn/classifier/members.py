@@ -23,10 +23,10 @@ SYNTHETIC = [
 class Tables(NamedTuple):
     """What the cells are made of, looked up once for all of them.
 
-    images: the table of 01. tasks: task → its images (image_id, condition, unit, row, label, split), classes, and the parts
-    held out, {validation, test: COLUMNS}. subsets: run → rows of 01's table. ranked: (task, run) → the images of that run's
-    order, by condition and rank. synthetic: (method, generator, scope, run, n) → rows of 03's table (SYNTHETIC), whose index
-    is their parent; empty where no arm needs it.
+    images: the table of 01. tasks: task → its images (image_id, condition, unit, row, label, split), classes, and the
+    parts held out, {validation, test: COLUMNS}. subsets: run → rows of 01's table. ranked: (task, run) → the images of
+    that run's order, by condition and rank. synthetic: (method, generator, scope, run, n) → rows of 03's table
+    (SYNTHETIC), whose index is their parent; empty where no arm needs it.
     """
 
     images: pd.DataFrame
@@ -37,8 +37,8 @@ class Tables(NamedTuple):
 
 
 class Members(NamedTuple):
-    """The images of one cell: frames of image_id, unit, row, label, the first `n_real` of training real; what a synthetic
-    image weighs in the loss; how many synthetic images were left out for their flags."""
+    """The images of one cell: frames of image_id, unit, row, label, the first `n_real` of training real; what a
+    synthetic image weighs in the loss; how many synthetic images were left out for their flags."""
 
     training: pd.DataFrame
     validation: pd.DataFrame
@@ -145,7 +145,8 @@ def _real(cell: Mapping, given: Tables) -> pd.DataFrame:
         few = few.drop(given.images.loc[given.images["malignancy_only"], "condition"], errors="ignore")
     if len(few):
         raise ValueError(
-            f"{cell['arm']}: {cell['sources']} real images per class were asked for, but {few.index[0]!r} has {few.iloc[0]} "
+            f"{cell['arm']}: {cell['sources']} real images per class were asked for, but {few.index[0]!r} has "
+            f"{few.iloc[0]} "
             "for training; ask for fewer (n in 04_training_grid), or leave more to training (01_data_prep)"
         )
     return real
@@ -187,7 +188,8 @@ def _of_method(cell: Mapping, method: str, ratio: int, real: pd.DataFrame, given
 
 
 def _by_model(cell: Mapping, asked: tuple, synthetic: Mapping[tuple, pd.DataFrame]) -> pd.DataFrame:
-    """Images by models of the run's own real images where matched; else by the run's own model of all, or the shared one."""
+    """Images by models of the run's own real images where matched; else by the run's own model of all, or the shared
+    one."""
     matched = cell["generator_data"] == "matched"
     found = synthetic.get((*asked, cell["run"], cell["sources"] if matched else 0))
     if found is None and not matched:

@@ -66,7 +66,8 @@ class Training(Record):
 
     @classmethod
     def of_run(cls, profile: str) -> Self:
-        """The settings with which 04 trained the classifiers of a profile. Raises FileNotFoundError before 04 has run."""
+        """The settings with which 04 trained the classifiers of a profile. Raises FileNotFoundError before 04 has
+        run."""
         saved = tables.read(profile, "training", made_by="04_training_grid")
         values = {name: json.loads(value) for name, value in zip(saved["setting"], saved["value"], strict=True)}
         return cls.read(values, where=str(tables.path(profile, "training")))

@@ -1,10 +1,10 @@
 """Heads of many cells as one stacked problem: what `training.train` does to each, in a fraction of its time.
 
-Where the body is frozen a cell is a few thousand numbers, and PyTorch spends more time on starting its sums than on them.
-Here the heads of many cells stand in one tensor and take their steps together: batched products, each cell with its own
-batch statistics, its own random numbers (those that `train` would draw) and its own early stop, at which it leaves.
-Only cells whose batches are as long take part in one sum, for a longer sum would round otherwise: on one thread a cell's
-bytes do not depend on which other cells it was stacked with.
+Where the body is frozen a cell is a few thousand numbers, and PyTorch spends more time on starting its sums than on
+them. Here the heads of many cells stand in one tensor and take their steps together: batched products, each cell with
+its own batch statistics, its own random numbers (those that `train` would draw) and its own early stop, at which it
+leaves. Only cells whose batches are as long take part in one sum, for a longer sum would round otherwise: on one thread
+a cell's bytes do not depend on which other cells it was stacked with.
 """
 
 import math
@@ -42,7 +42,8 @@ class Job(NamedTuple):
 def train_heads(
     bank: np.ndarray, jobs: Sequence[Job], classes: int, settings: Training = DEFAULT, device: str = "auto"
 ) -> Iterator[tuple[int, Trained | ValueError]]:
-    """(place in jobs, what became of it), each as soon as it stops: `Trained`, or the ValueError that ended this one alone.
+    """(place in jobs, what became of it), each as soon as it stops: `Trained`, or the ValueError that ended this one
+    alone.
 
     bank: kept features, float32 (1 + views, n, d). Raises ValueError where settings are wrong for all.
     """
@@ -81,8 +82,8 @@ def _lengths(job: Job) -> tuple[int, ...]:
 
 
 class _Stack:
-    """Cells that are still learning. `flat` holds all that is learned, (cells, numbers) of what weight decay shrinks and of
-    what it leaves; `moving` the running statistics."""
+    """Cells that are still learning. `flat` holds all that is learned, (cells, numbers) of what weight decay shrinks
+    and of what it leaves; `moving` the running statistics."""
 
     def __init__(self, bank, jobs: list[Job], classes: int, settings: Training, device: torch.device) -> None:
         self.settings, self.device = settings, device
@@ -211,7 +212,8 @@ class _Stack:
         return centred, (variance + norm.eps).rsqrt()
 
     def _kept(self, dropout: Dropout, shape: torch.Size) -> torch.Tensor:
-        """What dropout multiplies by, each cell's from its own generator and as `Dropout` draws it: 0 or 1 / (1 - share)."""
+        """What dropout multiplies by, each cell's from its own generator and as `Dropout` draws it: 0 or 1 / (1 -
+        share)."""
         cells, *each = shape
         words = torch.empty(cells, -(-math.prod(each) // 8), dtype=torch.int64, device=self.device)
         for row, generator in zip(words, self.generators, strict=True):

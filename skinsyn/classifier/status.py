@@ -1,8 +1,8 @@
 """Where a grid stands: notes that its workers leave beside the run, and each cell as done, running, failed or missing.
 
 What counts is the store: a kept cell is done, whatever a note says. Notes lie in runs/<profile>/grid:
-`running-<host>-<pid>.json` while a worker trains some cells, touched at every kept one, and `failed-<key>.json` of a cell
-that failed twice.
+`running-<host>-<pid>.json` while a worker trains some cells, touched at every kept one, and `failed-<key>.json` of a
+cell that failed twice.
 """
 
 import contextlib
@@ -103,7 +103,8 @@ def _alive(pid: int) -> bool:
 
 
 def states(profile: str, wanted: Sequence[Mapping], keys: Sequence[str]) -> pd.DataFrame:
-    """One row a cell: arm, run, state (done, running, failed, missing), key, error. keys: '' where none can be given yet."""
+    """One row a cell: arm, run, state (done, running, failed, missing), key, error. keys: '' where none can be given
+    yet."""
     at_it, lost = running(profile), failures(profile)
     rows = []
     for cell, key in zip(wanted, keys, strict=True):

@@ -25,8 +25,9 @@ def label(arm: Mapping) -> str:
 def accuracy(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """Accuracy of each arm: arm, SETTINGS, label, runs, accuracy, low, high, micro [proportions], in order of settings.
 
-    accuracy: mean over runs of the mean over classes (macro); micro: over all images. low, high: Student's t over runs, of
-    macro accuracy. It treats the test images as given, so it describes; tests are 05's. NaN ends where there is one run.
+    accuracy: mean over runs of the mean over classes (macro); micro: over all images. low, high: Student's t over runs,
+    of macro accuracy. It treats the test images as given, so it describes; tests are 05's. NaN ends where there is one
+    run.
     """
     keys = ["arm", *SETTINGS]
     classes = predictions.groupby([*keys, "run", "y_true"], sort=False)["correct"].mean()

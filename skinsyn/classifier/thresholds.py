@@ -12,12 +12,13 @@ LEAST = 10
 
 
 def youden(y_true: Sequence[int], score: Sequence[float], least: int = LEAST) -> float:
-    """The cut with the largest J = sensitivity + specificity - 1 (Youden 1950, Cancer 3:32), which is balanced accuracy.
+    """The cut with the largest J = sensitivity + specificity - 1 (Youden 1950, Cancer 3:32), which is balanced
+    accuracy.
 
-    y_true: (n,), 1 is positive. score: (n,), probability of it; called positive where score ≥ cut. Cuts are the midpoints
-    between neighbouring different scores; of equally good ones the nearest to .5, of two as near the lower. .5 where there
-    are fewer than `least` positives or negatives, or where no cut is better than calling all images the same (J ≤ 0).
-    Raises ValueError where lengths differ or a score is not finite.
+    y_true: (n,), 1 is positive. score: (n,), probability of it; called positive where score ≥ cut. Cuts are the
+    midpoints between neighbouring different scores; of equally good ones the nearest to .5, of two as near the lower.
+    .5 where there are fewer than `least` positives or negatives, or where no cut is better than calling all images the
+    same (J ≤ 0). Raises ValueError where lengths differ or a score is not finite.
     """
     y, scores = np.asarray(y_true).astype(bool), np.asarray(score, float)
     if y.shape != scores.shape or y.ndim != 1 or not np.isfinite(scores).all():

@@ -1,4 +1,5 @@
-"""Training of one classifier: a head on kept features, or body and head end to end on images, by one and the same loop."""
+"""Training of one classifier: a head on kept features, or body and head end to end on images, by one and the same
+loop."""
 
 import copy
 from collections.abc import Sequence
@@ -21,7 +22,8 @@ DEFAULT = Training()
 
 
 class Part(NamedTuple):
-    """Images of one part: rows in the source (n,), labels (n,), integers from 0, and weights in the loss, float32 (n,)."""
+    """Images of one part: rows in the source (n,), labels (n,), integers from 0, and weights in the loss, float32
+    (n,)."""
 
     rows: np.ndarray
     labels: np.ndarray
@@ -29,8 +31,8 @@ class Part(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """Probabilities of the test (n_test, classes) and validation images, epochs run, the best one (from 1), its validation
-    loss, and the loss by epoch."""
+    """Probabilities of the test (n_test, classes) and validation images, epochs run, the best one (from 1), its
+    validation loss, and the loss by epoch."""
 
     probabilities: np.ndarray
     validation: np.ndarray
@@ -226,7 +228,8 @@ def _norms(model: nn.Module) -> list[nn.Module]:
 
 
 def _set_mode(model: nn.Module, trainable: str) -> None:
-    """Training mode, but a frozen body stays as it is: only its batch normalisation moves, and only where it is trained."""
+    """Training mode, but a frozen body stays as it is: only its batch normalisation moves, and only where it is
+    trained."""
     model.train()
     if len(model) == 2 and trainable != "all":  # (body, head); a head alone has three layers or more
         model[0].eval()

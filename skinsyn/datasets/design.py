@@ -1,4 +1,5 @@
-"""A profile for photographs that nobody has planned for: the design of a known profile, cut to what the images allow."""
+"""A profile for photographs that nobody has planned for: the design of a known profile, cut to what the images
+allow."""
 
 import copy
 from collections.abc import Mapping
@@ -55,9 +56,9 @@ def _split(rows: pd.DataFrame, numbers: Mapping) -> pd.Series:
 def sizes(rows: pd.DataFrame, like: Mapping[str, Mapping]) -> tuple[dict, float]:
     """Split sizes that these photographs allow, and by what the numbers of real images in `like` are multiplied.
 
-    rows: of the study's conditions, with malignancy_only. like: the parameters of a profile, by notebook. The numbers of
-    `like` are kept where they fit; otherwise a share of the patients is the test, and each n is halved until it fits.
-    Raises ValueError saying which condition has too few photographs.
+    rows: of the study's conditions, with malignancy_only. like: the parameters of a profile, by notebook. The numbers
+    of `like` are kept where they fit; otherwise a share of the patients is the test, and each n is halved until it
+    fits. Raises ValueError saying which condition has too few photographs.
     """
     own = {name: like["01_data_prep"][name] for name in SPLIT}
     counts = rows.loc[~rows["malignancy_only"], "condition"].value_counts()
@@ -78,7 +79,8 @@ def sizes(rows: pd.DataFrame, like: Mapping[str, Mapping]) -> tuple[dict, float]
         scale /= 2
         if min(asked) * scale < 1 or any(n * scale % 1 for n in asked):
             raise ValueError(
-                f"{train.idxmin()} has {train.min()} photographs to train on, the design needs {max(asked) * scale * 2:g} of"
+                f"{train.idxmin()} has {train.min()} photographs to train on, the design needs "
+                f"{max(asked) * scale * 2:g} of"
                 " each condition. Bring more, leave it out (--conditions), or follow a smaller profile (--like)"
             )
     return numbers, scale
@@ -114,7 +116,8 @@ def _without_malignancy(every: dict[str, dict]) -> None:
 
 
 def write_profile(name: str, every: Mapping[str, Mapping], about: str) -> Path:
-    """Write params/<name>/, one file a notebook and common.yml, each key with its meaning; checked as it is read again."""
+    """Write params/<name>/, one file a notebook and common.yml, each key with its meaning; checked as it is read
+    again."""
     place = paths.project_root() / "params" / name
     shared = set.intersection(*(set(values) for values in every.values()))
     contents = {"common": {key: next(iter(every.values()))[key] for key in sorted(shared)}}

@@ -1,4 +1,5 @@
-"""`python -m skinsyn init`: from a folder of photographs and a table to a data set's description and a complete profile."""
+"""`python -m skinsyn init`: from a folder of photographs and a table to a data set's description and a complete
+profile."""
 
 import os
 import re
@@ -121,9 +122,9 @@ def init(
 ) -> Path:
     """Describe a data set of one's own and write a profile for it; returns the profile's folder.
 
-    columns: role → column, of folder.ROLES. names: value of the condition column → name. malignant: names (or values) of
-    malignant conditions. like: the profile whose design is followed. ask: a terminal's `input`, for what is not given.
-    Nothing is written before all of it is checked. Raises FileNotFoundError or ValueError saying what to do.
+    columns: role → column, of folder.ROLES. names: value of the condition column → name. malignant: names (or values)
+    of malignant conditions. like: the profile whose design is followed. ask: a terminal's `input`, for what is not
+    given. Nothing is written before all of it is checked. Raises FileNotFoundError or ValueError saying what to do.
     """
     root, place = (
         paths.project_root(),

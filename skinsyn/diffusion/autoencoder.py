@@ -55,9 +55,11 @@ def psnr(vae: Vae, images: np.ndarray) -> float:
 def new_autoencoder(images: np.ndarray) -> AutoencoderTiny:
     """An autoencoder of 0.4 M weights, 4 pixels to a latent (64 px become 4 x 16 x 16), that starts as a 4 x 4 average.
 
-    Its first three latents begin as the images' decorrelated colours and are decoded back to them, so that training only
-    adds what an average loses. From random weights it draws everything in the lesion's mean hue for a thousand steps.
-    images: uint8 (n, s, s, 3), for their colours. It has no normalisation: what is learned on crops holds for whole images.
+    Its first three latents begin as the images' decorrelated colours and are decoded back to them, so that training
+    only adds what an average loses. From random weights it draws everything in the lesion's mean hue for a thousand
+    steps.
+    images: uint8 (n, s, s, 3), for their colours. It has no normalisation: what is learned on crops holds for whole
+    images.
     """
     vae = AutoencoderTiny(
         encoder_block_out_channels=(32, 32, 32),
@@ -121,7 +123,8 @@ def _look(body: nn.Module, pixels: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _perceptual(body: nn.Module, back: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-    """Squared differences of features, each channel by its size. Source: Johnson et al. 2016, arXiv 1603.08155, eq. 2."""
+    """Squared differences of features, each channel by its size. Source: Johnson et al. 2016, arXiv 1603.08155, eq.
+    2."""
     with torch.no_grad():
         wanted = _look(body, given)
     pairs = zip(_look(body, back), wanted, strict=True)
@@ -135,8 +138,8 @@ def train_autoencoder(
 ) -> tuple[AutoencoderTiny, float]:
     """Train a new autoencoder on crops of images uint8 (n, s, s, 3) about their middle. → it, its last loss
 
-    The loss is that of latent diffusion's autoencoders (Rombach et al. 2022, appendix G) without the adversary: plain and
-    whitened error, the features of an ImageNet body, and a hold on the latents' mean and spread.
+    The loss is that of latent diffusion's autoencoders (Rombach et al. 2022, appendix G) without the adversary: plain
+    and whitened error, the features of an ImageNet body, and a hold on the latents' mean and spread.
     """
     from skinsyn.classifier import features
 

@@ -15,8 +15,8 @@ __all__ = ["endless", "order"]
 def _transforms(task: dict) -> v2.Transform:
     """The study's augmentation, from torchvision as in the study's code.
 
-    A crop's scale above 1 asks for a window larger than the photograph: torchvision draws again, ten times at most, until
-    the window fits, and else takes the whole image, so 0.9 to 1.1 acts as 0.9 to 1.0. It never zooms out.
+    A crop's scale above 1 asks for a window larger than the photograph: torchvision draws again, ten times at most,
+    until the window fits, and else takes the whole image, so 0.9 to 1.1 acts as 0.9 to 1.0. It never zooms out.
     """
     crop = v2.RandomResizedCrop(task["image_size"], scale=task["crop_scale"], ratio=task["crop_ratio"], antialias=True)
     jitter = [v2.ColorJitter(*[task["jitter"]] * 4)] if task["jitter"] else []
@@ -26,7 +26,8 @@ def _transforms(task: dict) -> v2.Transform:
 def order(count: int, batch: int, waiting: list[list[int]] | None = None) -> Iterator[list[int]]:
     """Batches of row numbers without end: each epoch a new permutation, its last batch as small as is left.
 
-    waiting: the epoch's batches that are still to come; kept up to date, so that a stopped training can go on from there.
+    waiting: the epoch's batches that are still to come; kept up to date, so that a stopped training can go on from
+    there.
     """
     waiting = [] if waiting is None else waiting
     while True:

@@ -1,7 +1,7 @@
 """Checkpoints of a training: all that decides its next step, so that a stopped one goes on and ends in the same bytes.
 
-One safetensors file a checkpoint, beside the unit that is being made: weights, the optimiser's moments and torch's random
-state as tensors, everything else as JSON in its header. Nothing is pickled. The name carries the file's digest.
+One safetensors file a checkpoint, beside the unit that is being made: weights, the optimiser's moments and torch's
+random state as tensors, everything else as JSON in its header. Nothing is pickled. The name carries the file's digest.
 """
 
 import json
@@ -23,14 +23,16 @@ NAME = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.safetensors")
 
 
 def folder_of(kind: str, key: str) -> Path:
-    """Where the checkpoints of a unit lie while it is made: in the store's temporary area (names that begin with a dot)."""
+    """Where the checkpoints of a unit lie while it is made: in the store's temporary area (names that begin with a
+    dot)."""
     return store.unit_dir(kind, f".{key}.checkpoints")
 
 
 def save(
     folder: Path, step: int, models: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer], more: dict
 ) -> None:
-    """Write the checkpoint after `step` steps, then remove the one before. more: JSON-able state of the caller's own."""
+    """Write the checkpoint after `step` steps, then remove the one before. more: JSON-able state of the caller's
+    own."""
     tensors = {
         f"weights/{name}/{key}": value for name, model in models.items() for key, value in _learned(model).items()
     }
@@ -62,7 +64,8 @@ def _learned(model: nn.Module) -> dict[str, torch.Tensor]:
 def load(
     folder: Path, models: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer]
 ) -> tuple[int, dict[str, Any]]:
-    """Put the newest whole checkpoint into models, optimisers and torch's random state: (step, more); (0, {}) where none is.
+    """Put the newest whole checkpoint into models, optimisers and torch's random state: (step, more); (0, {}) where
+    none is.
 
     A damaged one is said aloud and passed over.
     """

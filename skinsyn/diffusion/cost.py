@@ -1,7 +1,7 @@
 """What a profile's generators and images will cost, before anything is spent: images, shards, GPU-hours, disk, money.
 
-Counts come from the real planners, run on names alone. A rate is measured where a GPU and the base are at hand, or where the
-base is the tiny one; else it is a published one, named in what is printed.
+Counts come from the real planners, run on names alone. A rate is measured where a GPU and the base are at hand, or
+where the base is the tiny one; else it is a published one, named in what is printed.
 """
 
 import time
@@ -20,13 +20,15 @@ from .sampling import FAST
 __all__ = ["GPUS", "Rate", "estimate", "measure", "sources"]
 
 # Denoising iterations a second of 16 images of 512 px with guidance in half precision, so 32 passes of the UNet each:
-# diffusers, documentation "PyTorch 2.0" (docs/source/en/optimization/torch2.0.md), batch size 16, torch 2.0, no compile.
+# diffusers, documentation "PyTorch 2.0" (docs/source/en/optimization/torch2.0.md), batch size 16, torch 2.0, no
+# compile.
 GPUS = {"A100": 3.04, "V100": 1.66, "RTX 3090": 1.70, "RTX 4090": 3.17}
 PASSES = 32
-# A backward pass costs about two forward ones (Kaplan et al. 2020, arXiv 2001.08361, section 2.1); recomputing adds one.
+# A backward pass costs about two forward ones (Kaplan et al. 2020, arXiv 2001.08361, section 2.1); recomputing adds
+# one.
 STEP, RECOMPUTED = 3, 4
-# Bytes a pixel of a lossless WebP: the authors' PNG files take 0.6 MB at 512 px (README of synderm: over 600 GB for over a
-# million), WebP 26 % less (developers.google.com/speed/webp).
+# Bytes a pixel of a lossless WebP: the authors' PNG files take 0.6 MB at 512 px (README of synderm: over 600 GB for
+# over a million), WebP 26 % less (developers.google.com/speed/webp).
 BYTES = 0.6e6 * 0.74 / 512**2
 WEIGHTS = {"tiny": 2.73e6, "other": 0.87e9}  # of a UNet; Stable Diffusion 1.5 has 860 million, 2.1 has 866
 
@@ -39,7 +41,8 @@ class Rate(NamedTuple):
 
 
 def sources(profile: str, values: dict[str, dict[str, Any]]) -> tuple[pd.DataFrame, str]:
-    """Images a generator may learn from or draw children of (image_id, condition, split, rank …), and where they are from.
+    """Images a generator may learn from or draw children of (image_id, condition, split, rank …), and where they are
+    from.
 
     The table of 01 where it was made; else as many names as the profile's parameters or the publication say.
     Raises FileNotFoundError where nobody can say before 01 has run.
@@ -140,8 +143,8 @@ def _latents(base: base_model.Base, size: int, batch: int) -> torch.Tensor:
 def measure(name: str, size: int, autoencoder: str = "", batch: int = 4, times: int = 3) -> Rate:
     """Rate of a base's text-to-image UNet on this machine, from some passes of `batch` images of `size` px.
 
-    autoencoder: in place of the base's own; it decides how many latents the UNet sees. Raises FileNotFoundError where the
-    base or the autoencoder is not at hand.
+    autoencoder: in place of the base's own; it decides how many latents the UNet sees. Raises FileNotFoundError where
+    the base or the autoencoder is not at hand.
     """
     base = base_model.load(name, autoencoder=autoencoder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -32,7 +32,8 @@ SETTINGS = (
 )  # fmt: skip
 # Settings that may be left out, and what they then are; as such they are in no key.
 USUAL = {
-    "lora": {}, "prior": {}, "gradient_checkpointing": False, "checkpoint_every": 0, "inpainting_steps": 0, "compile": False,
+    "lora": {}, "prior": {}, "gradient_checkpointing": False, "checkpoint_every": 0, "inpainting_steps": 0,
+    "compile": False,
 }  # fmt: skip
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -42,7 +43,8 @@ def plan(
 ) -> list[dict]:
     """One JSON-able task a condition and task ('all' is the one model of all conditions), in that order.
 
-    frame: the images to learn from (image_id, condition, fst, unit, row). bases: task → base reference (`prepare_base`).
+    frame: the images to learn from (image_id, condition, fst, unit, row). bases: task → base reference
+    (`prepare_base`).
     settings: a value for each of SETTINGS. Raises ValueError for a missing setting, an unknown task, or a condition
     without images.
     """
@@ -79,11 +81,12 @@ def key_of(task: dict) -> str:
 
 
 def fine_tune(task: dict) -> str:
-    """Make the generator of a task from `plan`, if it is not kept already, and return its key. Source: PROTOCOL, Generator.
+    """Make the generator of a task from `plan`, if it is not kept already, and return its key. Source: PROTOCOL,
+    Generator.
 
-    The unit holds `unet/` (diffusers' own layout, weights in float16, which is also what samples are drawn from), or with
-    LoRA `lora/`, and `losses.parquet` (step, loss). On one machine type, pins and threads the same task gives the same
-    bytes, also where it was stopped and went on from a checkpoint.
+    The unit holds `unet/` (diffusers' own layout, weights in float16, which is also what samples are drawn from), or
+    with LoRA `lora/`, and `losses.parquet` (step, loss). On one machine type, pins and threads the same task gives the
+    same bytes, also where it was stopped and went on from a checkpoint.
     """
     key = key_of(task)
 
@@ -107,7 +110,8 @@ def fine_tune(task: dict) -> str:
 
 
 def _save(unet: UNet2DConditionModel, folder: Path) -> None:
-    """Write float16 safetensors and a config that names no path of this machine, so that the bytes are the same anywhere."""
+    """Write float16 safetensors and a config that names no path of this machine, so that the bytes are the same
+    anywhere."""
     unet.to("cpu", torch.float16, memory_format=torch.contiguous_format).save_pretrained(folder)
     file = folder / "config.json"
     config = {k: v for k, v in json.loads(file.read_text()).items() if k != "_name_or_path"}
@@ -212,7 +216,8 @@ def _compiled(unet: UNet2DConditionModel, vae: torch.nn.Module, batch: int) -> C
 
 
 def _clip(learned: list[torch.nn.Parameter]) -> None:
-    """Scale the gradient down to CLIP_NORM where it is longer; torch's `clip_grad_norm_` would multiply by 1 where not."""
+    """Scale the gradient down to CLIP_NORM where it is longer; torch's `clip_grad_norm_` would multiply by 1 where
+    not."""
     norm = torch.nn.utils.get_total_norm([weight.grad for weight in learned if weight.grad is not None])
     if not CLIP_NORM / (norm + 1e-6) >= 1:  # as torch has it; nor where it is not a number
         torch.nn.utils.clip_grads_with_norm_(learned, CLIP_NORM, norm)

@@ -1,4 +1,5 @@
-"""Our shards as a Hugging Face dataset folder: WebDataset tars named as the study's authors name theirs, and a dataset card.
+"""Our shards as a Hugging Face dataset folder: WebDataset tars named as the study's authors name theirs, and a dataset
+card.
 
 `published.scan` reads the folder again; so do `datasets.load_dataset(folder)` and the `webdataset` package.
 """
@@ -38,11 +39,10 @@ def write(synthetic: pd.DataFrame, folder: Path, license: str, note: str = "") -
     """Write `data/shard-*.tar` and `README.md` into a new or empty folder; returns the files.
 
     synthetic: the table of 03 (image_id, unit, row and the columns of generated shards). Every picture keeps its bytes;
-    beside it lies `<image_id>.json` with all that the table says, under the authors' names, too. One set of shards for a
-    condition, kind and method, up to 1,000 pictures each. license: a Hugging Face licence id, e.g. `cc-by-4.0`. note: for
-    the card.
-    Byte-stable. Raises FileExistsError where the folder holds anything, ValueError where the table is empty or a unit
-    damaged.
+    beside it lies `<image_id>.json` with all that the table says, under the authors' names, too. One set of shards for
+    a condition, kind and method, up to 1,000 pictures each. license: a Hugging Face licence id, e.g. `cc-by-4.0`. note:
+    for the card. Byte-stable. Raises FileExistsError where the folder holds anything, ValueError where the table is
+    empty or a unit damaged.
     """
     if synthetic.empty:
         raise ValueError("no synthetic image to export: run 03_generation first")

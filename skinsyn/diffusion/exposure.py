@@ -1,4 +1,5 @@
-"""Which real images a generator saw: chosen beforehand for models of each run's own, told afterwards from the manifests."""
+"""Which real images a generator saw: chosen beforehand for models of each run's own, told afterwards from the
+manifests."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -23,9 +24,9 @@ def plan_own(
 ) -> list[dict]:
     """Tasks of `dreambooth.fine_tune` for models of each run's own, with `n` and `run`, each with a seed of its run.
 
-    frame: the images that shared models learn from. subsets: run, image_id, rank (table of 01). by_run: {n, runs}, n a list;
-    n above 0 learns from the run's first n real images of each class alone, as its classifiers do, 0 from all of `frame`.
-    Raises ValueError for another key, or where the table holds fewer runs or images.
+    frame: the images that shared models learn from. subsets: run, image_id, rank (table of 01). by_run: {n, runs}, n a
+    list; n above 0 learns from the run's first n real images of each class alone, as its classifiers do, 0 from all of
+    `frame`. Raises ValueError for another key, or where the table holds fewer runs or images.
     """
     if set(by_run) != {"n", "runs"} or not isinstance(by_run["n"], list):
         raise ValueError(f"by_run is {dict(by_run)}: expected {{n: [8, 16], runs: 3}}")
@@ -44,7 +45,8 @@ def plan_own(
 
 @cache
 def seen_by_generator(key: str) -> frozenset[str]:
-    """Ids of the real images that a kept generator learned from, or its base was pretrained on here, from their manifests.
+    """Ids of the real images that a kept generator learned from, or its base was pretrained on here, from their
+    manifests.
 
     Raises ValueError where the manifest is not the one that the key is a digest of.
     """
@@ -77,8 +79,8 @@ def seen_by_shard(key: str) -> frozenset[str]:
 def table(synthetic: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The table `synthetic` with `saw`, and the table `exposure`: saw, image_id, a row a real image that a model saw.
 
-    `saw` names what an image's generator learned from, '' for nothing of this study; that its parent's pixels were shown
-    where a method takes them is not in it. Raises ValueError where a manifest is not what its key is a digest of.
+    `saw` names what an image's generator learned from, '' for nothing of this study; that its parent's pixels were
+    shown where a method takes them is not in it. Raises ValueError where a manifest is not what its key is a digest of.
     """
     seen = {unit: seen_by_shard(unit) for unit in synthetic["unit"].unique()}
     names = {ids: seeds.digest(sorted(ids))[:16] if ids else "" for ids in set(seen.values())}

@@ -1,9 +1,9 @@
 """FastGAN's two networks and its augmentation, for images whose side is a power of two from 32 to 512 pixels.
 
 Source: Liu et al. 2021, "Towards faster and stabilized GAN training for high-fidelity few-shot image synthesis" (arXiv
-2101.04775): skip-layer excitation in the generator, a discriminator that also rebuilds what it sees from its features. The
-augmentation is Zhao et al. 2020 (arXiv 2006.10738). Left out: noise injection, and the perceptual loss, whose network would
-have to be brought along; the plain L1 distance is in its place.
+2101.04775): skip-layer excitation in the generator, a discriminator that also rebuilds what it sees from its features.
+The augmentation is Zhao et al. 2020 (arXiv 2006.10738). Left out: noise injection, and the perceptual loss, whose
+network would have to be brought along; the plain L1 distance is in its place.
 """
 
 import torch
@@ -44,7 +44,8 @@ class _Excitation(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(
-            nn.AdaptiveAvgPool2d(4), _conv(inputs, outputs, 4, 1, 0), nn.LeakyReLU(0.1), _conv(outputs, outputs, 1, 1, 0),
+            nn.AdaptiveAvgPool2d(4), _conv(inputs, outputs, 4, 1, 0), nn.LeakyReLU(0.1), _conv(outputs, outputs, 1, 1,
+            0),
             nn.Sigmoid(),
         )  # fmt: skip
 
@@ -115,7 +116,8 @@ class Discriminator(nn.Module):
 
 
 def augment(images: torch.Tensor) -> torch.Tensor:
-    """Random brightness, saturation, contrast and translation of images (n, 3, s, s), such that gradients pass through."""
+    """Random brightness, saturation, contrast and translation of images (n, 3, s, s), such that gradients pass
+    through."""
     draw = torch.rand(3, len(images), 1, 1, 1).to(images)
     images = images + draw[0] - 0.5
     grey = images.mean(1, keepdim=True)

@@ -38,14 +38,16 @@ def checked(given: dict) -> dict:
     whole = {"equal": "steps", "steps": 0, "width": 32} | given
     if len(whole) > 3 or whole["steps"] < 0 or whole["width"] < 8 or whole["equal"] not in ("steps", "arithmetic"):
         raise ValueError(
-            f"gan is {given}: expected {{equal: steps, steps: 0, width: 32}}, equal steps or arithmetic, steps of at least "
+            f"gan is {given}: expected {{equal: steps, steps: 0, width: 32}}, equal steps or arithmetic, steps of at "
+            "least "
             "0 and width of at least 8"
         )
     return whole
 
 
 def plan(tasks: Sequence[dict], asked: dict) -> list[dict]:
-    """One JSON-able task of `train` for each single condition that `tasks` (of `dreambooth.plan`) fine-tune, images alike.
+    """One JSON-able task of `train` for each single condition that `tasks` (of `dreambooth.plan`) fine-tune, images
+    alike.
 
     asked: {equal, steps, width}. Raises ValueError where the image size is no power of two from 32 to 512.
     """
@@ -65,7 +67,8 @@ def plan(tasks: Sequence[dict], asked: dict) -> list[dict]:
 
 
 def operations(task: dict) -> int:
-    """Floating-point operations of one optimiser step of a fine-tuning or a GAN, forward and backward, as PyTorch counts."""
+    """Floating-point operations of one optimiser step of a fine-tuning or a GAN, forward and backward, as PyTorch
+    counts."""
     train_, counted = _train if task["task"] == "gan" else dreambooth._train, []
     few = {**task, "checkpoint_every": 0, "compile": False, "images": task["images"][: task["batch_size"]]}
     for steps in (1, 2):  # their difference is a step without what comes before the first
@@ -84,8 +87,8 @@ def key_of(task: dict) -> str:
 def train(task: dict) -> str:
     """Make the generator of a task from `plan` where it is not kept, and return its key.
 
-    The unit holds `gan.safetensors` (the moving average of the generator's weights) and `losses.parquet` (step, loss: the
-    discriminator's hinge loss). The same bytes also where it was stopped and went on from a checkpoint.
+    The unit holds `gan.safetensors` (the moving average of the generator's weights) and `losses.parquet` (step, loss:
+    the discriminator's hinge loss). The same bytes also where it was stopped and went on from a checkpoint.
     """
     key = key_of(task)
     saved = checkpoints.folder_of("generator", key)
@@ -112,7 +115,8 @@ def train(task: dict) -> str:
 
 
 def _train(task: dict, saved: Path) -> tuple[Generator, list[float]]:
-    """Alternate discriminator and generator, one step each; returns the generator's moving average and a loss a step."""
+    """Alternate discriminator and generator, one step each; returns the generator's moving average and a loss a
+    step."""
     torch.manual_seed(seeds.seed_of(task["seed"], "gan", task["condition"]))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size, width = task["image_size"], task["width"]

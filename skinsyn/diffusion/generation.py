@@ -1,4 +1,5 @@
-"""Generation: shards of synthetic images, planned, kept and listed; what is in a shard decides its name, its seeds too."""
+"""Generation: shards of synthetic images, planned, kept and listed; what is in a shard decides its name, its seeds
+too."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,8 @@ SETTINGS = (
     "sampling_steps", "guidance_scale", "mask_fraction", "strength_inpaint", "strength_outpaint", "outpaint_border",
     "batch_size", "near_copy_distance", "dtype", "seed", "strength_img2img", "scheduler", "preset",
 )  # fmt: skip
-# Settings that may be left out, and what they then are. Of these, what is as it was before there was a choice is in no key.
+# Settings that may be left out, and what they then are. Of these, what is as it was before there was a choice is in no
+# key.
 USUAL = {"strength_img2img": 0.6, "scheduler": "dpm-solver", "preset": "exact"}
 NEUTRAL = ("scheduler", "preset")
 PRESETS = ("exact", "fast")
@@ -53,12 +55,12 @@ def plan(
 ) -> list[dict]:
     """JSON-able tasks of `generate`, each once, those of one model side by side.
 
-    frame: source images (ROW's columns). generators: as `generators` gives them; condition 'all' is the one model of all
-    conditions. entries: what to make, each {method, generator, scope, replicates} and optionally sources (at most so many
-    a condition, first by image_id), rank (those alone whose `rank` in `frame` lies below it) and by_run (n: the models of
-    each run's own with n real images of each class, for the children of those in `subsets`, a table of 01; 0: of all). One
-    task is one condition's sources (at most 1,000) in one replicate, so that more replicates extend what exists. Raises
-    ValueError for a missing setting, unknown words, or a generator that was not made.
+    frame: source images (ROW's columns). generators: as `generators` gives them; condition 'all' is the one model of
+    all conditions. entries: what to make, each {method, generator, scope, replicates} and optionally sources (at most
+    so many a condition, first by image_id), rank (those alone whose `rank` in `frame` lies below it) and by_run (n: the
+    models of each run's own with n real images of each class, for the children of those in `subsets`, a table of 01; 0:
+    of all). One task is one condition's sources (at most 1,000) in one replicate, so that more replicates extend what
+    exists. Raises ValueError for a missing setting, unknown words, or a generator that was not made.
     """
     settings = _checked(settings)
     tasks: dict[str, dict] = {}
@@ -160,7 +162,8 @@ def key_of(task: dict) -> str:
 def seed_of(task: dict, parent: str, again: bool = False) -> int:
     """The seed of one image, from what it is: never from weights, batch, shard or worker.
 
-    An untouched base counts by the last part of its name, so that a folder's place or a mirror of the hub changes nothing.
+    An untouched base counts by the last part of its name, so that a folder's place or a mirror of the hub changes
+    nothing.
     """
     model = task["key"] or task["base"]["name"].rstrip("/").rpartition("/")[2]
     stage = "out" if task["method"] == "in-then-outpaint" else "in"
@@ -171,9 +174,9 @@ def seed_of(task: dict, parent: str, again: bool = False) -> int:
 def generate(task: dict) -> str:
     """Make the shard of a task from `plan`, and its first stage, where not kept already; its key (store kind 'shard').
 
-    Images that hold NaN, show nothing or nearly copy their parent are made once more with another seed and flagged if they
-    do so again. Batches follow the sorted ids of the parents. Raises FileNotFoundError where generator or
-    parents are missing.
+    Images that hold NaN, show nothing or nearly copy their parent are made once more with another seed and flagged if
+    they do so again. Batches follow the sorted ids of the parents. Raises FileNotFoundError where generator or parents
+    are missing.
     """
     key = key_of(task)
     if task["first"]:
@@ -205,7 +208,8 @@ def generate(task: dict) -> str:
 
 
 def starts(task: dict, parents: np.ndarray) -> np.ndarray:
-    """What each image starts from: its parent, uint8 (n, s, s, 3), or what the first stage made of it, or its latents."""
+    """What each image starts from: its parent, uint8 (n, s, s, 3), or what the first stage made of it, or its
+    latents."""
     if not task["first"]:
         return parents
     first = key_of(task["first"])
@@ -217,7 +221,8 @@ def starts(task: dict, parents: np.ndarray) -> np.ndarray:
 def _attempt(
     task: dict, rows: Sequence[dict], start: np.ndarray, parents: np.ndarray, seeds_: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sample the rows' images and judge them: uint8 (n, s, s, 3), flags (n,), latents to hand on (n, 4, h, w) or (0,)."""
+    """Sample the rows' images and judge them: uint8 (n, s, s, 3), flags (n,), latents to hand on (n, 4, h, w) or
+    (0,)."""
     found, flags, handed = [], [], [np.zeros(0)]
     for first in range(0, len(rows), task["batch_size"]):
         part = slice(first, first + task["batch_size"])
@@ -283,7 +288,8 @@ def rows_of(task: dict, seeds_: Sequence[int], flags: Sequence[str], again: set)
 
 
 def table(keys: Sequence[str]) -> pd.DataFrame:
-    """The table `synthetic`: the manifests of the shards, with `unit`, `row`, and `n` and `run` (0 and -1 where shared).
+    """The table `synthetic`: the manifests of the shards, with `unit`, `row`, and `n` and `run` (0 and -1 where
+    shared).
 
     Raises ValueError where ids repeat.
     """
@@ -299,7 +305,8 @@ def table(keys: Sequence[str]) -> pd.DataFrame:
 
 
 def generators(frame: pd.DataFrame) -> dict[tuple[str, str, str], dict]:
-    """What `plan` wants of the table `generators`: (generator, task, condition), of a run's own (…, n, run), → its facts."""
+    """What `plan` wants of the table `generators`: (generator, task, condition), of a run's own (…, n, run), → its
+    facts."""
     found = {}
     names = frame.loc[frame["condition"] != "all", "condition"].unique()
     for row in frame.to_dict("records"):

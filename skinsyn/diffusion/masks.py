@@ -1,4 +1,5 @@
-"""Masks: what an inpainting model paints (True) and what it is shown (False), as boolean arrays of the image's own size."""
+"""Masks: what an inpainting model paints (True) and what it is shown (False), as boolean arrays of the image's own
+size."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -11,7 +12,8 @@ KINDS = ("rectangle", "ellipse", "centre", "outside")
 def centre_square(size: int, fraction: float = 0.25) -> np.ndarray:
     """The centre square from `fraction` to `1 - fraction` of each side, bool (size, size).
 
-    Raises ValueError where nothing would be painted. Source: PROTOCOL, Generator; the study's code cuts the same indices.
+    Raises ValueError where nothing would be painted. Source: PROTOCOL, Generator; the study's code cuts the same
+    indices.
     """
     start, end = int(size * fraction), int(size * (1 - fraction))
     if not 0 <= start < end <= size:

@@ -23,8 +23,8 @@ def minimise(
 ) -> float:
     """Train models in place for so many steps; returns the mean loss of the last tenth.
 
-    loss_of: step number → loss of a batch. AdamW with warm-up and cosine decay to 2 % of lr; gradients clipped to norm 1. It
-    leaves the weights' exponential moving average behind (decay: its memory). what: the name in the log.
+    loss_of: step number → loss of a batch. AdamW with warm-up and cosine decay to 2 % of lr; gradients clipped to norm
+    1. It leaves the weights' exponential moving average behind (decay: its memory). what: the name in the log.
     """
     weights = [p for model in models for p in model.parameters()]
     average = [p.detach().clone() for p in weights]

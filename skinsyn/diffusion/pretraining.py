@@ -18,8 +18,8 @@ from skinsyn.diffusion.optimiser import minimise
 
 DROP_PROMPT = 0.10  # share of empty prompts, for classifier-free guidance (Ho & Salimans 2022)
 DROP_TYPE = 0.40  # share of prompts that lose their ", Fitzpatrick skin type n"
-# Stable Diffusion's noise, but that its last step is noise alone (Lin et al. 2024, arXiv 2305.08891): else a trace of the
-# image's mean shows through to the end, the UNet reads the skin's brightness there, and never from the prompt.
+# Stable Diffusion's noise, but that its last step is noise alone (Lin et al. 2024, arXiv 2305.08891): else a trace of
+# the image's mean shows through to the end, the UNet reads the skin's brightness there, and never from the prompt.
 SCHEDULE = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,

@@ -33,7 +33,8 @@ def checked(given: dict) -> dict:
 
 
 def keep(task: dict) -> str:
-    """Key of the shard of prior images of a fine-tuning task's base: the generic prompt, one seed an image, made once."""
+    """Key of the shard of prior images of a fine-tuning task's base: the generic prompt, one seed an image, made
+    once."""
     asked = {name: task["prior"][name] for name in ("images", "steps")}
     asked |= {"of": "prior", "task": task["task"], "image_size": task["image_size"], "seed": task["seed"]}
     key = store.key_of("shard", RECIPE, asked, {"base": task["base"]["digest"]}, task["threads"])

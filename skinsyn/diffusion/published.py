@@ -26,7 +26,8 @@ __all__ = ["KINDS", "SUBMETHODS", "keep", "key_of", "plan", "scan", "take", "sca
 RECIPE = 1
 # The authors' words → ours.
 SUBMETHODS = {
-    "text-to-image": "text-to-image", "inpaint": "inpaint", "inpaint-outpaint": "in-then-outpaint", "img2img": "img2img",
+    "text-to-image": "text-to-image", "inpaint": "inpaint", "inpaint-outpaint": "in-then-outpaint",
+    "img2img": "img2img",
     "gan": "gan",
 }  # fmt: skip
 KINDS = {"finetune": "fine-tuned", "pretrained": "base"}
@@ -44,7 +45,8 @@ COLUMNS = ["file", "offset", "bytes", "sha256", "label", "kind", "submethod", "t
 def take(
     folder: Path, table: pd.DataFrame, entries: Sequence[dict], near_copy_distance: int, executor: str = "serial"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table `synthetic` from an archive, in the size of the real images' shards; and what is left out, with reasons.
+    """The table `synthetic` from an archive, in the size of the real images' shards; and what is left out, with
+    reasons.
 
     table, entries: as in `plan`. Raises ValueError where nothing is left, with the commonest reason.
     """
@@ -62,9 +64,9 @@ def take(
 def scan(folder: Path, executor: str = "serial") -> pd.DataFrame:
     """Every picture of an archive, a row each: COLUMNS; bytes lie at `offset` of `file`, so that nothing is unpacked.
 
-    folder: holds `shard-{condition}-{finetune|pretrained}-{method}-{submethod}-{index}.tar` at any depth, or pictures as
-    `{condition}/{method}/{NN}/{parent}.png`. Raises FileNotFoundError where it holds neither, ValueError naming a damaged
-    shard or a name that says too little.
+    folder: holds `shard-{condition}-{finetune|pretrained}-{method}-{submethod}-{index}.tar` at any depth, or pictures
+    as `{condition}/{method}/{NN}/{parent}.png`. Raises FileNotFoundError where it holds neither, ValueError naming a
+    damaged shard or a name that says too little.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -108,7 +110,8 @@ def scan_tar(file: str) -> list[dict]:
 
 
 def _about(file: str, key: str, told: dict | None) -> dict:
-    """label, kind, submethod, tag, number and parent of one member, from its JSON, or else from its and the shard's name."""
+    """label, kind, submethod, tag, number and parent of one member, from its JSON, or else from its and the shard's
+    name."""
     try:
         if told is not None:
             kind = str(told["method"]).replace("_", "-").partition("-")[0]
@@ -119,15 +122,17 @@ def _about(file: str, key: str, told: dict | None) -> dict:
         return {**same, "tag": member["tag"], "number": int(member["number"]), "parent": member["parent"]}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{file}: the picture {key!r} does not say what it is ({error!r}). Expected {key}.json beside it with label, "
-            "method, submethod, generation_num and md5hash, or names like shard-psoriasis-finetune-inpaint-inpaint-00000.tar"
+            f"{file}: the picture {key!r} does not say what it is ({error!r}). Expected {key}.json beside it with "
+            "label, "
+            "method, submethod, generation_num and md5hash, or names like "
+            "shard-psoriasis-finetune-inpaint-inpaint-00000.tar"
             " and psoriasis_finetune_inpaint_inpaint_generations1_00_<parent>.png"
         ) from error
 
 
 def scan_folder(folder: Path) -> list[dict]:
-    """The pictures of a folder `{condition}/{method}/{NN}/{parent}.png`, also below others; of the base where one of those
-    is called pretrained. Contact sheets (`grid/`) are no such path and are not counted."""
+    """The pictures of a folder `{condition}/{method}/{NN}/{parent}.png`, also below others; of the base where one of
+    those is called pretrained. Contact sheets (`grid/`) are no such path and are not counted."""
     rows = []
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES):
         parts = [folder.name, *path.relative_to(folder).parts]
@@ -151,11 +156,11 @@ def plan(
 ) -> tuple[list[dict], pd.DataFrame]:
     """JSON-able tasks of `keep`, and what is left out (image_id, stage, reason), a row each.
 
-    frame: of `scan`. table: real images (image_id, condition, fst, fst_group, unit, row, split). entries: the plan of 03:
-    what it would have made is taken, at most so many replicates. A generation's tag and number, in order, are replicates.
-    Only children of training images are kept. Each task's `seen` is every parent of its generator's pictures in the
-    archive, also of those left out: what that generator must at least have learned from. Raises ValueError for
-    an unknown word.
+    frame: of `scan`. table: real images (image_id, condition, fst, fst_group, unit, row, split). entries: the plan of
+    03: what it would have made is taken, at most so many replicates. A generation's tag and number, in order, are
+    replicates. Only children of training images are kept. Each task's `seen` is every parent of its generator's
+    pictures in the archive, also of those left out: what that generator must at least have learned from. Raises
+    ValueError for an unknown word.
     """
     for column, words in (("submethod", SUBMETHODS), ("kind", KINDS)):
         if strange := sorted(set(frame[column]) - set(words)):

@@ -1,4 +1,5 @@
-"""What a task names instead of holding: base models, images and prompts, found again by any worker from JSON-able words."""
+"""What a task names instead of holding: base models, images and prompts, found again by any worker from JSON-able
+words."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -34,9 +35,9 @@ def prompt_of(condition: str, fst: int, template: str, add_skin_type: bool) -> s
 def prepare_base(name: str, task: str, frame: pd.DataFrame, settings: dict, seed: int, threads: int) -> dict:
     """A reference to a base model: {name, revision, autoencoder, offline, unit, digest}. Logs what was read.
 
-    name: 'tiny' (shipped), 'pretrain' (pretrained here on `frame`, the training split; kept as unit 'base_model'), a folder,
-    or a hub id. settings: revision, autoencoder ('' for the base's own), offline, and pretrain (steps, threads and the
-    like, as keywords of base_model.pretrain).
+    name: 'tiny' (shipped), 'pretrain' (pretrained here on `frame`, the training split; kept as unit 'base_model'), a
+    folder, or a hub id. settings: revision, autoencoder ('' for the base's own), offline, and pretrain (steps, threads
+    and the like, as keywords of base_model.pretrain).
     """
     from . import base_model
 
@@ -90,7 +91,8 @@ def _digest(base: "base_model.Base") -> str:
 
 
 def load_base(reference: dict, task: str, dtype: str = "float32") -> "base_model.Base":
-    """The base model of a reference. Raises ValueError where its weights are no longer those that the reference names."""
+    """The base model of a reference. Raises ValueError where its weights are no longer those that the reference
+    names."""
     from . import base_model
 
     where = str(store.folder("base_model", reference["unit"]) / "model") if reference["unit"] else reference["name"]

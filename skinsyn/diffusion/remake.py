@@ -19,8 +19,8 @@ __all__ = ["Remade", "image"]
 
 
 class Remade(NamedTuple):
-    """identical: the same bytes with its batch. largest, share: made alone, the largest difference [of 255 grey levels] and
-    the share of values that differ. batch: images made together. seed: of the image. file: where it lies now."""
+    """identical: the same bytes with its batch. largest, share: made alone, the largest difference [of 255 grey levels]
+    and the share of values that differ. batch: images made together. seed: of the image. file: where it lies now."""
 
     image_id: str
     unit: str
@@ -66,7 +66,8 @@ def image(profile: str, image_id: str) -> Remade:
 
 
 def _together(rows: pd.DataFrame, place: int, batch_size: int) -> list[int]:
-    """Rows that were sampled together with row `place`: of the second attempt where it was made again, else of the first."""
+    """Rows that were sampled together with row `place`: of the second attempt where it was made again, else of the
+    first."""
     again = rows["made_again"].to_numpy()
     able = np.flatnonzero(again) if again[place] else np.arange(len(rows))
     start = int(np.searchsorted(able, place)) // batch_size * batch_size

@@ -1,7 +1,7 @@
 """Sampling: one batch of synthetic images from a real diffusers pipeline, one CPU generator an image, and their faults.
 
-An inpainted image is kept as the pipeline decodes it: nothing of the parent is pasted back over the unmasked pixels, as in
-the study's code, so that all of it has passed the same autoencoder and no seam gives the mask away.
+An inpainted image is kept as the pipeline decodes it: nothing of the parent is pasted back over the unmasked pixels, as
+in the study's code, so that all of it has passed the same autoencoder and no seam gives the mask away.
 """
 
 import json
@@ -31,15 +31,17 @@ from .references import load_base, prompt_of
 __all__ = ["FAST", "METHODS", "SCHEDULERS", "decode", "flag", "hands_on", "latents", "prompts", "sample", "to_bytes"]
 
 METHODS = {  # → the UNet's task
-    "text-to-image": "text-to-image", "img2img": "text-to-image", "inpaint": "inpainting", "in-then-outpaint": "inpainting",
+    "text-to-image": "text-to-image", "img2img": "text-to-image", "inpaint": "inpainting",
+    "in-then-outpaint": "inpainting",
     "gan": "gan",
 }  # fmt: skip
 SCHEDULERS = {
     "dpm-solver": DPMSolverMultistepScheduler, "ddim": DDIMScheduler, "unipc": UniPCMultistepScheduler,
     "euler": EulerDiscreteScheduler,
 }  # fmt: skip
-# The preset `fast`: this share of the steps; guidance in the first share of those (at low noise it does little: Kynkäänniemi
-# et al. 2024, arXiv 2404.07724); latents handed from inpainting to outpainting, not decoded and encoded again.
+# The preset `fast`: this share of the steps; guidance in the first share of those (at low noise it does little:
+# Kynkäänniemi et al. 2024, arXiv 2404.07724); latents handed from inpainting to outpainting, not decoded and encoded
+# again.
 FAST = {"steps": 0.3, "guided": 0.6}
 CONSTANT = 2  # grey levels: an image that spans no more in any channel shows nothing
 Pipeline = StableDiffusionPipeline | StableDiffusionImg2ImgPipeline | StableDiffusionInpaintPipeline
@@ -53,8 +55,8 @@ def to_bytes(drawn: np.ndarray) -> np.ndarray:
 def flag(drawn: np.ndarray, image: np.ndarray, parent: np.ndarray, distance: int) -> str:
     """'nan', 'constant', 'near-copy' or ''.
 
-    drawn: float (s, s, 3) as the pipeline gave it; image, parent: uint8 (s, s, 3). distance: the largest Hamming distance of
-    64-bit perceptual hashes (pHash) that counts as a near-copy; below 0 none does.
+    drawn: float (s, s, 3) as the pipeline gave it; image, parent: uint8 (s, s, 3). distance: the largest Hamming
+    distance of 64-bit perceptual hashes (pHash) that counts as a near-copy; below 0 none does.
     """
     if not np.isfinite(drawn).all():
         return "nan"
@@ -111,8 +113,8 @@ def _pipeline_of(task: dict) -> Pipeline:
 def sample(task: dict, rows: Sequence[dict], start: np.ndarray, seeds_: Sequence[int], kind: str = "np") -> np.ndarray:
     """One batch: float (n, s, s, 3) in [0, 1] or NaN. Each image has a CPU generator of its own, on any device.
 
-    start: the images that are changed, uint8 (n, s, s, 3), or the latents float (n, 4, h, w) that the stage before handed
-    on; not read from text alone. kind: `np`, or `latent` for torch latents (n, 4, h, w) that are not decoded.
+    start: the images that are changed, uint8 (n, s, s, 3), or the latents float (n, 4, h, w) that the stage before
+    handed on; not read from text alone. kind: `np`, or `latent` for torch latents (n, 4, h, w) that are not decoded.
     """
     if task["method"] == "gan":
         return gan.sample(task["key"], seeds_)
@@ -170,7 +172,8 @@ def _encode_grey(pipeline: Pipeline, size: int) -> torch.Tensor:
 
 
 def _guided_at_first(pipeline: Pipeline) -> dict:
-    """A call-back that ends guidance early: from then on the UNet sees each image once (diffusers, Pipeline callbacks)."""
+    """A call-back that ends guidance early: from then on the UNet sees each image once (diffusers, Pipeline
+    callbacks)."""
     names = [n for n in ("prompt_embeds", "mask", "masked_image_latents") if n in pipeline._callback_tensor_inputs]
 
     def after(pipe: Pipeline, step: int, _when: int, tensors: dict) -> dict:

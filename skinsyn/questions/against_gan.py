@@ -1,4 +1,5 @@
-"""Diffusion against a GAN: fidelity of the images and gain of the classifiers, at equal images and equal training steps."""
+"""Diffusion against a GAN: fidelity of the images and gain of the classifiers, at equal images and equal training
+steps."""
 
 from collections.abc import Mapping
 
@@ -14,8 +15,10 @@ GAN = "gan"
 EQUAL = ["task", "n", "ratio", "weight", "filter", "transforms", "steps"]  # what both arms of a comparison share
 MODEL = ["method", "generator", "scope"]
 NOT_RUN = (
-    "not run: no classifier of this run learned from images of a GAN. Set gan_baseline in 02_dreambooth, add the method gan "
-    "to plan in 03_generation, and give 04_training_grid an arm with method gan beside one of diffusion with as many images"
+    "not run: no classifier of this run learned from images of a GAN. Set gan_baseline in 02_dreambooth, add the "
+    "method gan "
+    "to plan in 03_generation, and give 04_training_grid an arm with method gan beside one of diffusion with as many "
+    "images"
 )
 
 
@@ -23,8 +26,8 @@ def gains(prepared: Mapping[str, Block], level: float = 0.95) -> pd.DataFrame:
     """Accuracy with images of diffusion minus accuracy with as many of a GAN: a row for each pair of arms.
 
     prepared: of `predictions.blocks`. Both arms see the same real images and as many synthetic ones, in the same runs.
-    Columns: EQUAL, method, generator, parents (of the diffusion arm), then those of `contrasts.test_families`, Holm-adjusted
-    over all pairs. One row with the verdict 'not run' where there is no pair.
+    Columns: EQUAL, method, generator, parents (of the diffusion arm), then those of `contrasts.test_families`,
+    Holm-adjusted over all pairs. One row with the verdict 'not run' where there is no pair.
     """
     pairs = [pair for block in prepared.values() for pair in _pairs(block)]
     if not pairs:
@@ -59,9 +62,9 @@ def _pairs(block: Block) -> list[tuple[dict, dict, dict]]:
 def fidelity(distributions: pd.DataFrame, recognised: pd.DataFrame, generators: pd.DataFrame) -> pd.DataFrame:
     """What 06 measured of each model, and the training steps of 02 behind it; flags says where there is no GAN.
 
-    distributions, recognised: the tables `distributions` and `label_fidelity` of 06; generators: that of 02. Returns MODEL,
-    images, kid, floor_kid, precision, recall, recognised, steps (mean over conditions; NaN of an untouched base), flags.
-    Steps of a GAN and of diffusion differ in arithmetic; 02 gives both as many unless told otherwise.
+    distributions, recognised: the tables `distributions` and `label_fidelity` of 06; generators: that of 02. Returns
+    MODEL, images, kid, floor_kid, precision, recall, recognised, steps (mean over conditions; NaN of an untouched
+    base), flags. Steps of a GAN and of diffusion differ in arithmetic; 02 gives both as many unless told otherwise.
     """
     first = distributions[distributions["body"] == distributions["body"].iloc[0]]
     found = first[[*MODEL, "images", "kid", "floor_kid", "precision", "recall"]]

@@ -22,12 +22,13 @@ def optima(
 ) -> pd.DataFrame:
     """The ratio with the highest accuracy, for every series of arms that differ in it, overall and by condition.
 
-    prepared: of `predictions.blocks`. A series has a control (ratio 0, which may itself be the best) and at least two ratios
-    above 0. Runs and clusters are drawn anew together (Owen 2007), the same draws for all ratios of a series; the best ratio
-    of each draw makes the interval, whose ends are therefore tested ratios. Of equally good ratios the smallest counts.
-    Returns SERIES, condition ('all': mean over conditions), best, low, high, tested (the ratios, as text), top (is the
-    interval open to ratios above the largest?), share_top, share_none (of the draws in which the largest ratio, or none at
-    all, was best), gain (of the best over ratio 0, points: picked as the largest, so too high), clusters, runs, flags.
+    prepared: of `predictions.blocks`. A series has a control (ratio 0, which may itself be the best) and at least two
+    ratios above 0. Runs and clusters are drawn anew together (Owen 2007), the same draws for all ratios of a series;
+    the best ratio of each draw makes the interval, whose ends are therefore tested ratios. Of equally good ratios the
+    smallest counts. Returns SERIES, condition ('all': mean over conditions), best, low, high, tested (the ratios, as
+    text), top (is the interval open to ratios above the largest?), share_top, share_none (of the draws in which the
+    largest ratio, or none at all, was best), gain (of the best over ratio 0, points: picked as the largest, so too
+    high), clusters, runs, flags.
     """
     columns = [*SERIES, "condition", "best", "low", "high", "tested", "top", "share_top", "share_none", "gain"]
     columns += ["clusters", "runs", "flags"]

@@ -1,4 +1,5 @@
-"""The long tail: is the gain larger where a condition, or a condition in one skin-type group, has few images of its own?"""
+"""The long tail: is the gain larger where a condition, or a condition in one skin-type group, has few images of its
+own?"""
 
 from collections.abc import Mapping
 
@@ -56,10 +57,11 @@ def gains(
 
 
 def relation(found: pd.DataFrame, draws: int = 2000, seed: int = 0, level: float = 0.95) -> pd.DataFrame:
-    """Spearman's correlation of `own` with the gain, over conditions and over cells: over, then as usefulness.correlations.
+    """Spearman's correlation of `own` with the gain, over conditions and over cells: over, then as
+    usefulness.correlations.
 
-    Below zero says that the rare ones gain more. p by permutation, conditions or cells as the units; cells of one condition
-    share their generator, so that theirs is too small where conditions differ.
+    Below zero says that the rare ones gain more. p by permutation, conditions or cells as the units; cells of one
+    condition share their generator, so that theirs is too small where conditions differ.
     """
     rows = []
     for over in OVER:

@@ -1,7 +1,9 @@
-"""Across data sets: the classifiers of the grid, with and without synthetic images, asked about images of another source.
+"""Across data sets: the classifiers of the grid, with and without synthetic images, asked about images of another
+source.
 
-The test images of the other set join the run's own test images, so that the grid's own machinery trains the two arms anew
-(kept features, kept cells) and each classifier answers both. That they answer the run's own images as 04's did is checked.
+The test images of the other set join the run's own test images, so that the grid's own machinery trains the two arms
+anew (kept features, kept cells) and each classifier answers both. That they answer the run's own images as 04's did is
+checked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +30,8 @@ COLUMNS += ["conditions", "verdict", "flags"]
 def bring(
     other: Mapping, classes: Sequence[str], task: str, image_size: int
 ) -> tuple[pd.DataFrame | None, pd.DataFrame, str]:
-    """(images of the other data set as rows of the table of images, all of them test images; attrition; why there are none).
+    """(images of the other data set as rows of the table of images, all of them test images; attrition; why there are
+    none).
 
     other: dataset, and data_folder, or of phantoms per_condition, shift (0 the demo's camera, 1 another one), seed and
     fst_weights. classes: conditions of the run. For the task `condition` only conditions of both sets are taken; for
@@ -79,7 +82,8 @@ def retrain(
 ) -> pd.DataFrame:
     """Predictions of the arms on the run's own test images and on `more` (of `bring`), as `grid.collect` gives them.
 
-    arms: settings of one arm each (task, n, ratio, method …). runs: as many as the grid had. training: of 04. Features of the run's images are those that 04 kept.
+    arms: settings of one arm each (task, n, ratio, method …). runs: as many as the grid had. training: of 04. Features
+    of the run's images are those that 04 kept.
     """
     declared = [{"ratios" if key == "ratio" else key: value for key, value in arm.items()} for arm in arms]
     wanted = grid.cells(declared, runs)
@@ -91,7 +95,8 @@ def retrain(
 def check(found: pd.DataFrame, predictions: pd.DataFrame, most: float = 1e-3) -> None:
     """Raises ValueError where the retrained classifiers answer the run's own test images otherwise than 04's did.
 
-    found: of `retrain`; predictions: the table of 04. most: the largest difference of a probability that rounding explains.
+    found: of `retrain`; predictions: the table of 04. most: the largest difference of a probability that rounding
+    explains.
     """
     keys = ["arm", "run", "image_id"]
     both = found.merge(predictions, on=keys, suffixes=("", "_04"))

@@ -1,7 +1,7 @@
 """Fairness at equal budget: synthetic images conditioned on skin type, against showing real images more often.
 
-Both arms show a classifier as many images an epoch (`steps: matched`). One repeats its real images, the other adds children
-of the same images, made with their skin type in the prompt.
+Both arms show a classifier as many images an epoch (`steps: matched`). One repeats its real images, the other adds
+children of the same images, made with their skin type in the prompt.
 """
 
 from collections.abc import Mapping
@@ -28,12 +28,14 @@ def compare(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Accuracy of both arms and its change, in all images, in each skin-type group, and in whichever group is the worst.
+    """Accuracy of both arms and its change, in all images, in each skin-type group, and in whichever group is the
+    worst.
 
-    synthetic, oversampled: settings of one arm each, of the same task. Columns: group, with_synthetic, with_oversampling
-    (proportions), estimate, low, high (points), p, images, clusters, runs, flags. The rows of groups are the MRMC test's. In
-    'worst group' each arm has its own worst one, found anew in every draw of runs and clusters (percentile interval, no
-    p): the least of several estimates is too low, in both arms alike, and most where groups are small.
+    synthetic, oversampled: settings of one arm each, of the same task. Columns: group, with_synthetic,
+    with_oversampling (proportions), estimate, low, high (points), p, images, clusters, runs, flags. The rows of groups
+    are the MRMC test's. In 'worst group' each arm has its own worst one, found anew in every draw of runs and clusters
+    (percentile interval, no p): the least of several estimates is too low, in both arms alike, and most where groups
+    are small.
     """
     task = synthetic["task"]
     found = gains_by_group(prepared, synthetic, oversampled, tasks=[task], level=level)

@@ -159,7 +159,8 @@ def compare(runs: Sequence[str]) -> dict[str, pd.DataFrame]:
 
 @styled
 def gains(frame: pd.DataFrame, runs: Sequence[str], title: str = "Gains of two runs, in percentage points") -> Figure:
-    """Two marks a hypothesis, one a run, with their intervals. frame: of `tests`; what neither run estimated is left out."""
+    """Two marks a hypothesis, one a run, with their intervals. frame: of `tests`; what neither run estimated is left
+    out."""
     there = frame[[f"estimate {run}" for run in runs]].notna().any(axis=1) & ~frame["id"].str.startswith("cell")
     rows = frame[there].reset_index(drop=True)
     figure, (ax,) = canvas(1.0 + 0.27 * max(len(rows), 1), title, SENTENCE)
@@ -182,7 +183,8 @@ def gains(frame: pd.DataFrame, runs: Sequence[str], title: str = "Gains of two r
 
 
 def save(runs: Sequence[str], found: dict[str, pd.DataFrame]) -> str:
-    """Save the tables and the figure of a comparison under the name of both runs, <first>_vs_<second>; returns that name."""
+    """Save the tables and the figure of a comparison under the name of both runs, <first>_vs_<second>; returns that
+    name."""
     name = "_vs_".join(runs)
     for what, frame in found.items():
         tables.save(name, what, frame, made_by="compare", csv=True)

@@ -76,7 +76,8 @@ def calibration(
 def power(
     frame: pd.DataFrame, title: str = "The least gain that a study of another size would find", note: str = ""
 ) -> Figure:
-    """Detectable gain against clusters, one line a number of runs. Columns: runs, clusters, detectable (points), in_hand."""
+    """Detectable gain against clusters, one line a number of runs. Columns: runs, clusters, detectable (points),
+    in_hand."""
     columns(frame, ("runs", "clusters", "detectable", "in_hand"), "power")
     figure, (ax,) = canvas(2.6, title, note)
     for runs, colour in colours(sorted(frame["runs"].unique())).items():

@@ -36,7 +36,8 @@ LEARNED = ("batch_size", "learning_rate", "accumulation", "dtype", "seed")
 
 
 def pick(synthetic: pd.DataFrame, limit: int = LIMIT) -> pd.DataFrame:
-    """At most `limit` rows, as even over condition × method × generator × skin-type group as can be; nobody chose by eye.
+    """At most `limit` rows, as even over condition × method × generator × skin-type group as can be; nobody chose by
+    eye.
 
     Every combination gives its first image before any gives a second; ties go by a digest of the image's id. Returned
     sorted by condition, method, generator, group and id.
@@ -52,10 +53,10 @@ def pick(synthetic: pd.DataFrame, limit: int = LIMIT) -> pd.DataFrame:
 def collect(profile: str, limit: int = LIMIT) -> dict:
     """What the page's gallery shows of a run.
 
-    Returns {missing: reason}, or: of (number of synthetic images), real (names of data sets whose photographs are shown),
-    filters (name → its values, in order), tiles and parents. A tile is {id, image (a data: URI), alt, picks (filter →
-    position in its values), parent (position in `parents`), facts ([(name, value)])}, a parent {id, image, alt}.
-    Raises ValueError or FileNotFoundError where a kept unit is damaged.
+    Returns {missing: reason}, or: of (number of synthetic images), real (names of data sets whose photographs are
+    shown), filters (name → its values, in order), tiles and parents. A tile is {id, image (a data: URI), alt, picks
+    (filter → position in its values), parent (position in `parents`), facts ([(name, value)])}, a parent {id, image,
+    alt}. Raises ValueError or FileNotFoundError where a kept unit is damaged.
     """
     synthetic = paper_tables.optional(profile, "synthetic")
     real = paper_tables.optional(profile, "images")

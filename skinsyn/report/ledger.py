@@ -11,8 +11,8 @@ above     reproduced where the estimate is above 0 and its adjusted p at most al
           with such a p, or where the interval ends below `margin` (points: no gain worth having); else not identified.
 bounded   the claim is that a gain has stopped, tested as non-superiority: reproduced where its adjusted p is at most
           alpha; not reproduced where the interval of the gain lies above 0; else not identified.
-nearer    reproduced where the paired distance is below the permuted one with p at most alpha and an interval (where there
-          is one) below 0; not reproduced where neither it nor its interval is below; else not identified.
+nearer    reproduced where the paired distance is below the permuted one with p at most alpha and an interval (where
+          there is one) below 0; not reproduced where neither it nor its interval is below; else not identified.
 at least  reproduced where the run made `count` synthetic images or more; else not reproduced.
 
 `tests` are the beginnings of the hypotheses' ids, `family` the beginning of their family's name. A claim with several

@@ -55,9 +55,10 @@ def context(profile: str, numbers: Mapping[str, Mapping], verdicts: Mapping[str,
 
 
 def _p(given: Mapping | None) -> str:
-    return NOT_RUN if given is None else show_p(given["value"]) if given["value"] is None or given["value"] < 0.001 else (
-        "= " + show_p(given["value"])
-    )  # fmt: skip
+    if given is None:
+        return NOT_RUN
+    shown = show_p(given["value"])
+    return shown if given["value"] is None or given["value"] < 0.001 else "= " + shown
 
 
 def figure_files(profile: str, notebook: str) -> list[Path]:

@@ -11,7 +11,8 @@ __all__ = ["calibration", "confusion"]
 
 @styled
 def confusion(frame: pd.DataFrame, title: str = "What each condition was taken for", note: str = "") -> Figure:
-    """One matrix an arm: rows are the truth, columns the call. Columns: arm, y_true, called, share (of the row, 0 to 1)."""
+    """One matrix an arm: rows are the truth, columns the call. Columns: arm, y_true, called, share (of the row, 0 to
+    1)."""
     columns(frame, ("arm", "y_true", "called", "share"), "confusion")
     arms, names = list(dict.fromkeys(frame["arm"])), list(dict.fromkeys(frame["y_true"]))
     figure, axes = canvas(1.5 + 0.2 * len(names), title, note, cols=len(arms), sharey=True)
@@ -33,7 +34,8 @@ def confusion(frame: pd.DataFrame, title: str = "What each condition was taken f
 
 @styled
 def calibration(frame: pd.DataFrame, title: str = "Can its probabilities be believed?", note: str = "") -> Figure:
-    """How often it is right against how sure it is, one line an arm, one panel a task. Columns: arm, task, sure, right."""
+    """How often it is right against how sure it is, one line an arm, one panel a task. Columns: arm, task, sure,
+    right."""
     columns(frame, ("arm", "task", "sure", "right"), "calibration")
     tasks, shade = list(dict.fromkeys(frame["task"])), colours(frame["arm"])
     figure, axes = canvas(3.2, title, note, cols=len(tasks), sharey=True)

@@ -16,7 +16,8 @@ P_VALUES = ("p", "p_adjusted")
 
 
 def show_in_notebooks() -> None:
-    """Let a notebook show a Figure that is the last line of a cell (without pyplot, nothing has told it how), and tables."""
+    """Let a notebook show a Figure that is the last line of a cell (without pyplot, nothing has told it how), and
+    tables."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is not None:
         from IPython.core.pylabtools import select_figure_formats
@@ -26,7 +27,8 @@ def show_in_notebooks() -> None:
 
 
 def table_html(frame: pd.DataFrame) -> str:
-    """A table for people: every word escaped, three decimals, no p of zero, a dash where there is nothing, verdicts bold.
+    """A table for people: every word escaped, three decimals, no p of zero, a dash where there is nothing, verdicts
+    bold.
 
     An index that only counts is left out. The same table gives the same HTML.
     """

@@ -13,7 +13,8 @@ __all__ = ["gain_by_own_images", "optimal_ratio"]
 def optimal_ratio(
     frame: pd.DataFrame, title: str = "Synthetic images per real one at which accuracy was highest", note: str = ""
 ) -> Figure:
-    """One line a series and condition. Columns: id, best, low, high (ratios), top (bool: an arrow, the interval is open)."""
+    """One line a series and condition. Columns: id, best, low, high (ratios), top (bool: an arrow, the interval is
+    open)."""
     columns(frame, ("id", "best", "low", "high", "top"), "optimal_ratio")
     figure, (ax,) = canvas(0.75 + 0.21 * len(frame), title, note)
     for y, row in enumerate(frame.to_dict("records")):

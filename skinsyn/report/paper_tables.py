@@ -31,7 +31,8 @@ MADE_BY = {
     "open_answers": "07_open_questions",
 }
 SPLITS = ("train", "validation", "test")
-# (row of the saved table, its column, text) → the text, marked with the id of the number that it shows, where it has one.
+# (row of the saved table, its column, text) → the text, marked with the id of the number that it shows, where it has
+# one.
 Mark = Callable[[int, str, str], str]
 # Parameters that say how images are made; the appendix shows all.
 SETTINGS = ("02_dreambooth", "03_generation")
@@ -44,7 +45,8 @@ def optional(profile: str, name: str) -> pd.DataFrame | None:
 
 
 def exists(profile: str, name: str) -> bool:
-    """Whether a run has this table. Its absence is an input as well: once it is there, what was made without it is stale."""
+    """Whether a run has this table. Its absence is an input as well: once it is there, what was made without it is
+    stale."""
     file = tables.path(profile, name)
     if not file.exists():
         files.log_access("read", file)
@@ -184,7 +186,8 @@ def _numbers(numbers: Mapping[str, Mapping], loaded: Mapping[str, pd.DataFrame])
         lines.append([name, show(given, 4, interval=True), given["unit"], maker, where])
     if not lines:
         return {"missing": NOT_RUN}
-    # On paper, those of single hypotheses (F0. to F4.) and of single arms stand in tables of their own and nowhere else.
+    # On paper, those of single hypotheses (F0. to F4.) and of single arms stand in tables of their own and nowhere
+    # else.
     printed = [line for line in lines if not re.match(r"(F\d|accuracy)\.", line[0])]
     made = _table(["number", "value (interval)", "unit", "made by", "table row"], printed, [1.8, 1.9, 1, 1.6, 2])
     return made | {"page_rows": lines, "anchors": True}

@@ -81,7 +81,8 @@ def _checked(images: np.ndarray, labels: Sequence, what: str) -> np.ndarray:
 
 
 def _grid(tiles, title, note, heads=None, row_labels=None, labelled=False) -> Figure:
-    """Tiles (image, label) or None on a regular grid, in inches from the top left, so that nothing depends on layout."""
+    """Tiles (image, label) or None on a regular grid, in inches from the top left, so that nothing depends on
+    layout."""
     columns = max(len(row) for row in tiles)
     left = 0.12 + (0.072 * min(16, max(len(str(name)) for name in row_labels)) if row_labels else 0)
     gap, cap = 0.05, 0.02

@@ -231,8 +231,8 @@ def dose_response(
 ) -> Figure:
     """Measured accuracy at each dose, and the fitted curve with its band.
 
-    points: x, y, low, high (equal lists). curve: the same, or None or empty where no curve is identified. marks: label →
-    dose of a dashed line, e.g. ED90. unit: 1 where y is a proportion, 100 where it is in per cent.
+    points: x, y, low, high (equal lists). curve: the same, or None or empty where no curve is identified. marks: label
+    → dose of a dashed line, e.g. ED90. unit: 1 where y is a proportion, 100 where it is in per cent.
     """
     figure, (ax,) = canvas(2.9, title, note)
     points = pd.DataFrame(dict(points))

@@ -63,7 +63,8 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 def canvas(
     height: float, title: str, note: str = "", rows: int = 1, cols: int = 1, **kwargs
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of the paper's width [height in inches], its title, and a note in grey (e.g. that images are phantoms)."""
+    """A figure of the paper's width [height in inches], its title, and a note in grey (e.g. that images are
+    phantoms)."""
     lines = textwrap.wrap(title, 88)
     figure = Figure(figsize=(WIDTH, height + 0.16 * (len(lines) - 1)), layout="constrained")
     axes = figure.subplots(rows, cols, squeeze=False, **kwargs)

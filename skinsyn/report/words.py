@@ -155,8 +155,8 @@ def power(given: Mapping, target: float) -> str:
     least = "no gain at all"
     if pd.notna(given["detectable"]):
         least = f"a true gain of {_n(float(given['detectable']))} points or more"
-    text = f"With the runs and images in hand, the primary test finds {least} in {_n(100 * target, 0)} of 100 such studies; "
-    text += f"one of {_n(float(given['gain']))} points in {_n(100 * given['power'], 0)}. "
+    text = f"With the runs and images in hand, the primary test finds {least} in {_n(100 * target, 0)} of 100 such "
+    text += f"studies; one of {_n(float(given['gain']))} points in {_n(100 * given['power'], 0)}. "
     needs = []
     for name, what, other in (
         ("needed_runs", "training runs", "images"),

@@ -16,8 +16,9 @@ from tqdm.auto import tqdm
 
 __all__ = ["TaskError", "fan_out", "get_executor", "progress", "set_threads", "warm_up"]
 
-# For a process that is to start: let glibc keep freed memory. PyTorch asks for it again in the next layer, and Dask's own
-# setting, to hand it back at once, nearly doubled the time of a training step. glibc ignores an MMAP of over 32 MiB.
+# For a process that is to start: let glibc keep freed memory. PyTorch asks for it again in the next layer, and Dask's
+# own setting, to hand it back at once, nearly doubled the time of a training step. glibc ignores an MMAP of over 32
+# MiB.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
 
 
@@ -53,8 +54,9 @@ def set_threads(threads: int) -> None:
 def get_executor(spec: str = "serial") -> Iterator[Executor]:
     """An executor: `serial`, `dask` (local processes, one a core), `dask:N`, `dask:tcp://host:port`, or `slurm`.
 
-    `slurm` reads dask-jobqueue's own configuration (`jobqueue.slurm` in ~/.config/dask), one worker a job, and takes the
-    number of jobs from `slurm:N`. Raises ValueError for another spec, ImportError where the extra `cluster` is missing.
+    `slurm` reads dask-jobqueue's own configuration (`jobqueue.slurm` in ~/.config/dask), one worker a job, and takes
+    the number of jobs from `slurm:N`. Raises ValueError for another spec, ImportError where the extra `cluster` is
+    missing.
     """
     engine, _, rest = spec.partition(":")
     if engine == "serial" and not rest:
@@ -102,7 +104,8 @@ def _stop_workers(client: Any) -> None:
 
 
 def _shared_workers(workers: int) -> Any:
-    """A client of a notebook's own workers, kept until it ends or asks for others: another number, or for another store."""
+    """A client of a notebook's own workers, kept until it ends or asks for others: another number, or for another
+    store."""
     wanted = workers, os.environ.get("SKINSYN_RUNS")
     with _LOCK:
         if wanted not in _SHARED:

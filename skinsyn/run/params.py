@@ -1,7 +1,7 @@
 """With what: parameter files of a profile, checked against the notebooks' parameters cells before a kernel starts.
 
-A profile is a folder of complete files. A named variant of one is a file beside it, `params/demo-guidance7.yml`, that shows
-only what differs: `of: demo`, then parameters as after `-p`. It runs and is kept under its own name.
+A profile is a folder of complete files. A named variant of one is a file beside it, `params/demo-guidance7.yml`, that
+shows only what differs: `of: demo`, then parameters as after `-p`. It runs and is kept under its own name.
 """
 
 import difflib
@@ -86,7 +86,8 @@ def _check(name: str, value: Any, known: dict[str, dict[str, str]], where: str) 
 
 
 def _layers(profile: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
-    """The complete profile that a name stands on, and what each variant on the way changes: (where it says so, changes)."""
+    """The complete profile that a name stands on, and what each variant on the way changes: (where it says so,
+    changes)."""
     root, layers = paths.project_root() / "params", []
     name = profile
     while (file := root / f"{name}.yml").exists():
@@ -107,10 +108,12 @@ def _layers(profile: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
 
 
 def for_notebook(profile: str, notebook: Path, changed: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The parameters of one notebook in one profile or variant: common.yml, the notebook's own file, then what is changed.
+    """The parameters of one notebook in one profile or variant: common.yml, the notebook's own file, then what is
+    changed.
 
-    Every key is checked against the parameters cell. A float given as an int becomes a float, so that 3 and 3.0 are one.
-    Raises ParameterError. Changed keys that this notebook does not declare are left to the others (see `of_profile`).
+    Every key is checked against the parameters cell. A float given as an int becomes a float, so that 3 and 3.0 are
+    one. Raises ParameterError. Changed keys that this notebook does not declare are left to the others (see
+    `of_profile`).
     """
     base, layers = _layers(profile)
     known = declared(notebook)
@@ -135,7 +138,8 @@ def for_notebook(profile: str, notebook: Path, changed: dict[str, Any] | None = 
 
 
 def of_profile(profile: str, changed: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
-    """Notebook stem → parameters, for all notebooks, all checked. Raises ParameterError, also where a change fits none."""
+    """Notebook stem → parameters, for all notebooks, all checked. Raises ParameterError, also where a change fits
+    none."""
     every = notebooks()
     found = {notebook.stem: for_notebook(profile, notebook, changed) for notebook in every}
     for where, changes in [*_layers(profile)[1], ("-p ", changed or {})]:

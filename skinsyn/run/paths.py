@@ -96,14 +96,16 @@ def data_dir(name: str) -> Path:
     looked = "\n  ".join(map(str, places))
     raise FileNotFoundError(
         f"no data folder for {name!r}. Looked in:\n  {looked}\n"
-        f"Put the data set in one of these, or set SKINSYN_DATA to the folder that holds {name}/ (README, section Data)."
+        f"Put the data set in one of these, or set SKINSYN_DATA to the folder that holds {name}/ (README, section "
+        "Data)."
     )
 
 
 def model_dir(name: str) -> Path | None:
     """The folder of a model that the user brings, by name, e.g. `taesd`; None where there is none (it may be a hub id).
 
-    Looked for in `$SKINSYN_MODELS/<name>`, `<project>/models/<name>`, `<project>/../shared/models/<name>`, then as a path.
+    Looked for in `$SKINSYN_MODELS/<name>`, `<project>/models/<name>`, `<project>/../shared/models/<name>`, then as a
+    path.
     """
     places = [project_root() / "models" / name, project_root().parent / "shared" / "models" / name, resolve(name)]
     if os.environ.get("SKINSYN_MODELS"):

@@ -76,9 +76,9 @@ def _first_difference(what: str, old: dict, new: dict) -> str:
 def stale(profile: str, notebook: Path, values: dict[str, Any]) -> str:
     """Why the notebook must run, '' where it need not: its code, parameters, modules, pins, inputs or outputs changed.
 
-    Kept units that it read or made count by their manifests, which name the digests of all their files: a deleted, remade
-    or edited unit is noticed here, a flipped bit in its files when the unit is next read (`store.folder`). Hashing whole
-    units here would take minutes where nothing is to do.
+    Kept units that it read or made count by their manifests, which name the digests of all their files: a deleted,
+    remade or edited unit is noticed here, a flipped bit in its files when the unit is next read (`store.folder`).
+    Hashing whole units here would take minutes where nothing is to do.
     """
     file = _stamp_file(profile, notebook.stem)
     try:

@@ -15,7 +15,8 @@ TEXT = ("arm", "image_id", "cluster_id", "condition", "fst_group", "task", "y_tr
 
 
 def read(file: Path) -> pd.DataFrame:
-    """The predictions in a Parquet or CSV file. Raises FileNotFoundError, ValueError naming the file and what is wrong."""
+    """The predictions in a Parquet or CSV file. Raises FileNotFoundError, ValueError naming the file and what is
+    wrong."""
     if not file.exists():
         raise FileNotFoundError(f"{file}: no such file; give a Parquet or CSV table of predictions")
     try:
@@ -31,7 +32,8 @@ def read(file: Path) -> pd.DataFrame:
 def parameters(name: str, files: Sequence[Path], changed: dict | None = None) -> tuple[dict, list[str]]:
     """(values for 05, the names left to the notebook's own defaults), from parameter files; later files win.
 
-    Raises params.ParameterError for an unknown or mistyped key, and where `name` is a profile, whose run it would overwrite.
+    Raises params.ParameterError for an unknown or mistyped key, and where `name` is a profile, whose run it would
+    overwrite.
     """
     if name in params.profiles() or Path(name).name != name or name.startswith("."):
         raise params.ParameterError(

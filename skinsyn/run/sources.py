@@ -1,4 +1,5 @@
-"""What code a notebook depends on: its own code cells and the skinsyn modules that it imports, followed in the package."""
+"""What code a notebook depends on: its own code cells and the skinsyn modules that it imports, followed in the
+package."""
 
 import ast
 import hashlib

@@ -39,8 +39,9 @@ def two_way_means(
 ) -> np.ndarray:
     """(draws, k) means of values (runs, clusters, k), runs and clusters resampled together, clusters within strata.
 
-    The pigeonhole bootstrap of Owen 2007 (Annals of Applied Statistics 1:386-411): a cell counts as often as its run and
-    its cluster were drawn. The same draws serve all k, so that what is equal cell by cell stays equal in every resample.
+    The pigeonhole bootstrap of Owen 2007 (Annals of Applied Statistics 1:386-411): a cell counts as often as its run
+    and its cluster were drawn. The same draws serve all k, so that what is equal cell by cell stays equal in every
+    resample.
     """
     runs, clusters, k = values.shape
     by_cluster = np.ascontiguousarray(values.transpose(1, 0, 2).reshape(clusters, runs * k), float)
@@ -55,7 +56,8 @@ def two_way_means(
 def contrast_interval(
     tables: Sequence[np.ndarray], weights: Sequence[float], draws: int = 2000, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:
-    """Percentile interval of the weighted sum of group means that `mrmc.paired_gain` tests; runs are drawn once for all.
+    """Percentile interval of the weighted sum of group means that `mrmc.paired_gain` tests; runs are drawn once for
+    all.
 
     tables: (runs, clusters) a group. (NaN, NaN) with one run or one cluster.
     """
@@ -73,8 +75,8 @@ def two_way_intervals(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(estimate, low, high), each (k,): percentile intervals of k comparisons that share their runs and clusters.
 
-    values: (runs, clusters, k), e.g. correct in one arm minus correct in another. strata: one a cluster; the estimate is
-    then the mean over strata. Raises ValueError on NaN, another shape, or fewer than two runs or clusters.
+    values: (runs, clusters, k), e.g. correct in one arm minus correct in another. strata: one a cluster; the estimate
+    is then the mean over strata. Raises ValueError on NaN, another shape, or fewer than two runs or clusters.
     """
     values = np.asarray(values, float)
     if values.ndim != 3 or not np.isfinite(values).all():

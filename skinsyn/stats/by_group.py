@@ -43,9 +43,9 @@ def auroc_gains(
 ) -> pd.DataFrame:
     """Gain in AUROC of malignant against benign, in all images and by skin type (Obuchowski and Rockette over runs).
 
-    Columns: group, with_synthetic, without (proportions), estimate, low, high (points), se, df, p, images, malignant, runs,
-    flags. Images are the cases; where patients have several, the flag says so. Not estimable: a class with fewer than two
-    images, one run, an arm that was not run.
+    Columns: group, with_synthetic, without (proportions), estimate, low, high (points), se, df, p, images, malignant,
+    runs, flags. Images are the cases; where patients have several, the flag says so. Not estimable: a class with fewer
+    than two images, one run, an arm that was not run.
     """
     prepared = estimands.as_blocks(predictions)
     empty = dict.fromkeys("with_synthetic without estimate low high se df p".split(), float("nan"))

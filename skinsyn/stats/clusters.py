@@ -18,14 +18,13 @@ def influence(
 ) -> tuple[list[np.ndarray], list[float]]:
     """Cluster influence values that `paired_gain` can test: (tables, weights).
 
-    values: one (..., runs, images) array per group, leading axes for many data sets of one design; cluster_ids: one id per
-    image of each group; weights: one per group.
-    Groups that share no cluster keep a table of their own. Groups joined by shared clusters become one table of weight
-    1, whose cell is the sum over groups of K · weight · share · (the cluster's mean - the group's mean), to which the
-    run's estimate is added, so that row means are the estimates. Each group is scaled to its own degrees of freedom: a
-    table joined from groups that share nothing would give the same mean squares as separate ones.
-    A group of a single cluster has no spread to estimate and is returned as a table of one column.
-    Raises ValueError on NaN, empty groups, unequal runs or an unknown `count`.
+    values: one (..., runs, images) array per group, leading axes for many data sets of one design; cluster_ids: one id
+    per image of each group; weights: one per group. Groups that share no cluster keep a table of their own. Groups
+    joined by shared clusters become one table of weight 1, whose cell is the sum over groups of K · weight · share ·
+    (the cluster's mean - the group's mean), to which the run's estimate is added, so that row means are the estimates.
+    Each group is scaled to its own degrees of freedom: a table joined from groups that share nothing would give the
+    same mean squares as separate ones. A group of a single cluster has no spread to estimate and is returned as a table
+    of one column. Raises ValueError on NaN, empty groups, unequal runs or an unknown `count`.
     """
     if count not in ("clusters", "images"):
         raise ValueError(f"count must be 'clusters' or 'images', not {count!r}")

@@ -10,8 +10,8 @@ VARIABLES = ("condition", "malignant", "fst", "fst_group", "source")
 def table_one(images: pd.DataFrame, by: str = "split", variables: Sequence[str] = VARIABLES) -> pd.DataFrame:
     """Table 1: variable, level, count, share (of its column), one row for each level and column of `by`.
 
-    images: one row an image. The first rows count images, clusters and patients, where a column of that name exists and is
-    filled. Raises ValueError where `by` is not a column, a value is missing, or there is no image.
+    images: one row an image. The first rows count images, clusters and patients, where a column of that name exists and
+    is filled. Raises ValueError where `by` is not a column, a value is missing, or there is no image.
     """
     if by not in images.columns or images.empty:
         raise ValueError(

@@ -1,4 +1,5 @@
-"""From settings of arms to the arrays that a hypothesis is tested on: who is compared, on which images, in which groups."""
+"""From settings of arms to the arrays that a hypothesis is tested on: who is compared, on which images, in which
+groups."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -29,7 +30,8 @@ def as_blocks(predictions: pd.DataFrame | Mapping[str, Block]) -> Mapping[str, B
 
 
 def block_of(prepared: Mapping[str, Block], where: Mapping) -> Block:
-    """The block of an arm's task. KeyError where the task was not run, ValueError where several were and none is named."""
+    """The block of an arm's task. KeyError where the task was not run, ValueError where several were and none is
+    named."""
     if "task" not in where and len(prepared) > 1:
         raise ValueError(f"{dict(where)} names no task; the predictions hold {sorted(prepared)}")
     task = where.get("task", next(iter(prepared)))
@@ -93,13 +95,15 @@ def parts(prepared: Mapping[str, Block], signed: list[tuple[float, Mapping]]) ->
 
 
 def tables(prepared: Mapping[str, Block], hypothesis: Mapping) -> tuple[list[np.ndarray], list[float]]:
-    """(runs × clusters tables, weights) of a declared hypothesis, as `mrmc.paired_gain` and `power.components` take them."""
+    """(runs × clusters tables, weights) of a declared hypothesis, as `mrmc.paired_gain` and `power.components` take
+    them."""
     found = parts(prepared, terms(hypothesis))
     return influence(found.values, found.clusters, found.weights, found.count)
 
 
 def contributions(found: Parts) -> pd.Series:
-    """What each cluster adds to the estimate (mean over runs), by cluster id; swapping a cluster's arms flips its sign."""
+    """What each cluster adds to the estimate (mean over runs), by cluster id; swapping a cluster's arms flips its
+    sign."""
     total = pd.Series(dtype=float)
     for group, (values, clusters, weight) in enumerate(zip(found.values, found.clusters, found.weights, strict=True)):
         names, means, share = cluster_means(values, clusters, found.count, group)

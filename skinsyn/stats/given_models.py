@@ -1,4 +1,5 @@
-"""Tests that hold for the trained models at hand only: one run at a time, and many hypotheses with whole clusters flipped.
+"""Tests that hold for the trained models at hand only: one run at a time, and many hypotheses with whole clusters
+flipped.
 
 They say nothing about training again: under a simulated null they find differences between two runs of the same recipe.
 """
@@ -24,8 +25,8 @@ def by_run(
     """Each run's own paired table: run, images, clusters, both, gained, lost, neither, and what is tested on them.
 
     estimate, low, high: gain in points over images, with Newcombe's interval; exact and mid_p: McNemar's tests of
-    gained against lost. Images of one cluster count as if they were independent, and the flag says so. KeyError where an
-    arm was not run.
+    gained against lost. Images of one cluster count as if they were independent, and the flag says so. KeyError where
+    an arm was not run.
     """
     prepared = estimands.as_blocks(predictions)
     block = estimands.block_of(prepared, treatment)

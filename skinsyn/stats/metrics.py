@@ -26,13 +26,12 @@ def by_group(
 ) -> pd.DataFrame:
     """METRICS of each arm in each group and in all, and the change from the second arm to the first.
 
-    y_true: 1 is positive. scores: (arms, runs, images) probabilities of it; thresholds: (arms, runs), chosen on validation.
-    Runs and clusters are resampled together, clusters within group × class; a cluster counts once there. A metric is
-    averaged over runs. Columns: group, arm (of `arms`, or "change" where there are two), metric, estimate, low, high
-    (proportions), chance (of ece: what perfect calibration would show with so few images), worst, images, positives,
-    clusters, runs, flags. A class absent from a group, fewer than `min_images`, one run: a flag says so, and no interval
-    or no estimate stands.
-    Raises ValueError on NaN, scores outside 0..1, or shapes that do not fit.
+    y_true: 1 is positive. scores: (arms, runs, images) probabilities of it; thresholds: (arms, runs), chosen on
+    validation. Runs and clusters are resampled together, clusters within group × class; a cluster counts once there. A
+    metric is averaged over runs. Columns: group, arm (of `arms`, or "change" where there are two), metric, estimate,
+    low, high (proportions), chance (of ece: what perfect calibration would show with so few images), worst, images,
+    positives, clusters, runs, flags. A class absent from a group, fewer than `min_images`, one run: a flag says so, and
+    no interval or no estimate stands. Raises ValueError on NaN, scores outside 0..1, or shapes that do not fit.
     """
     y, scores, thresholds = np.asarray(y_true), np.asarray(scores, float), np.asarray(thresholds, float)
     if (

@@ -91,7 +91,8 @@ def student(
 
 
 def paired_gains(tables: Sequence[np.ndarray], weights: Sequence[float], level: float = 0.95) -> Gains:
-    """`paired_gain` of many data sets of one design at once, for simulations. tables: (sets, runs, clusters), one a group.
+    """`paired_gain` of many data sets of one design at once, for simulations. tables: (sets, runs, clusters), one a
+    group.
 
     At least two runs and two clusters; nothing is checked. A data set of nothing but zeros has no variance: NaN.
     """
@@ -116,8 +117,8 @@ def paired_gain(differences: Sequence[np.ndarray], weights: Sequence[float] | No
     weights: contrast weights, one per group; None averages the groups. (-1, 1) tests the change of a gap.
     Returns proportions (not points). All zero, one run, one cluster: the flag says so and nothing is tested.
     Raises ValueError where groups differ in their runs, hold NaN, or the weights do not fit.
-    Source: Hillis 2007: F = MS(T)/(MS(TR) + max(MS(TC) - MS(TRC), 0)), its denominator squared over MS(TR)^2/((t-1)(r-1))
-    as degrees of freedom; with two arms these are S^2 + E and df below.
+    Source: Hillis 2007: F = MS(T)/(MS(TR) + max(MS(TC) - MS(TRC), 0)), its denominator squared over
+    MS(TR)^2/((t-1)(r-1)) as degrees of freedom; with two arms these are S^2 + E and df below.
     """
     tables, weights = check_tables(differences, weights)
     runs, clusters = tables[0].shape[0], sum(table.shape[1] for table in tables)

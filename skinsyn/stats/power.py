@@ -1,7 +1,8 @@
-"""What the runs and images in hand could have found, and how many would be needed, from the variance components of a run.
+"""What the runs and images in hand could have found, and how many would be needed, from the variance components of a
+run.
 
-The differences of two arms are runs × clusters: estimate = gain + run effect + cluster effect + residual. Their variances
-are those of the two-way table (mean squares); other numbers of runs and clusters follow from them.
+The differences of two arms are runs × clusters: estimate = gain + run effect + cluster effect + residual. Their
+variances are those of the two-way table (mean squares); other numbers of runs and clusters follow from them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,8 +38,9 @@ class Components(NamedTuple):
 def components(differences: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> Components:
     """Variance components of a contrast, from the tables that `mrmc.paired_gain` takes.
 
-    differences: (runs, clusters) a group, or (sets, runs, clusters), whose mean squares are averaged. A negative estimate
-    is set to 0 and flagged. Source: expected mean squares of the two-way random-effects table (Searle et al. 1992, 4.3).
+    differences: (runs, clusters) a group, or (sets, runs, clusters), whose mean squares are averaged. A negative
+    estimate is set to 0 and flagged. Source: expected mean squares of the two-way random-effects table (Searle et al.
+    1992, 4.3).
     """
     tables = [np.asarray(t, float) for t in ([differences] if isinstance(differences, np.ndarray) else differences)]
     weights = np.full(len(tables), 1 / len(tables)) if weights is None else np.asarray(weights, float)
@@ -93,9 +95,10 @@ def power(
 ) -> np.ndarray:
     """Share of new studies whose two-sided test finds a true gain [proportion]; an array where `gain` is a list.
 
-    runs, clusters: of the new study; None takes those in hand, and groups keep their shares of the clusters. Estimate and
-    mean squares are drawn from the components (normal, but for the clusters, whose means are resampled: a few hard images
-    carry most of the spread, and then a large gain comes with a large standard error) and tested as `paired_gain` does.
+    runs, clusters: of the new study; None takes those in hand, and groups keep their shares of the clusters. Estimate
+    and mean squares are drawn from the components (normal, but for the clusters, whose means are resampled: a few hard
+    images carry most of the spread, and then a large gain comes with a large standard error) and tested as
+    `paired_gain` does.
     """
     noise, critical = _draws(given, runs, clusters, level, draws, seed)
     if noise is None:
@@ -188,7 +191,8 @@ def summary(given: Components) -> Mapping[str, float]:
 
 
 def _cluster_moments(shape: np.ndarray | None, many: int, draws: int, rng: np.random.Generator) -> tuple:
-    """(mean, variance) of `many` cluster means of variance 1, resampled from their shape; normal where they are many."""
+    """(mean, variance) of `many` cluster means of variance 1, resampled from their shape; normal where they are
+    many."""
     if shape is None or many > 400:
         return rng.standard_normal(draws) / np.sqrt(many), rng.chisquare(many - 1, draws) / (many - 1)
     drawn = shape[rng.integers(0, len(shape), (draws, many))]

@@ -2,8 +2,8 @@
 
 One row an arm × run × image of a task. Columns: `arm, run, image_id, cluster_id, condition, fst_group, task, y_true,
 correct`, a probability `p_<class>` for every class of the task, and the arm's settings (`n, ratio, method, generator,
-transforms`, and whatever else varies between arms). Optional: `threshold` of malignancy, chosen on validation images, one in
-an arm × run (the highest probability decides where there is none); and of the image `fst`, `source` and FACTS.
+transforms`, and whatever else varies between arms). Optional: `threshold` of malignancy, chosen on validation images,
+one in an arm × run (the highest probability decides where there is none); and of the image `fst`, `source` and FACTS.
 """
 
 import difflib

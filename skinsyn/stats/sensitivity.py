@@ -23,12 +23,13 @@ def side_by_side(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """The contrast of two arms under each variant, uncorrected: they are one question, and none is chosen after looking.
+    """The contrast of two arms under each variant, uncorrected: they are one question, and none is chosen after
+    looking.
 
     runs: name → predictions as blocks; "" is the run in hand. variants: hypotheses as `declared` writes them, in which
-    `run` may name another run (e.g. with the last epoch instead of the best). margin: of equivalence. Columns: run, those of
-    `contrasts.test_families` from id to flags without correction, and low_bootstrap, high_bootstrap (two-way). A variant
-    whose arms or run are not there is 'not run'. Raises ValueError for a variant that is wrong.
+    `run` may name another run (e.g. with the last epoch instead of the best). margin: of equivalence. Columns: run,
+    those of `contrasts.test_families` from id to flags without correction, and low_bootstrap, high_bootstrap (two-way).
+    A variant whose arms or run are not there is 'not run'. Raises ValueError for a variant that is wrong.
     """
     rows = []
     for variant in variants:

@@ -1,4 +1,5 @@
-"""Unlike with like: accuracy at one mix of conditions, odds ratios within conditions, and a clinic's own mix of patients."""
+"""Unlike with like: accuracy at one mix of conditions, odds ratios within conditions, and a clinic's own mix of
+patients."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,8 +23,8 @@ def by_condition_mix(
     """Accuracy by group, crude and as if every group had the same mix of conditions (direct standardisation).
 
     correct: (runs, images) of 0/1. The mix is that of all images, over the conditions that every group holds; what is
-    left out is named in flags. Columns: group, crude, standardised, low, high (of standardised), images, clusters, runs,
-    conditions, flags. A cluster counts once within group and condition. ValueError where shapes do not fit.
+    left out is named in flags. Columns: group, crude, standardised, low, high (of standardised), images, clusters,
+    runs, conditions, flags. A cluster counts once within group and condition. ValueError where shapes do not fit.
     """
     correct, frame = np.asarray(correct, float), pd.DataFrame({"group": np.asarray(group_ids).astype(str)})
     frame = frame.assign(condition=np.asarray(condition_ids).astype(str), cluster=np.asarray(cluster_ids).astype(str))
@@ -55,8 +56,8 @@ def by_condition_mix(
 def cmh(tables: Sequence[np.ndarray]) -> dict[str, float]:
     """Cochran-Mantel-Haenszel test of 2 x 2 tables, one a stratum, with continuity correction, by statsmodels.
 
-    Returns odds_ratio (pooled), statistic, p, and Breslow-Day's p of equal odds ratios (Tarone's correction); infinite or
-    NaN where the cells leave no ratio.
+    Returns odds_ratio (pooled), statistic, p, and Breslow-Day's p of equal odds ratios (Tarone's correction); infinite
+    or NaN where the cells leave no ratio.
     """
     stack = np.asarray(tables, float)
     if stack.ndim != 3 or stack.shape[1:] != (2, 2) or (stack < 0).any():
@@ -83,8 +84,8 @@ def cmh_by_run(
     """Odds of a right answer in group `first` against `second`, crude and within conditions, one run at a time.
 
     Holds given these trained models, images taken as independent. Columns: run, odds_ratio_crude, odds_ratio, p,
-    breslow_day_p, conditions, flags. Conditions that lack a group, a right or a wrong answer say nothing and are counted
-    in flags; where none is left, the row is not estimable.
+    breslow_day_p, conditions, flags. Conditions that lack a group, a right or a wrong answer say nothing and are
+    counted in flags; where none is left, the row is not estimable.
     """
     correct, groups = np.asarray(correct), np.asarray(group_ids).astype(str)
     conditions, rows = np.asarray(condition_ids).astype(str), []
