@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .run import params, paths, pipeline, tables
+from .run import params, paths, pipeline, profiles, tables
 
 ROLES = ("image", "condition", "malignant", "fst", "patient", "lesion")  # as datasets.folder explains them
 
@@ -29,7 +29,14 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("--force", action="store_true", help="run also what is fresh (kept units are used all the same)")
     runs.add_argument("--name", default="", help="run the changes as a variant beside the profile: <profile>-<name>")
     verb("status", "Print for each notebook whether it is fresh, or why it is stale.")
-    shown = verb("params", "Print every parameter of a profile, with its type and meaning.")
+    shown = verb(
+        "params", "Print every parameter of a profile, with its type and meaning; or write them as whole files."
+    )
+    shown.add_argument("named", nargs="?", metavar="PROFILE", help="the same as --profile PROFILE")
+    shown.add_argument("--write", type=Path, metavar="DIR", help="whole files for papermill's -f, instead of printing")
+    shown.add_argument(
+        "--rewrite", action="store_true", help="take out of params/PROFILE what repeats the notebooks' own values"
+    )
     shown.add_argument("--only", nargs="+", default=[], metavar="NN", help="only these notebooks, by number")
     verb("figures", "Draw every figure again from kept units, and list which notebook makes which file.")
     own = verbs.add_parser("stats", help="Analyse somebody's predictions (Parquet or CSV) as 05_fairness_stats does.")
@@ -122,7 +129,15 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _params(arguments: argparse.Namespace) -> int:
-    every = params.of_profile(arguments.profile, params.overrides(arguments.changed))
+    profile, changed = arguments.named or arguments.profile, params.overrides(arguments.changed)
+    if arguments.rewrite:
+        before, after = profiles.rewrite(profile)
+        print(f"params/{profile}: {after} of {before} values differ from the notebooks' own and stay")
+        return 0
+    if arguments.write:
+        print("\n".join(str(file) for file in profiles.write_whole(profile, arguments.write, changed)))
+        return 0
+    every = params.of_profile(profile, changed)
     for stem in pipeline.choose(list(every), arguments.only):
         print(f"\n{stem}")
         about = params.declared(paths.project_root() / "notebooks" / f"{stem}.ipynb")

@@ -52,7 +52,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         '"unlucky"',
         'tables.save(profile, "total", pd.DataFrame({"total": [total]}), made_by="02_second");',
     )
-    for name, text in {"common": "profile: tiny", "01_first": "rows: 3\nrate: 1", "02_second": "factor: 2"}.items():
+    for name, text in {"common": "profile: tiny", "01_first": "rate: 1"}.items():
         (tmp_path / "params/tiny").mkdir(parents=True, exist_ok=True)
         (tmp_path / f"params/tiny/{name}.yml").write_text(text + "\n")
     return tmp_path

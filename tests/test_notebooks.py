@@ -51,10 +51,11 @@ def test_every_parameter_has_a_type_and_a_meaning(notebook):
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_a_profile_is_complete(profile):
+def test_a_profile_names_itself_and_notebooks_only(profile):
     assert list(params.of_profile(profile)) == STEMS
-    files = {file.stem for file in (ROOT / "params" / profile).glob("*.yml")}
-    assert files == {"common", *STEMS}, "a parameter file without its notebook, or the other way round"
+    files = {file.stem for file in (ROOT / "params" / profile).glob("[0-9]*.yml")}
+    assert files <= set(STEMS), "a parameter file without its notebook"
+    assert yaml.safe_load((ROOT / "params" / profile / "common.yml").read_text())["profile"] == profile
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=STEMS)

@@ -3,15 +3,12 @@ allow."""
 
 import copy
 from collections.abc import Mapping
-from pathlib import Path
 
 import pandas as pd
-import yaml
 
-from ..run import files, params, paths
 from . import audit, splits
 
-__all__ = ["sizes", "study", "values_of", "write_profile"]
+__all__ = ["sizes", "study", "values_of"]
 
 TEST_FRACTION = 0.34  # of the patients, where the profile that is followed has no numbers that fit
 SPLIT = ("test_per_condition", "validation_per_condition", "train_per_condition", "test_fraction")
@@ -113,38 +110,3 @@ def _without_malignancy(every: dict[str, dict]) -> None:
     gone = {name for name, arm in stats["arms"].items() if arm.get("task") == "malignancy" or "malignancy" in name}
     stats["arms"] = {name: arm for name, arm in stats["arms"].items() if name not in gone}
     stats["families"] = {name: f for name, f in stats["families"].items() if not {f["treatment"], f["control"]} & gone}
-
-
-def write_profile(name: str, every: Mapping[str, Mapping], about: str) -> Path:
-    """Write params/<name>/, one file a notebook and common.yml, each key with its meaning; checked as it is read
-    again."""
-    place = paths.project_root() / "params" / name
-    shared = set.intersection(*(set(values) for values in every.values()))
-    contents = {"common": {key: next(iter(every.values()))[key] for key in sorted(shared)}}
-    contents |= {stem: {k: v for k, v in values.items() if k not in shared} for stem, values in every.items()}
-    told = {book.stem: params.declared(book) for book in params.notebooks()}
-    told["common"] = next(iter(told.values()))
-    for stem, values in contents.items():
-        lines = [_block(f"{key}:", value, f"  # {told[stem][key]['help']}") for key, value in values.items()]
-        with files.atomic(place / f"{stem}.yml") as temporary:
-            temporary.write_text(f"# {about}\n" + "".join(lines))
-    if {stem: dict(values) for stem, values in every.items()} != params.of_profile(name):
-        raise ValueError(f"params/{name} does not read as it was written; please report this")
-    return place
-
-
-def _block(head: str, value: object, remark: str = "", indent: str = "") -> str:
-    """YAML of `head value`: on one line where it is short, otherwise one line a member."""
-    flow = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6).strip()[
-        1:-1
-    ]
-    if len(indent) + len(head) + len(flow) < 120 or not isinstance(value, dict | list) or not value:
-        return f"{indent}{head} {flow}{remark}\n"
-    deeper = indent + "  "
-    if isinstance(value, dict):
-        members = [_block(f"{yaml.safe_dump(key).splitlines()[0]}:", one, "", deeper) for key, one in value.items()]
-        if head == "-":  # the first key stands beside the dash
-            return f"{indent}- {members[0].lstrip()}" + "".join(members[1:])
-    else:
-        members = [_block("-", one, "", deeper) for one in value]
-    return f"{indent}{head}{remark}\n" + "".join(members)

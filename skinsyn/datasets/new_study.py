@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from ..run import files, params, paths
+from ..run import files, params, paths, profiles
 from . import design, folder, match, table
 
 __all__ = ["ask_columns", "ask_conditions", "guess", "init"]
@@ -181,9 +181,7 @@ def init(
     with files.atomic(place / name / "dataset.yml") as temporary:
         head = "# Where the photographs and the table of this data set lie, and what the table's columns mean.\n"
         temporary.write_text(head + yaml.safe_dump(given, sort_keys=False, allow_unicode=True, default_flow_style=None))
-    written = design.write_profile(
-        name, every, f"Photographs of the data set {name}; the design follows the profile {like}."
-    )
+    written = profiles.write(name, every, f"Photographs of the data set {name}; the design follows the profile {like}.")
     print(in_words(rows, every["01_data_prep"], every["04_training_grid"]))
     return written
 

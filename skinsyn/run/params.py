@@ -1,10 +1,16 @@
-"""With what: parameter files of a profile, checked against the notebooks' parameters cells before a kernel starts.
+"""Parameter files of a profile, checked against the notebooks' parameters cells before a kernel starts.
 
-A profile is a folder of complete files. A named variant of one is a file beside it, `params/demo-guidance7.yml`, that
-shows only what differs: `of: demo`, then parameters as after `-p`. It runs and is kept under its own name.
+The common ground of all profiles is each notebook's own parameters cell, whose values are the demo's. A profile is a
+folder of differences from it: `common.yml`, which names the profile, and `NN_name.yml` where that notebook's values
+differ. A named variant of a profile is a file beside it, `params/demo-guidance7.yml`: `of: demo`, then parameters as
+after `-p`. It runs and is kept under its own name.
 """
 
+import ast
+import copy
 import difflib
+import functools
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +22,7 @@ from . import files, paths
 __all__ = [
     "ParameterError",
     "declared",
+    "differences",
     "for_notebook",
     "notebooks",
     "of_files",
@@ -30,7 +37,15 @@ class ParameterError(ValueError):
     """A parameter is unknown, mistyped or of the wrong type; the message names the file, key and what was expected."""
 
 
-TYPES = {"bool": bool, "int": int, "float": (float, int), "str": str, "list": list, "dict": dict}
+REPEATED = 20  # values equal to the cells' that a profile may repeat; complete copies, the old form, repeat far more
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "bool": bool,
+    "int": int,
+    "float": (float, int),
+    "str": str,
+    "list": list,
+    "dict": dict,
+}
 
 
 def profiles() -> list[str]:
@@ -45,28 +60,48 @@ def notebooks() -> list[Path]:
     return sorted(p for p in every if not p.name.startswith("00") and "-" not in p.stem)
 
 
-def declared(notebook: Path) -> dict[str, dict[str, str]]:
+def declared(notebook: Path) -> dict[str, dict[str, Any]]:
     """What the notebook's parameters cell declares: name → {type, default, help}.
 
     Raises ParameterError where a parameter has no type that papermill reads (bool, int, float, str, list, dict).
     """
+    return copy.deepcopy(_declared(notebook, notebook.read_text()))
+
+
+@functools.lru_cache(maxsize=64)
+def _declared(notebook: Path, text: str) -> dict[str, dict[str, Any]]:
     from papermill import inspect_notebook  # here: it takes seconds, and notebooks import this module
 
-    found = {}
+    defaults = _defaults(notebook.name, text)
+    parameters = {}
     for name, about in inspect_notebook(str(notebook)).items():
         if about["inferred_type_name"] not in TYPES:
             raise ParameterError(f"{notebook.name}: parameter {name!r} needs a type of {', '.join(TYPES)}")
-        found[name] = {"type": about["inferred_type_name"], "default": about["default"], "help": about["help"]}
-    if not found:
+        parameters[name] = {"type": about["inferred_type_name"], "default": defaults[name], "help": about["help"]}
+    if not parameters:
         raise ParameterError(f"{notebook.name}: no cell is tagged `parameters`")
-    return found
+    return parameters
+
+
+def _defaults(name: str, text: str) -> dict[str, Any]:
+    """Name → value in the parameters cell. Raises ParameterError where a value is computed instead of written out."""
+    cells = json.loads(text)["cells"]
+    tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    values = {}
+    for line in ast.parse("\n".join(tagged)).body:
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.value is not None:
+            try:
+                values[line.target.id] = ast.literal_eval(line.value)
+            except ValueError as error:
+                raise ParameterError(f"{name}: {line.target.id} is not a plain value") from error
+    return values
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text()) or {}
     except FileNotFoundError as error:
-        raise ParameterError(f"{file}: missing; every profile has common.yml and one file per notebook") from error
+        raise ParameterError(f"{file}: no such file") from error
     except yaml.YAMLError as error:
         raise ParameterError(f"{file}: not YAML: {error}") from error
     if not isinstance(content, dict):
@@ -86,9 +121,9 @@ def _check(name: str, value: Any, known: dict[str, dict[str, str]], where: str) 
 
 
 def _layers(profile: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
-    """The complete profile that a name stands on, and what each variant on the way changes: (where it says so,
-    changes)."""
-    root, layers = paths.project_root() / "params", []
+    """The profile that a name stands on, and what each variant on the way changes: (where it says so, changes)."""
+    root = paths.project_root() / "params"
+    layers: list[tuple[str, dict[str, Any]]] = []
     name = profile
     while (file := root / f"{name}.yml").exists():
         content = _read(file)
@@ -107,9 +142,26 @@ def _layers(profile: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
     return name, layers
 
 
+def differences(profile: str, notebook: Path) -> dict[str, dict[str, Any]]:
+    """The values that a profile (no variant) gives one notebook, by file: {"common": …, stem: …}, each one checked.
+
+    Raises ParameterError, also where common.yml does not name the profile.
+    """
+    folder, known = paths.project_root() / "params" / profile, declared(notebook)
+    contents = {}
+    for name in ("common", notebook.stem):
+        file = folder / f"{name}.yml"
+        contents[name] = _read(file) if name == "common" or file.exists() else {}
+        for key, value in contents[name].items():
+            _check(key, value, known, f"params/{profile}/{name}.yml")
+    if "profile" in known and contents["common"].get("profile") != profile:
+        stated = contents["common"].get("profile")
+        raise ParameterError(f"params/{profile}/common.yml: profile = {stated!r}, expected profile: {profile}")
+    return contents
+
+
 def for_notebook(profile: str, notebook: Path, changed: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The parameters of one notebook in one profile or variant: common.yml, the notebook's own file, then what is
-    changed.
+    """The parameters of one notebook in a profile or variant: its cell, common.yml, its own file, then what is changed.
 
     Every key is checked against the parameters cell. A float given as an int becomes a float, so that 3 and 3.0 are
     one. Raises ParameterError. Changed keys that this notebook does not declare are left to the others (see
@@ -117,11 +169,9 @@ def for_notebook(profile: str, notebook: Path, changed: dict[str, Any] | None = 
     """
     base, layers = _layers(profile)
     known = declared(notebook)
-    values: dict[str, Any] = {}
-    for name in ("common", notebook.stem):
-        for key, value in _read(paths.project_root() / "params" / base / f"{name}.yml").items():
-            _check(key, value, known, f"params/{base}/{name}.yml")
-            values[key] = value
+    values = {name: about["default"] for name, about in known.items()}
+    for content in differences(base, notebook).values():
+        values |= content
     if layers and "profile" in values:
         values["profile"] = profile
     for where, changes in [*layers, ("-p ", changed or {})]:
@@ -131,17 +181,36 @@ def for_notebook(profile: str, notebook: Path, changed: dict[str, Any] | None = 
             if key in known and (not dot or notebook.stem.startswith(number)):
                 _check(key, value, known, f"{where}{given}={value}")
                 values[key] = value
-    lacking = sorted(set(known) - set(values))
-    if lacking:
-        raise ParameterError(f"params/{base}: {', '.join(lacking)} of {notebook.name} not given; profiles are complete")
     return {name: float(value) if known[name]["type"] == "float" else value for name, value in values.items()}
+
+
+def _check_files(base: str, every: list[Path]) -> None:
+    """Raises ParameterError for a numbered file that belongs to no notebook, and for a profile of complete files."""
+    stems = [notebook.stem for notebook in every]
+    for file in sorted((paths.project_root() / "params" / base).glob("[0-9]*.yml")):
+        if file.stem not in stems:
+            near = difflib.get_close_matches(file.stem, stems, n=1)
+            hint = f"did you mean {near[0]}.yml?" if near else f"there are {', '.join(stems)}"
+            raise ParameterError(f"params/{base}/{file.name}: no such notebook; {hint}")
+    count = 0
+    for notebook in every:
+        known = declared(notebook)
+        count += sum(
+            value == known[key]["default"] for key, value in differences(base, notebook)[notebook.stem].items()
+        )
+    if count > REPEATED:
+        raise ParameterError(
+            f"params/{base} repeats {count} values of the notebooks' parameters cells; a profile holds only what "
+            f"differs from them. Rewrite it: python -m skinsyn params {base} --rewrite"
+        )
 
 
 def of_profile(profile: str, changed: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
     """Notebook stem → parameters, for all notebooks, all checked. Raises ParameterError, also where a change fits
     none."""
     every = notebooks()
-    found = {notebook.stem: for_notebook(profile, notebook, changed) for notebook in every}
+    _check_files(_layers(profile)[0], every)
+    resolved = {notebook.stem: for_notebook(profile, notebook, changed) for notebook in every}
     for where, changes in [*_layers(profile)[1], ("-p ", changed or {})]:
         for given, value in changes.items():
             number, dot, rest = str(given).partition(".")
@@ -152,7 +221,7 @@ def of_profile(profile: str, changed: dict[str, Any] | None = None) -> dict[str,
                 )
             known = {name: about for notebook in chosen for name, about in declared(notebook).items()}
             _check(rest if dot else given, value, known, f"{where}{given}")
-    return found
+    return resolved
 
 
 def save_variant(profile: str, name: str, changed: dict[str, Any]) -> str:

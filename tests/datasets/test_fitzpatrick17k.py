@@ -2,11 +2,10 @@
 
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from skinsyn.datasets import fitzpatrick17k, table
-from skinsyn.run import paths
+from skinsyn.run import params, paths
 
 NINE = list(fitzpatrick17k.PUBLISHED_TRAINING)
 
@@ -82,6 +81,6 @@ def test_images_beside_the_table_are_matched_and_all_that_is_left_out_is_counted
 
 
 def test_the_published_profile_asks_for_the_published_conditions_and_sizes():
-    values = yaml.safe_load((paths.project_root() / "params/fitzpatrick17k/01_data_prep.yml").read_text())
+    values = params.of_profile("fitzpatrick17k")["01_data_prep"]
     assert set(values["conditions"]) == set(NINE) and values["image_size"] == 512 and values["runs"] == 5
     assert values["test_per_condition"] == fitzpatrick17k.PUBLISHED_TEST == values["validation_per_condition"] == 40

@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from skinsyn.report.ledger import CLAIMS, VERDICTS, ledger, rule_in_words
-from skinsyn.run import paths
+from skinsyn.run import params
 
 RULES = {
     "C1": {"rule": "above", "tests": ["C1"], "margin": 3.0, "alpha": 0.05},
@@ -117,12 +116,10 @@ def test_rules_can_be_read():
 @pytest.mark.parametrize("profile", ["smoke", "demo", "pad_ufes_20", "fitzpatrick17k"])
 def test_the_rules_of_a_profile_name_hypotheses_that_it_declares(profile):
     """A misspelt id would make a claim 'not run' without a word."""
-    folder = paths.project_root() / "params" / profile
-    if not (folder / "05_fairness_stats.yml").exists():
-        pytest.skip("05_fairness_stats has no parameters yet")
-    families = yaml.safe_load((folder / "05_fairness_stats.yml").read_text())["families"]
+    every = params.of_profile(profile)
+    families = every["05_fairness_stats"]["families"]
     declared = [(family, about["id"]) for family, given in families.items() for about in given["hypotheses"]]
-    for claim, rule in yaml.safe_load((folder / "08_paper.yml").read_text())["verdict_rules"].items():
+    for claim, rule in every["08_paper"]["verdict_rules"].items():
         for start in rule.get("tests", [""] if "family" in rule else []):
             fits = [i for family, i in declared if family.startswith(rule.get("family", "")) and i.startswith(start)]
             assert fits, f"{claim}: no hypothesis of {profile} begins with {start!r}"

@@ -83,7 +83,6 @@ def test_an_edited_module_is_named_and_a_comment_is_not_an_edit(project):
 def test_a_failing_notebook_is_kept_shown_and_stops_the_line(project, capsys):
     write = (project / "notebooks/03_third.ipynb").write_text
     write((project / "notebooks/02_second.ipynb").read_text())
-    (project / "params/tiny/03_third.yml").write_text("factor: 2\n")
     assert main(["run", "--profile", "tiny", "-p", "factor=13"]) == 1
     out = capsys.readouterr()
     assert "02_second.ipynb stopped in cell" in out.err and "AssertionError: unlucky" in out.err
@@ -104,7 +103,7 @@ def test_a_missing_input_names_the_notebook_that_makes_it(project):
         ("01_first", "rows: three\nrate: 1", "rows = 'three' is str, expected int"),
         ("01_first", "rows: true\nrate: 1", "rows = True is bool, expected int"),
         ("01_first", "rows: 3\nrate: 1e-4", "YAML reads 1e-4 as text: write 1.0e-4"),
-        ("01_first", "rows: 3", "rate of 01_first.ipynb not given"),
+        ("common", "profile: tinny", "profile = 'tinny', expected profile: tiny"),
         ("01_first", "rows: [3", "01_first.yml: not YAML"),
         ("01_first", "- rows", "expected `key: value` lines"),
         ("common", "profile: tiny\nrows: 3", "common.yml: unknown parameter 'rows'"),
