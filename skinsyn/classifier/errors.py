@@ -97,7 +97,8 @@ def nearest(asked: pd.DataFrame, among: pd.DataFrame, training: Training, execut
     """
     seen = pd.concat([asked, among])
     tasks = [training.features_task(unit) for unit in _units(seen)]
-    place, rows = {}, []
+    place: dict[str, int] = {}
+    rows = []
     for key in compute.fan_out(executor, features.extract, [(task,) for task in tasks], "features"):
         ids, array = features.load_features(key)
         place |= {name: len(place) + i for i, name in enumerate(ids)}

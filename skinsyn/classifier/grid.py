@@ -119,16 +119,15 @@ def plan(cell: Mapping, prepared: Prepared, given: Tables) -> Planned:
     return Planned(dict(cell), one, parameters, shown, key)
 
 
-def _parts(planned: Planned) -> tuple[list[training.Part], list[str]]:
+def _parts(planned: Planned) -> tuple[tuple[training.Part, training.Part, training.Part], list[str]]:
     """The cell's training, validation and test parts, and the ids that their rows count in."""
     three = planned.images[:3]
     ends = np.cumsum([0, *(len(part) for part in three)])
-    parts = [
+    first, validation, test = (
         training.Part(np.arange(start, end), part["label"].to_numpy(copy=True))
         for start, end, part in zip(ends, ends[1:], three, strict=False)
-    ]
-    parts[0] = parts[0]._replace(weights=planned.images.weights())
-    return parts, pd.concat(three)["image_id"].tolist()
+    )
+    return (first._replace(weights=planned.images.weights()), validation, test), pd.concat(three)["image_id"].tolist()
 
 
 def _train(planned: Sequence[Planned], prepared: Prepared) -> Iterator[tuple[Planned, training.Trained | Exception]]:
