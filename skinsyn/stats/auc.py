@@ -7,11 +7,15 @@ from scipy.stats import rankdata
 
 
 def delong(y_true: Sequence[int], scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(AUROC (m,), covariance (m, m)) of m scores on the same cases.
+    """DeLong, DeLong and Clarke-Pearson 1988: AUROC theta (m,) and its covariance S10/m + S01/n for m scores.
 
     y_true: 1 or 0 per case; scores: (m, cases), higher means 1. Placement values come from mid-ranks.
     Raises ValueError on NaN, other labels, or fewer than two cases of a class.
     Source: DeLong, DeLong and Clarke-Pearson 1988; mid-rank form of Sun and Xu 2014.
+
+    >>> theta, covariance = delong([1, 1, 0, 0], np.array([[0.9, 0.4, 0.5, 0.1]]))
+    >>> float(theta[0]), float(covariance[0, 0])
+    (0.75, 0.125)
     """
     y, scores = np.asarray(y_true), np.asarray(scores, float)
     if scores.ndim != 2 or y.shape != scores.shape[1:]:
@@ -29,9 +33,13 @@ def delong(y_true: Sequence[int], scores: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def jackknife(y_true: Sequence[int], scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(AUROC (m,), covariance (m, m)) by leaving out one case at a time; arguments as `delong`.
+    """Quenouille-Tukey jackknife, one case left out at a time: (AUROC (m,), covariance (m, m)); arguments as `delong`.
 
     Source: Quenouille and Tukey's jackknife as Hillis, Obuchowski, Schartz and Berbaum 2005 use it for readers.
+
+    >>> theta, _ = jackknife([1, 1, 1, 0, 0, 0], np.array([[0.9, 0.8, 0.4, 0.5, 0.2, 0.1]]))
+    >>> round(float(theta[0]), 3)
+    0.889
     """
     y, scores = np.asarray(y_true), np.asarray(scores, float)
     area, _ = delong(y, scores)

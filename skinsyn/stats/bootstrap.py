@@ -8,13 +8,21 @@ BLOCK = 2**24  # numbers held at once
 
 
 def stratum_shares(strata: np.ndarray) -> np.ndarray:
-    """Share of each cluster in the mean over strata of the mean over clusters."""
+    """Share of each cluster in the mean over strata of the mean over clusters.
+
+    >>> stratum_shares(np.array(["a", "a", "b"])).tolist()
+    [0.25, 0.25, 0.5]
+    """
     _, index, sizes = np.unique(strata, return_inverse=True, return_counts=True)
     return 1 / (sizes[index] * len(sizes))
 
 
 def picks(size: int, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """(draws, size): how often each of `size` things is drawn when as many are drawn with replacement."""
+    """Efron 1979: (draws, size) counts of each of `size` units when `size` are drawn with replacement.
+
+    >>> picks(3, 2, np.random.default_rng(0)).sum(axis=1).tolist()
+    [3, 3]
+    """
     drawn = rng.integers(0, size, (draws, size), dtype=np.int32) + np.arange(draws, dtype=np.int32)[:, None] * size
     return np.bincount(drawn.ravel(), minlength=draws * size).reshape(draws, size)
 
@@ -25,6 +33,9 @@ def cluster_shares(
     """(draws, clusters) shares of resampled clusters in the weighted sum over strata; clusters are drawn within theirs.
 
     weights: stratum → weight, e.g. a contrast or a mix of patients; None gives the mean over strata.
+
+    >>> cluster_shares(np.array(["a", "a", "b"]), 2, np.random.default_rng(0)).sum(axis=1).round(6).tolist()
+    [1.0, 1.0]
     """
     share, kinds = np.empty((draws, len(strata))), np.unique(strata)
     for kind in kinds:
@@ -37,11 +48,14 @@ def cluster_shares(
 def two_way_means(
     values: np.ndarray, strata: np.ndarray, draws: int, rng: np.random.Generator, weights: Mapping | None = None
 ) -> np.ndarray:
-    """(draws, k) means of values (runs, clusters, k), runs and clusters resampled together, clusters within strata.
+    """Owen 2007, pigeonhole bootstrap: (draws, k) means of values (runs, clusters, k), both resampled within strata.
 
     The pigeonhole bootstrap of Owen 2007 (Annals of Applied Statistics 1:386-411): a cell counts as often as its run
     and its cluster were drawn. The same draws serve all k, so that what is equal cell by cell stays equal in every
     resample.
+
+    >>> two_way_means(np.full((2, 3, 1), 0.5), np.zeros(3, int), 2, np.random.default_rng(0)).round(6).tolist()
+    [[0.5], [0.5]]
     """
     runs, clusters, k = values.shape
     by_cluster = np.ascontiguousarray(values.transpose(1, 0, 2).reshape(clusters, runs * k), float)
@@ -56,10 +70,13 @@ def two_way_means(
 def contrast_interval(
     tables: Sequence[np.ndarray], weights: Sequence[float], draws: int = 2000, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:
-    """Percentile interval of the weighted sum of group means that `mrmc.paired_gain` tests; runs are drawn once for
-    all.
+    """Owen 2007: percentile interval of the weighted sum of group means that `mrmc.paired_gain` tests.
 
+    Runs are drawn once for all groups.
     tables: (runs, clusters) a group. (NaN, NaN) with one run or one cluster.
+
+    >>> tuple(round(end, 6) for end in contrast_interval([np.full((2, 3), 0.25)], [1.0], draws=50))
+    (0.25, 0.25)
     """
     if tables[0].shape[0] < 2 or min(table.shape[1] for table in tables) < 2:
         return float("nan"), float("nan")
@@ -73,10 +90,13 @@ def contrast_interval(
 def two_way_intervals(
     values: np.ndarray, strata: Sequence | None = None, draws: int = 9999, seed: int = 0, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(estimate, low, high), each (k,): percentile intervals of k comparisons that share their runs and clusters.
+    """Owen 2007: (estimate, low, high), each (k,), of k comparisons that share their runs and clusters.
 
     values: (runs, clusters, k), e.g. correct in one arm minus correct in another. strata: one a cluster; the estimate
     is then the mean over strata. Raises ValueError on NaN, another shape, or fewer than two runs or clusters.
+
+    >>> [round(float(ends[0]), 6) for ends in two_way_intervals(np.full((2, 3, 1), 0.25), draws=50)]
+    [0.25, 0.25, 0.25]
     """
     values = np.asarray(values, float)
     if values.ndim != 3 or not np.isfinite(values).all():

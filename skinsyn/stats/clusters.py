@@ -16,15 +16,20 @@ def influence(
     weights: Sequence[float],
     count: str = "clusters",
 ) -> tuple[list[np.ndarray], list[float]]:
-    """Cluster influence values that `paired_gain` can test: (tables, weights).
+    """Cluster influence values of the signed mean, for Hillis 2007's two-way table: (tables, weights).
 
     values: one (..., runs, images) array per group, leading axes for many data sets of one design; cluster_ids: one id
-    per image of each group; weights: one per group. Groups that share no cluster keep a table of their own. Groups
-    joined by shared clusters become one table of weight 1, whose cell is the sum over groups of K · weight · share ·
-    (the cluster's mean - the group's mean), to which the run's estimate is added, so that row means are the estimates.
-    Each group is scaled to its own degrees of freedom: a table joined from groups that share nothing would give the
-    same mean squares as separate ones. A group of a single cluster has no spread to estimate and is returned as a table
-    of one column. Raises ValueError on NaN, empty groups, unequal runs or an unknown `count`.
+    per image of each group; weights: one per group.
+    Groups that share no cluster keep a table of their own. Groups joined by shared clusters become one table of weight
+    1, whose cell is the sum over groups of K · weight · share · (the cluster's mean - the group's mean), to which the
+    run's estimate is added, so that row means are the estimates. Each group is scaled to its own degrees of freedom: a
+    table joined from groups that share nothing would give the same mean squares as separate ones.
+    A group of a single cluster has no spread to estimate and is returned as a table of one column.
+    Raises ValueError on NaN, empty groups, unequal runs or an unknown `count`.
+
+    >>> tables, weights = influence([np.array([[1, 0, 1], [1, 1, 0]])], [["a", "a", "b"]], [1.0])
+    >>> tables[0].tolist()
+    [[0.5, 1.0], [1.0, 0.0]]
     """
     if count not in ("clusters", "images"):
         raise ValueError(f"count must be 'clusters' or 'images', not {count!r}")
@@ -50,7 +55,12 @@ def influence(
 
 
 def cluster_means(values: np.ndarray, clusters: Sequence[Hashable], count: str, group: int) -> tuple:
-    """(names, (..., runs, clusters) means, share of each cluster in the group's mean)."""
+    """(names, (..., runs, clusters) means, share of each cluster in the group's mean).
+
+    >>> names, means, share = cluster_means(np.array([[1.0, 0.0, 1.0]]), ["a", "a", "b"], "clusters", 0)
+    >>> means.tolist(), share.tolist()
+    ([[0.5, 1.0]], [0.5, 0.5])
+    """
     if values.ndim < 2 or values.shape[-1] == 0:
         raise ValueError(
             f"group {group} is empty: shape {values.shape}; expected (runs, images) with at least one image"

@@ -147,9 +147,7 @@ def _row(prepared: Mapping[str, Block], family: str, hypothesis: dict, level: fl
         result, images, remarks = _estimate(prepared, estimands.terms(hypothesis), level)
     except KeyError as missing:
         return row | {"verdict": "not run", "flags": missing.args[0]}
-    except ValueError as empty:
-        if not str(empty).startswith(estimands.EMPTY):
-            raise
+    except estimands.NoData as empty:
         return row | {"verdict": NOT_ESTIMABLE, "flags": f"{NOT_ESTIMABLE}: {empty}"}
     flags = [*result.flags, *remarks]
     if images < hypothesis["min_images"]:

@@ -125,7 +125,10 @@ def _for_value(hypothesis: dict, column: str, value: object) -> dict:
 
 
 def check_keys(given: Iterable, known: tuple, what: str) -> None:
-    """Refuse a key that is not known, with the nearest one that is."""
+    """Refuse a key that is not known, with the nearest one that is.
+
+    >>> check_keys(["arms"], ("arms", "families"), "key")
+    """
     for key in given:
         if key not in known:
             near = difflib.get_close_matches(str(key), map(str, known), n=1)

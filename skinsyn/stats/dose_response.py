@@ -37,27 +37,38 @@ class Dose(NamedTuple):
     curve: dict[str, list[float]]  # x, y, low, high; empty where the curve is not identified
     page_p: float  # Page's test of an upward trend over runs; NaN with fewer than 3 doses or 2 runs
     last_step: tuple[float, float, float]  # gain from the last dose but one to the last: estimate, low, high
-    exponential: tuple[float, float, float, float] = (
-        np.nan,
-    ) * 4  # its ED90, low, high, and the share without a sound fit
+    # its ED90, low, high, and the share without a sound fit
+    exponential: tuple[float, float, float, float] = (np.nan, np.nan, np.nan, np.nan)
 
 
 def emax_curve(x: np.ndarray, emax: float, ed50: float, e0: float = 0.0) -> np.ndarray:
-    """e0 + emax · x / (ed50 + x)."""
+    """Emax model (Holford and Sheiner 1981): e0 + Emax x / (ED50 + x).
+
+    >>> float(emax_curve(np.array(1.0), emax=0.2, ed50=1.0, e0=0.5))
+    0.6
+    """
     return e0 + emax * np.asarray(x, float) / (ed50 + np.asarray(x, float))
 
 
 def exponential_curve(x: np.ndarray, a: float, k: float, e0: float = 0.0) -> np.ndarray:
-    """e0 + a · (1 - exp(-k x))."""
+    """Mono-exponential approach to a plateau: e0 + a (1 - exp(-k x)).
+
+    >>> float(exponential_curve(np.array(0.0), a=0.2, k=1.0, e0=0.5))
+    0.5
+    """
     return e0 - a * np.expm1(-k * np.asarray(x, float))
 
 
 def fit_emax(x: Sequence[float], y: Sequence[float], e0: float | None = None) -> Fit:
-    """Least squares of e0 + emax·x/(ed50 + x); e0 is free where None, else fixed.
+    """Least squares of the Emax model e0 + Emax x / (ED50 + x); e0 is estimated where None, else fixed.
 
     `estimates` and `se` hold emax, ed50 (unit of x) and, where free, e0. Raises ValueError where x and y do not fit
     together or there are fewer distinct doses than parameters, RuntimeError where no curve fits. With as many points as
     parameters, se is NaN and df 0.
+
+    >>> fit = fit_emax([0, 1, 2, 4, 8], [0.5 + 0.2 * x / (1 + x) for x in (0, 1, 2, 4, 8)])
+    >>> {name: round(value, 3) for name, value in fit.estimates.items()}
+    {'emax': 0.2, 'ed50': 1.0, 'e0': 0.5}
     """
     x, y = _check_xy(x, y, 2 + (e0 is None))
 
@@ -69,7 +80,12 @@ def fit_emax(x: Sequence[float], y: Sequence[float], e0: float | None = None) ->
 
 
 def fit_exponential(x: Sequence[float], y: Sequence[float], e0: float | None = None) -> Fit:
-    """Least squares of e0 + a·(1 - exp(-k·x)); names a, k (1 / unit of x), e0. Otherwise as `fit_emax`."""
+    """Least squares of e0 + a·(1 - exp(-k·x)); names a, k (1 / unit of x), e0. Otherwise as `fit_emax`.
+
+    >>> fit = fit_exponential([0, 1, 2, 4, 8], [0.5 - 0.2 * np.expm1(-x) for x in (0, 1, 2, 4, 8)])
+    >>> {name: round(value, 3) for name, value in fit.estimates.items()}
+    {'a': 0.2, 'k': 1.0, 'e0': 0.5}
+    """
     x, y = _check_xy(x, y, 2 + (e0 is None))
 
     def jacobian(x, a, k, *_):
@@ -87,7 +103,7 @@ def analyse(
     seed: int = 0,
     level: float = 0.95,
 ) -> Dose:
-    """Does accuracy saturate within the tested doses? An Emax curve with an interval for ED90 = 9·ED50.
+    """Emax model with a pigeonhole-bootstrap interval for ED90 = 9 ED50: does accuracy saturate within the doses?
 
     x: doses in increasing order, 0 first. correct: (runs, clusters, doses), shares right, the same runs and clusters at
         every dose. strata: class of each cluster; accuracy is then the mean over classes, and clusters are resampled
@@ -96,6 +112,9 @@ def analyse(
     first dose above 0 or beyond the last), or an ED90 interval that holds the last dose. Saturates: the interval ends
     before it. Still rising: it begins after it, or the curve settles nothing and the interval of the last step (with
     three doses or more) is above 0.
+
+    >>> analyse([0, 1, 2], np.full((3, 4, 3), 0.5), draws=50)[:2]
+    ('not identified', '3 doses cannot identify a curve of three parameters')
     """
     x, correct = np.asarray(x, float), np.asarray(correct, float)
     if correct.ndim != 3 or correct.shape[2] != len(x) or np.isnan(correct).any():
@@ -142,24 +161,34 @@ def analyse(
 
 
 def not_run(reason: str) -> Dose:
-    """What stands in place of an analysis whose arms were not run."""
+    """What stands in place of an analysis whose arms were not run.
+
+    >>> not_run("no arm at ratio 2").verdict
+    'not run'
+    """
     nan = float("nan")
     return Dose("not run", reason, *[nan] * 6, {}, {}, nan, (nan, nan, nan))
 
 
 def table(result: Dose) -> pd.DataFrame:
-    """Rows of the figure: part ("measured" | "curve"), dose, accuracy, low, high, isotonic (measured only)."""
-    parts = [
-        pd.DataFrame(rows).assign(part=part) for part, rows in (("measured", result.points), ("curve", result.curve))
-    ]
+    """Rows of the figure: part ("measured" | "curve"), dose, accuracy, low, high, isotonic (measured only).
+
+    >>> table(analyse([0, 1], np.full((2, 4, 2), 0.5), draws=50))[["part", "dose", "accuracy"]].values.tolist()
+    [['measured', 0.0, 0.5], ['measured', 1.0, 0.5]]
+    """
+    sources = {"measured": result.points, "curve": result.curve}
+    parts = [pd.DataFrame(rows).assign(part=part) for part, rows in sources.items()]
     names = {"x": "dose", "y": "accuracy"}
-    return (
-        pd.concat(parts).rename(columns=names).reindex(columns=["part", "dose", "accuracy", "low", "high", "isotonic"])
-    )
+    columns = ["part", "dose", "accuracy", "low", "high", "isotonic"]
+    return pd.concat(parts).rename(columns=names).reindex(columns=columns)
 
 
 def summary(result: Dose) -> pd.DataFrame:
-    """One row: the verdict, its reason, and what it rests on."""
+    """One row: the verdict, its reason, and what it rests on.
+
+    >>> summary(not_run("no arm at ratio 2"))[["verdict", "reason"]].values.tolist()
+    [['not run', 'no arm at ratio 2']]
+    """
     kept = ("verdict", "reason", "ed50", "ed90", "ed90_low", "ed90_high", "emax", "failed", "page_p")
     row = {name: getattr(result, name) for name in kept}
     row |= dict(zip(("last_step", "last_step_low", "last_step_high"), result.last_step, strict=True))
@@ -168,12 +197,22 @@ def summary(result: Dose) -> pd.DataFrame:
 
 
 def profile_emax(x: np.ndarray, y: np.ndarray, size: int = 241) -> np.ndarray:
-    """(curves, 3) least-squares e0, emax, ed50 of many curves y (curves, doses) at once; see `_profile`."""
+    """Emax model by profiling ED50: (curves, 3) least-squares e0, Emax, ED50 of y (curves, doses); see `_profile`.
+
+    >>> x = np.array([0.0, 1, 2, 4])
+    >>> profile_emax(x, [0.5 + 0.2 * x / (1 + x)] * np.ones((1, 1))).round(2).tolist()
+    [[0.5, 0.2, 1.0]]
+    """
     return _profile(x, y, lambda ed50, x: x / (ed50 + x), size)
 
 
 def profile_exponential(x: np.ndarray, y: np.ndarray, size: int = 241) -> np.ndarray:
-    """(curves, 3) least-squares e0, a, 1/k of many curves e0 + a (1 - exp(-k x)) at once; see `_profile`."""
+    """Exponential model by profiling 1/k: (curves, 3) least-squares e0, a, 1/k of y (curves, doses); see `_profile`.
+
+    >>> x = np.array([0.0, 1, 2, 4])
+    >>> profile_exponential(x, [0.5 - 0.2 * np.expm1(-x)] * np.ones((1, 1))).round(2).tolist()
+    [[0.5, 0.2, 1.0]]
+    """
     return _profile(x, y, lambda slow, x: -np.expm1(-x / slow), size)
 
 

@@ -1,5 +1,4 @@
-"""From settings of arms to the arrays that a hypothesis is tested on: who is compared, on which images, in which
-groups."""
+"""From settings of arms to the arrays a hypothesis is tested on: which arms, images and groups."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,7 +9,9 @@ import pandas as pd
 from .clusters import cluster_means, influence
 from .predictions import Block, blocks, find_arm, select
 
-EMPTY = ("no test image", "no class has")  # how messages begin that say a hypothesis has no data, not that it is wrong
+
+class NoData(ValueError):
+    """No image to test a hypothesis on: its row is marked as not estimable, whereas any other ValueError stops."""
 
 
 class Parts(NamedTuple):
@@ -30,8 +31,7 @@ def as_blocks(predictions: pd.DataFrame | Mapping[str, Block]) -> Mapping[str, B
 
 
 def block_of(prepared: Mapping[str, Block], where: Mapping) -> Block:
-    """The block of an arm's task. KeyError where the task was not run, ValueError where several were and none is
-    named."""
+    """The block of an arm's task. KeyError where it was not run, ValueError where several were and none is named."""
     if "task" not in where and len(prepared) > 1:
         raise ValueError(f"{dict(where)} names no task; the predictions hold {sorted(prepared)}")
     task = where.get("task", next(iter(prepared)))
@@ -58,7 +58,11 @@ def was_run(prepared: Mapping[str, Block], where: Mapping) -> bool:
 
 
 def terms(hypothesis: Mapping) -> list[tuple[float, Mapping]]:
-    """The signed gains of a declared hypothesis: its own, and minus the one that `minus` describes."""
+    """The signed gains of a declared hypothesis: its own, and minus the one that `minus` describes.
+
+    >>> [sign for sign, _ in terms({"treatment": "a", "control": "b", "minus": {"where": {}}})]
+    [1.0, -1.0]
+    """
     minus = hypothesis.get("minus")
     return [(1.0, hypothesis), *([(-1.0, {**hypothesis, **minus})] if minus else [])]
 
@@ -66,7 +70,8 @@ def terms(hypothesis: Mapping) -> list[tuple[float, Mapping]]:
 def parts(prepared: Mapping[str, Block], signed: list[tuple[float, Mapping]]) -> Parts:
     """What a signed sum of gains is estimated from. Each term: treatment, control, where, average, count.
 
-    Raises KeyError where an arm was not run, ValueError where a filter names several arms or no image.
+    Raises KeyError where an arm was not run, ValueError where a filter names several arms, NoData where it leaves no
+    image.
     """
     sides = []
     for sign, term in signed:
@@ -76,7 +81,7 @@ def parts(prepared: Mapping[str, Block], signed: list[tuple[float, Mapping]]) ->
         values = block.correct[arm_of(block, term["treatment"])] - block.correct[arm_of(block, term["control"])]
         images = select(block.images, **term["where"])
         if images.empty:
-            raise ValueError(f"no test image with {dict(term['where'])}")
+            raise NoData(f"no test image with {dict(term['where'])}")
         sides.append((sign, block, values, images))
     groups, remarks = _groups(sides, signed)
     values, clusters, weights, used, lonely = [], [], [], set(), set()
@@ -95,15 +100,13 @@ def parts(prepared: Mapping[str, Block], signed: list[tuple[float, Mapping]]) ->
 
 
 def tables(prepared: Mapping[str, Block], hypothesis: Mapping) -> tuple[list[np.ndarray], list[float]]:
-    """(runs × clusters tables, weights) of a declared hypothesis, as `mrmc.paired_gain` and `power.components` take
-    them."""
+    """(runs × clusters tables, weights) of a hypothesis, as `mrmc.paired_gain` and `power.components` take them."""
     found = parts(prepared, terms(hypothesis))
     return influence(found.values, found.clusters, found.weights, found.count)
 
 
 def contributions(found: Parts) -> pd.Series:
-    """What each cluster adds to the estimate (mean over runs), by cluster id; swapping a cluster's arms flips its
-    sign."""
+    """What each cluster adds to the estimate (mean over runs), by cluster id; swapping its arms flips the sign."""
     total = pd.Series(dtype=float)
     for group, (values, clusters, weight) in enumerate(zip(found.values, found.clusters, found.weights, strict=True)):
         names, means, share = cluster_means(values, clusters, found.count, group)
@@ -121,7 +124,7 @@ def _groups(sides: list[tuple], signed: list[tuple[float, Mapping]]) -> tuple[li
     groups = sorted(set.intersection(*(set(images["y_true"]) for *_, images in sides)), key=str)
     absent = sorted(set().union(*(block.classes for _, block, *_ in sides)) - set(groups))
     if not groups:
-        raise ValueError("no class has images on both sides of the difference")
+        raise NoData("no class has images on both sides of the difference")
     remarks = []
     if absent and not any({"y_true", "condition"} & set(term["where"]) for _, term in signed):
         remarks.append(f"macro average without {', '.join(absent)}: no test image")

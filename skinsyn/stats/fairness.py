@@ -18,11 +18,15 @@ def by_group(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Accuracy by group with a two-way bootstrap interval (runs and clusters resampled together, within group × class).
+    """Owen 2007: accuracy per group with a two-way bootstrap interval (runs and clusters within group and class).
 
     correct: (runs, images) of 0/1; one group and one cluster id per image. class_ids: the mean is then over classes.
     A cluster counts once within group and class. Columns: group, accuracy, low, high (proportions), images, clusters,
     runs, worst (True for the lowest accuracy), flags. One run or one cluster: no interval, and the flag says why.
+
+    >>> table = by_group([[1, 1, 0, 1], [1, 1, 1, 0]], ["I", "I", "VI", "VI"], [1, 2, 3, 4], draws=50)
+    >>> table[["group", "accuracy", "worst"]].values.tolist()
+    [['I', 1.0, False], ['VI', 0.5, True]]
     """
     correct = _check_correct(correct)
     frame = pd.DataFrame({"group": group_ids, "cluster": np.asarray(cluster_ids).astype(str)})
@@ -56,6 +60,10 @@ def gap_null(
     A max-min gap is biased upward; its null permutes skin type among the images of one condition (`within`), for these
     runs and images. Returns gap, null_mean, null_high (95th percentile), p = (1 + b)/(draws + 1), as proportions.
     Raises ValueError for fewer than two groups.
+
+    >>> result = gap_null([[1, 1, 0, 0]], ["I", "I", "VI", "VI"], ["nevus"] * 4, draws=99)
+    >>> result["gap"], result["null_high"]
+    (1.0, 1.0)
     """
     right = _check_correct(correct).mean(0)
     groups, index = np.unique(np.asarray(group_ids).astype(str), return_inverse=True)
@@ -79,6 +87,10 @@ def binary_metrics(
     """TPR, FPR, AUROC, Brier score and equal-mass calibration error of one group; NaN where a class is absent.
 
     y_true: 1 is positive (malignant). score: its probability. threshold: chosen on validation images, never here.
+
+    >>> metrics = binary_metrics([1, 1, 0, 0], [0.9, 0.4, 0.6, 0.1])
+    >>> metrics["tpr"], metrics["fpr"], metrics["auroc"]
+    (0.5, 0.5, 0.75)
     """
     y, score = np.asarray(y_true, int), np.asarray(score, float)
     if y.shape != score.shape or y.ndim != 1 or len(y) == 0:
@@ -96,14 +108,24 @@ def binary_metrics(
 
 
 def calibration_error(y_true: np.ndarray, score: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error with bins of equal mass: share-weighted |mean score - share positive|."""
+    """Naeini, Cooper and Hauskrecht 2015, ECE, bins of equal mass: sum of (n_b/n) |mean score - share positive|.
+
+    >>> calibration_error(np.array([0, 1]), np.array([0.25, 0.75]), bins=2)
+    0.25
+    """
     order = np.argsort(score, kind="stable")
     parts = [part for part in np.array_split(order, min(bins, len(order))) if len(part)]
     return float(sum(len(p) * abs(score[p].mean() - y_true[p].mean()) for p in parts) / len(order))
 
 
 def equalised_odds_difference(metrics: pd.DataFrame) -> float:
-    """Largest difference between groups in TPR or in FPR; groups without a rate are left out, NaN where < 2 remain."""
+    """Hardt, Price and Srebro 2016, Definition 2.1: largest difference between groups in TPR or FPR.
+
+    metrics: columns tpr and fpr, one row per group. Groups without a rate are left out; NaN where < 2 remain.
+
+    >>> equalised_odds_difference(pd.DataFrame({"tpr": [0.75, 0.5], "fpr": [0.25, 0.125]}))
+    0.25
+    """
     spans = [np.ptp(rates) for rates in (metrics["tpr"].dropna(), metrics["fpr"].dropna()) if len(rates) > 1]
     return float(max(spans)) if spans else float("nan")
 

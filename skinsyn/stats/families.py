@@ -27,6 +27,9 @@ def adjust(
     stays NaN and does not count in the family's size. max_t takes its p from `contributions` (clusters, hypotheses), of
     the p values only which are NaN; it holds "given these trained models" and never for F0 to F3.
     Raises ValueError on p outside 0..1, an unknown method, or max_t without contributions.
+
+    >>> adjust([0.01, 0.04, float("nan")], "holm").round(3).tolist()
+    [0.02, 0.04, nan]
     """
     if method not in (*METHODS, "max_t"):
         raise ValueError(f"unknown correction {method!r}; known: {', '.join(METHODS)}, max_t")
@@ -51,12 +54,15 @@ def adjust(
 
 
 def max_t(contributions: np.ndarray, draws: int = 9999, seed: int = 0) -> np.ndarray:
-    """Adjusted p of many hypotheses by flipping the arms of whole clusters, jointly; given these trained models.
+    """Westfall and Young 1993, Algorithm 4.1 (step-down max T): adjusted p from sign flips of whole clusters.
 
     contributions: (clusters, hypotheses), what each cluster adds to each estimate, 0 where it has no part in it. The
     statistic is |sum| / root of the sum of squares, whose denominator no flip changes. p = (1 + b)/(draws + 1); a
     hypothesis of nothing but zeros is NaN. It ignores runs: a new training run may say something else.
     Source: Westfall and Young 1993, step-down max-T (their Algorithm 4.1); p as Phipson and Smyth 2010.
+
+    >>> max_t(np.ones((12, 2)), draws=99).round(2).tolist()
+    [0.01, 0.01]
     """
     table = np.asarray(contributions, float)
     if table.ndim != 2 or not np.isfinite(table).all() or draws < 1:
@@ -81,7 +87,12 @@ def max_t(contributions: np.ndarray, draws: int = 9999, seed: int = 0) -> np.nda
 
 
 def simultaneous_intervals(gains: Sequence[Gain], level: float = 0.95) -> list[tuple[float, float]]:
-    """Bonferroni-t intervals that hold together with probability >= level; (NaN, NaN) where a gain is not estimable."""
+    """Dunn 1961, Bonferroni-t: m intervals at 1 - alpha/m that hold jointly; NaN where a gain is not estimable.
+
+    >>> gain = Gain(0.1, 0.05, 10.0, 2.0, 0.07, -0.01, 0.21, runs=5, clusters=40)
+    >>> [tuple(round(end, 3) for end in ends) for ends in simultaneous_intervals([gain, gain])]
+    [(-0.032, 0.232), (-0.032, 0.232)]
+    """
     tested = sum(gain.estimable for gain in gains)
     each = 1 - (1 - level) / max(tested, 1)
     nothing = (float("nan"), float("nan"))
@@ -96,6 +107,10 @@ def run_family(
     rows: one hypothesis a row, raw p values in column `p` (NaN: not tested).
     With fdr_bh, `p_by` holds Benjamini-Yekutieli's values beside it. low_df names the columns (estimate, se, df) from
     which `low_simultaneous` and `high_simultaneous` are made (Bonferroni-t over the hypotheses that were tested).
+
+    >>> table = run_family(pd.DataFrame({"id": ["A", "B"], "p": [0.01, 0.04]}), "bonferroni")
+    >>> table["p_adjusted"].tolist()
+    [0.02, 0.08]
     """
     table = rows.copy()
     table["p_adjusted"] = adjust(table[p], correction)
@@ -121,10 +136,14 @@ class McNemar(NamedTuple):
 
 
 def mcnemar(b: int, c: int) -> McNemar:
-    """Exact and mid-p McNemar tests of b against c discordant pairs; holds "given these trained models" only.
+    """McNemar's exact conditional and mid-p tests of b against c (Fagerland, Lydersen and Laake 2013).
 
+    b, c: discordant pairs. Holds "given these trained models" only.
     Source: Fagerland, Lydersen, Laake 2013, BMC Med Res Methodol 13:91 (exact conditional and mid-p tests).
     No discordant pair: both are 1. Raises ValueError on negative or fractional counts.
+
+    >>> round(mcnemar(8, 2).exact, 4), round(mcnemar(8, 2).mid_p, 4)
+    (0.1094, 0.0654)
     """
     _check_counts(b=b, c=c)
     n, least = int(b + c), int(min(b, c))
@@ -134,10 +153,14 @@ def mcnemar(b: int, c: int) -> McNemar:
 
 
 def newcombe_paired(a: int, b: int, c: int, d: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval for (b - c)/n of a paired 2 x 2 table: a both right, b only the first, c only the second, d neither.
+    """Newcombe 1998, method 10: interval for (b - c)/n of a paired 2 x 2 table with cells a, b, c, d.
 
+    a: both right, b: only the first, c: only the second, d: neither.
     Source: Newcombe 1998, Statistics in Medicine 17:2635-2650, method 10 (Wilson's score intervals for both margins,
     joined with the continuity-corrected phi). Raises ValueError on negative counts or an empty table.
+
+    >>> tuple(round(end, 3) for end in newcombe_paired(36, 12, 2, 0))
+    (0.057, 0.34)
     """
     _check_counts(a=a, b=b, c=c, d=d)
     n = a + b + c + d
@@ -163,10 +186,14 @@ class OneSided(NamedTuple):
 
 
 def tost(gain: Gain, margin: float, alpha: float = 0.05) -> OneSided:
-    """Equivalence within ±margin by two one-sided tests with the gain's own SE and df (Schuirmann 1987).
+    """Schuirmann 1987, TOST: equivalence within ±margin by two one-sided tests with the gain's own SE and df.
 
     low and high are the 1 - 2·alpha interval. Verdict "equivalent" | "not shown" | "not estimable"; nothing is claimed
     where all differences are zero.
+
+    >>> gain = Gain(0.01, 0.01, 20.0, 1.0, 0.33, -0.01, 0.03, runs=5, clusters=40)
+    >>> tost(gain, margin=0.05).verdict
+    'equivalent'
     """
     _check_margin(margin)
     if not gain.estimable:
@@ -183,6 +210,10 @@ def non_superiority(gain: Gain, margin: float, alpha: float = 0.05) -> OneSided:
     """Is the gain below the margin? One-sided: `high` is the 1 - alpha upper bound, `low` is minus infinity.
 
     A two-sided p > 0.05 shows nothing of the kind. Verdict "no gain above the margin" | "not shown" | "not estimable".
+
+    >>> gain = Gain(0.01, 0.01, 20.0, 1.0, 0.33, -0.01, 0.03, runs=5, clusters=40)
+    >>> round(non_superiority(gain, margin=0.05).high, 3)
+    0.027
     """
     _check_margin(margin)
     if not gain.estimable:

@@ -31,7 +31,13 @@ def by_group(
     metric is averaged over runs. Columns: group, arm (of `arms`, or "change" where there are two), metric, estimate,
     low, high (proportions), chance (of ece: what perfect calibration would show with so few images), worst, images,
     positives, clusters, runs, flags. A class absent from a group, fewer than `min_images`, one run: a flag says so, and
-    no interval or no estimate stands. Raises ValueError on NaN, scores outside 0..1, or shapes that do not fit.
+    no interval or no estimate stands.
+    Raises ValueError on NaN, scores outside 0..1, or shapes that do not fit.
+
+    >>> scores = np.array([[[0.9, 0.1, 0.2, 0.7]] * 2] * 2)
+    >>> table = by_group([1, 0, 1, 0], scores, np.full((2, 2), 0.5), ["I", "I", "VI", "VI"], range(4), draws=9)
+    >>> table.loc[table["metric"] == "auroc", "estimate"].unique().tolist()
+    [0.75, 0.0, 1.0]
     """
     y, scores, thresholds = np.asarray(y_true), np.asarray(scores, float), np.asarray(thresholds, float)
     if (
@@ -78,10 +84,15 @@ def gaps(
     draws: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Largest minus smallest TPR and FPR over known groups, and the larger of both: the equalised-odds difference.
+    """Hardt, Price and Srebro 2016, Definition 2.1: range over groups of TPR, of FPR, and the larger of both ranges.
 
     Each gap stands beside its null (skin type permuted within `within`, e.g. condition): arm, metric, gap, null_mean,
     null_high, p, flags. For equalised odds no null is made; read those of its parts.
+
+    >>> scores = np.array([[[0.9, 0.1, 0.2, 0.7]], [[0.9, 0.1, 0.8, 0.3]]])
+    >>> table = gaps([1, 0, 1, 0], scores, np.full((2, 1), 0.5), ["I", "I", "VI", "VI"], ["x"] * 4, draws=19)
+    >>> table.columns.tolist()[:3]
+    ['arm', 'metric', 'gap']
     """
     y, groups, within = np.asarray(y_true), np.asarray(group_ids).astype(str), np.asarray(within).astype(str)
     rows = []
@@ -103,7 +114,12 @@ def gaps(
 
 
 def reliability(y_true: Sequence[int], scores: np.ndarray, group_ids: Sequence, bins: int = 5) -> pd.DataFrame:
-    """Calibration curve by group, runs pooled: group, bin, score (mean), observed (share positive), answers."""
+    """Calibration curve by group, runs pooled: group, bin, score (mean), observed (share positive), answers.
+
+    >>> table = reliability([0, 1], np.array([[0.25, 0.75]]), ["I", "I"], bins=2)
+    >>> table[["score", "observed", "answers"]].values.tolist()
+    [[0.25, 0.0, 1.0], [0.75, 1.0, 1.0]]
+    """
     y, scores, groups = np.asarray(y_true), np.asarray(scores, float), np.asarray(group_ids).astype(str)
     rows = []
     for name in sorted(set(groups)):

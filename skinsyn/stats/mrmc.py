@@ -52,7 +52,11 @@ class Gains(NamedTuple):
 
 
 def mean_squares(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean squares (rows, columns, residual) of (..., runs, clusters) tables with one value a cell; both sides >= 2."""
+    """Mean squares MS(R), MS(C), MS(RC) of (..., runs, clusters) tables with one value per cell; both sides >= 2.
+
+    >>> [float(ms) for ms in mean_squares(np.array([[0.0, 1.0], [1.0, 2.0]]))]
+    [1.0, 1.0, 0.0]
+    """
     runs, clusters = table.shape[-2:]
     rows, columns, grand = table.mean(-1), table.mean(-2), table.mean((-2, -1))
     residual = table - rows[..., :, None] - columns[..., None, :] + grand[..., None, None]
@@ -64,7 +68,13 @@ def mean_squares(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def variances(tables: Sequence[np.ndarray], weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(estimate, S^2, E) of (..., runs, clusters) tables: S^2 between runs, E between clusters beyond the residual."""
+    """Terms of Hillis 2007's F: (estimate, S^2, E); S^2 between runs, E between clusters beyond the residual.
+
+    tables: (..., runs, clusters), one per group; weights: one per group.
+
+    >>> [float(value) for value in variances([np.array([[0.0, 1.0], [1.0, 2.0]])], [1.0])]
+    [1.0, 0.5, 0.5]
+    """
     by_run = sum(weight * table.mean(-1) for weight, table in zip(weights, tables, strict=True))
     error = 0.0
     for weight, table in zip(weights, tables, strict=True):
@@ -76,9 +86,13 @@ def variances(tables: Sequence[np.ndarray], weights: Sequence[float]) -> tuple[n
 def student(
     estimate: np.ndarray, spread: np.ndarray, error: np.ndarray, runs: int, level: float = 0.95
 ) -> tuple[np.ndarray, ...]:
-    """(se, df, statistic, p, low, high): SE^2 = (S^2 + E)/R, df = (S^2 + E)^2 / (S^4/(R - 1)); NaN without variance.
+    """Hillis 2007, ddf_H: SE^2 = (S^2 + E)/R, df = (S^2 + E)^2 / (S^4/(R - 1)); (se, df, statistic, p, low, high).
 
     Where every run gives the same estimate (S^2 = 0), df is infinite: the normal limit.
+
+    >>> se, df, *_ = student(np.array(0.1), np.array(0.02), np.array(0.02), runs=4)
+    >>> round(float(se), 3), float(df)
+    (0.1, 12.0)
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
@@ -91,17 +105,23 @@ def student(
 
 
 def paired_gains(tables: Sequence[np.ndarray], weights: Sequence[float], level: float = 0.95) -> Gains:
-    """`paired_gain` of many data sets of one design at once, for simulations. tables: (sets, runs, clusters), one a
-    group.
+    """`paired_gain` of many data sets of one design at once, for simulations. tables: (sets, runs, clusters) per group.
 
     At least two runs and two clusters; nothing is checked. A data set of nothing but zeros has no variance: NaN.
+
+    >>> paired_gains([np.array([[[0.0, 1.0], [1.0, 2.0]]])], [1.0]).estimate.tolist()
+    [1.0]
     """
     estimate, spread, error = variances(tables, weights)
     return Gains(estimate, *student(estimate, spread, error, tables[0].shape[-2], level))
 
 
 def interval(estimate: float, se: float, df: float, level: float = 0.95) -> tuple[float, float]:
-    """Two-sided Student interval; ValueError where level is not between 0 and 1."""
+    """Student's interval, estimate ± t(1/2 + level/2, df) SE; ValueError where level is not between 0 and 1.
+
+    >>> tuple(round(end, 3) for end in interval(0.1, 0.05, 10))
+    (-0.011, 0.211)
+    """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
     half = stats.t.ppf(0.5 + level / 2, df) * se
@@ -109,7 +129,7 @@ def interval(estimate: float, se: float, df: float, level: float = 0.95) -> tupl
 
 
 def paired_gain(differences: Sequence[np.ndarray], weights: Sequence[float] | None = None, level: float = 0.95) -> Gain:
-    """Gain of one arm over another, with training runs and clusters both random.
+    """Hillis 2007, F = MS(T)/(MS(TR) + max(MS(TC) - MS(TRC), 0)): gain of one arm, runs and clusters random.
 
     differences: one (runs, clusters) array per group: correct in one arm minus correct in the other, the same runs in
         the same order in every group. A single 2-D array is one group. No cluster may stand in two groups: for those,
@@ -117,8 +137,10 @@ def paired_gain(differences: Sequence[np.ndarray], weights: Sequence[float] | No
     weights: contrast weights, one per group; None averages the groups. (-1, 1) tests the change of a gap.
     Returns proportions (not points). All zero, one run, one cluster: the flag says so and nothing is tested.
     Raises ValueError where groups differ in their runs, hold NaN, or the weights do not fit.
-    Source: Hillis 2007: F = MS(T)/(MS(TR) + max(MS(TC) - MS(TRC), 0)), its denominator squared over
-    MS(TR)^2/((t-1)(r-1)) as degrees of freedom; with two arms these are S^2 + E and df below.
+    Degrees of freedom: F's denominator squared over MS(TR)^2/((t-1)(r-1)); with two arms as `student` has them.
+
+    >>> round(paired_gain(np.array([[0.0, 1.0, 1.0], [1.0, 1.0, 0.0]])).estimate, 3)
+    0.667
     """
     tables, weights = check_tables(differences, weights)
     runs, clusters = tables[0].shape[0], sum(table.shape[1] for table in tables)
@@ -145,6 +167,10 @@ def gain_from_images(
     weights: contrast weight by group; None averages the groups (a macro average where groups are classes).
     count: "clusters" lets each cluster count once within a group, so that a photograph taken five times is one
         observation; "images" lets each image count once.
+
+    >>> gain = gain_from_images([[1, 1, 1], [1, 0, 1]], [[0, 1, 0], [1, 0, 0]], ["a", "a", "b"])
+    >>> gain.estimate, gain.clusters
+    (0.625, 2)
     """
     a, b = np.asarray(correct_a, float), np.asarray(correct_b, float)
     if a.shape != b.shape or a.ndim != 2:
@@ -173,7 +199,11 @@ def gain_from_groups(
     level: float = 0.95,
     count: str = "clusters",
 ) -> Gain:
-    """The general form: the weighted sum over groups of a mean of (runs, images) values, clusters shared or not."""
+    """The general form: the weighted sum over groups of a mean of (runs, images) values, clusters shared or not.
+
+    >>> gain_from_groups([np.array([[1, 0, 1], [1, 1, 0]])], [["a", "a", "b"]], [1.0]).estimate
+    0.625
+    """
     tables, shares = influence(values, cluster_ids, weights, count)
     return paired_gain(tables, shares, level)
 
@@ -181,10 +211,13 @@ def gain_from_groups(
 def obuchowski_rockette(
     y_true: Sequence[int], scores: np.ndarray, level: float = 0.95, covariance: str = "delong"
 ) -> Gain:
-    """Difference in AUROC, first treatment minus second, readers (runs) and cases (images) both random.
+    """Obuchowski and Rockette 1995, df of Hillis 2007: difference in AUROC, readers (runs) and cases (images) random.
 
     y_true: 1 or 0 per case. scores: (2 treatments, readers, cases). covariance: "delong" | "jackknife".
-    Source: Obuchowski and Rockette 1995, with the degrees of freedom of Hillis 2007.
+
+    >>> scores = np.array([[[0.9, 0.8, 0.2, 0.1]] * 2, [[0.9, 0.1, 0.2, 0.8]] * 2])
+    >>> obuchowski_rockette([1, 1, 0, 0], scores).estimate
+    0.5
     """
     scores = np.asarray(scores, float)
     if scores.ndim != 3 or scores.shape[0] != 2:
@@ -206,7 +239,11 @@ def obuchowski_rockette(
 def check_tables(
     differences: np.ndarray | Sequence[np.ndarray], weights: Sequence[float] | None
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Groups and contrast weights in order, or a ValueError that says what is wrong with which group."""
+    """Groups and contrast weights in order, or a ValueError that says what is wrong with which group.
+
+    >>> check_tables([np.zeros((2, 3)), np.zeros((2, 4))], None)[1].tolist()
+    [0.5, 0.5]
+    """
     if isinstance(differences, np.ndarray) and differences.ndim == 2:
         differences = [differences]
     tables = [np.asarray(table, float) for table in differences]

@@ -1,5 +1,4 @@
-"""What the runs and images in hand could have found, and how many would be needed, from the variance components of a
-run.
+"""What the runs and images in hand could have found, and how many would be needed, from variance components.
 
 The differences of two arms are runs × clusters: estimate = gain + run effect + cluster effect + residual. Their
 variances are those of the two-way table (mean squares); other numbers of runs and clusters follow from them.
@@ -36,11 +35,14 @@ class Components(NamedTuple):
 
 
 def components(differences: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> Components:
-    """Variance components of a contrast, from the tables that `mrmc.paired_gain` takes.
+    """Searle, Casella and McCulloch 1992, sec. 4.3: variance components from the tables that `mrmc.paired_gain` takes.
 
     differences: (runs, clusters) a group, or (sets, runs, clusters), whose mean squares are averaged. A negative
-    estimate is set to 0 and flagged. Source: expected mean squares of the two-way random-effects table (Searle et al.
-    1992, 4.3).
+    estimate is set to 0 and flagged (expected mean squares of the two-way random-effects table).
+
+    >>> found = components(np.array([[0.0, 1.0, 1.0], [1.0, 1.0, 0.0]]))
+    >>> found.runs, found.sizes.tolist()
+    (2, [3])
     """
     tables = [np.asarray(t, float) for t in ([differences] if isinstance(differences, np.ndarray) else differences)]
     weights = np.full(len(tables), 1 / len(tables)) if weights is None else np.asarray(weights, float)
@@ -63,7 +65,12 @@ def components(differences: Sequence[np.ndarray], weights: Sequence[float] | Non
 
 
 def pooled(parts: Sequence[Components]) -> Components:
-    """The mean of components of one design, e.g. of blocks of simulated studies."""
+    """The mean of components of one design, e.g. of blocks of simulated studies.
+
+    >>> part = components(np.array([[0.0, 1.0, 1.0], [1.0, 1.0, 0.0]]))
+    >>> pooled([part, part]).run == part.run
+    True
+    """
     run, cluster, residual = (
         np.mean([getattr(part, name) for part in parts], axis=0) for name in Components._fields[:3]
     )
@@ -99,6 +106,10 @@ def power(
     and mean squares are drawn from the components (normal, but for the clusters, whose means are resampled: a few hard
     images carry most of the spread, and then a large gain comes with a large standard error) and tested as
     `paired_gain` does.
+
+    >>> given = components(np.random.default_rng(0).normal(0, 0.1, (5, 40)))
+    >>> power(given, [0.0, 0.5], draws=200).round(1).tolist()
+    [0.0, 1.0]
     """
     noise, critical = _draws(given, runs, clusters, level, draws, seed)
     if noise is None:
@@ -115,7 +126,12 @@ def detectable_gain(
     draws: int = 10_000,
     seed: int = 0,
 ) -> float:
-    """The least true gain [proportion] that a study of this size finds with probability `target`; NaN beyond 1."""
+    """The least true gain [proportion] that a study of this size finds with probability `target`; NaN beyond 1.
+
+    >>> given = components(np.random.default_rng(0).normal(0, 0.1, (5, 40)))
+    >>> 0 < detectable_gain(given, draws=200) < 0.1
+    True
+    """
     if not 0 < target < 1:
         raise ValueError(f"target must lie between 0 and 1, got {target}")
     noise, critical = _draws(given, runs, clusters, level, draws, seed)
@@ -142,6 +158,10 @@ def needed(
 
     Returns runs and clusters; infinity where `most_runs` or `most_clusters` do not suffice: no number of runs replaces
     patients, nor the other way round. NaN where nothing is estimable.
+
+    >>> given = components(np.random.default_rng(0).normal(0, 0.1, (5, 40)))
+    >>> needed(given, 0.5, draws=200)
+    {'runs': 2.0, 'clusters': 2.0}
     """
     if not given.estimable:
         return {"runs": float("nan"), "clusters": float("nan")}
@@ -168,6 +188,10 @@ def plan(
     """Power at `gain` and the least detectable gain [points] for runs × multiples of the clusters in hand.
 
     Columns: runs, clusters, gain, power, detectable, in_hand.
+
+    >>> given = components(np.random.default_rng(0).normal(0, 0.1, (5, 40)))
+    >>> len(plan(given, 0.05, runs=[5, 10], factors=(1, 2), draws=200))
+    4
     """
     rows, hand = [], int(given.sizes.sum())
     for many in runs:
@@ -181,7 +205,11 @@ def plan(
 
 
 def summary(given: Components) -> Mapping[str, float]:
-    """Standard deviations in points: between runs, and (for the whole contrast) between clusters and residual."""
+    """Standard deviations in points: between runs, and (for the whole contrast) between clusters and residual.
+
+    >>> sorted(summary(components(np.random.default_rng(0).normal(0, 0.1, (5, 40)))))
+    ['cluster', 'residual', 'run']
+    """
     total = given.sizes.sum()
     parts = {"cluster": given.cluster, "residual": given.residual}
     found = {
@@ -191,8 +219,7 @@ def summary(given: Components) -> Mapping[str, float]:
 
 
 def _cluster_moments(shape: np.ndarray | None, many: int, draws: int, rng: np.random.Generator) -> tuple:
-    """(mean, variance) of `many` cluster means of variance 1, resampled from their shape; normal where they are
-    many."""
+    """(mean, variance) of `many` cluster means of variance 1, resampled from their shape; normal if many."""
     if shape is None or many > 400:
         return rng.standard_normal(draws) / np.sqrt(many), rng.chisquare(many - 1, draws) / (many - 1)
     drawn = shape[rng.integers(0, len(shape), (draws, many))]

@@ -43,6 +43,9 @@ def select(table: pd.DataFrame, **where) -> pd.DataFrame:
     """Rows whose columns hold the given values; a list means any of them, None a missing value.
 
     Raises ValueError naming the nearest column where one does not exist.
+
+    >>> select(pd.DataFrame({"arm": ["a", "b", "c"]}), arm=["a", "c"])["arm"].tolist()
+    ['a', 'c']
     """
     keep = np.ones(len(table), bool)
     for column, wanted in where.items():

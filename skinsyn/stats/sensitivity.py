@@ -23,8 +23,7 @@ def side_by_side(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """The contrast of two arms under each variant, uncorrected: they are one question, and none is chosen after
-    looking.
+    """The contrast of two arms under each variant, uncorrected: one question, and none is chosen after looking.
 
     runs: name → predictions as blocks; "" is the run in hand. variants: hypotheses as `declared` writes them, in which
     `run` may name another run (e.g. with the last epoch instead of the best). margin: of equivalence. Columns: run,

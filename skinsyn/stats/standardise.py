@@ -1,5 +1,4 @@
-"""Unlike with like: accuracy at one mix of conditions, odds ratios within conditions, and a clinic's own mix of
-patients."""
+"""Standardisation: accuracy at one mix of conditions, odds ratios within conditions, and a clinic's mix of patients."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,11 +19,15 @@ def by_condition_mix(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Accuracy by group, crude and as if every group had the same mix of conditions (direct standardisation).
+    """Direct standardisation, sum over k of w_k p_gk: accuracy by group at the mix of conditions k of all images.
 
     correct: (runs, images) of 0/1. The mix is that of all images, over the conditions that every group holds; what is
     left out is named in flags. Columns: group, crude, standardised, low, high (of standardised), images, clusters,
     runs, conditions, flags. A cluster counts once within group and condition. ValueError where shapes do not fit.
+
+    >>> table = by_condition_mix([[1, 0, 1, 1]] * 2, ["I", "VI"] * 2, ["x", "x", "y", "y"], range(4), draws=20)
+    >>> table[["group", "standardised"]].values.tolist()
+    [['I', 1.0], ['VI', 0.5]]
     """
     correct, frame = np.asarray(correct, float), pd.DataFrame({"group": np.asarray(group_ids).astype(str)})
     frame = frame.assign(condition=np.asarray(condition_ids).astype(str), cluster=np.asarray(cluster_ids).astype(str))
@@ -54,10 +57,13 @@ def by_condition_mix(
 
 
 def cmh(tables: Sequence[np.ndarray]) -> dict[str, float]:
-    """Cochran-Mantel-Haenszel test of 2 x 2 tables, one a stratum, with continuity correction, by statsmodels.
+    """Cochran-Mantel-Haenszel test of 2 x 2 tables, one per stratum (Mantel and Haenszel 1959, continuity-corrected).
 
     Returns odds_ratio (pooled), statistic, p, and Breslow-Day's p of equal odds ratios (Tarone's correction); infinite
     or NaN where the cells leave no ratio.
+
+    >>> round(cmh([[[10, 5], [5, 10]], [[8, 4], [4, 8]]])["odds_ratio"], 3)
+    4.0
     """
     stack = np.asarray(tables, float)
     if stack.ndim != 3 or stack.shape[1:] != (2, 2) or (stack < 0).any():
@@ -86,6 +92,10 @@ def cmh_by_run(
     Holds given these trained models, images taken as independent. Columns: run, odds_ratio_crude, odds_ratio, p,
     breslow_day_p, conditions, flags. Conditions that lack a group, a right or a wrong answer say nothing and are
     counted in flags; where none is left, the row is not estimable.
+
+    >>> args = ["I", "I", "VI", "VI"] * 4, ["x"] * 16, "I", "VI"
+    >>> len(cmh_by_run([[1, 1, 1, 0] * 4], *args))
+    1
     """
     correct, groups = np.asarray(correct), np.asarray(group_ids).astype(str)
     conditions, rows = np.asarray(condition_ids).astype(str), []
