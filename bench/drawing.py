@@ -11,7 +11,7 @@ from PIL import Image
 from skinsyn import images
 from skinsyn.classifier import features
 from skinsyn.diffusion import dreambooth, generation, references
-from skinsyn.run import compute
+from skinsyn.run import compute, store
 
 from . import peers, ratios, timing, tuning
 
@@ -48,7 +48,8 @@ def _generators(executor: object, frame: pd.DataFrame, steps: int) -> dict[tuple
     tasks = dreambooth.plan(frame, names, {"inpainting": base}, told, 1)
     keys = timing.all_of(executor, dreambooth.fine_tune, tasks)
     return {
-        ("fine-tuned", "inpainting", c): {"key": k, "base": base, **TAUGHT} for c, k in zip(names, keys, strict=True)
+        ("fine-tuned", "inpainting", c): {"key": k, "weights": store.content("generator", k), "base": base, **TAUGHT}
+        for c, k in zip(names, keys, strict=True)
     }
 
 

@@ -95,10 +95,12 @@ def _tasks(frame: pd.DataFrame, values: dict[str, dict[str, Any]]) -> tuple[list
     models = shared + own
     models += gan.plan(models, tuning["gan_baseline"]) if tuning["gan_baseline"] else []
     rows = [
-        dreambooth.row_of(t, "fine-tuned", f"model-{i}", "", condition=t["condition"]) for i, t in enumerate(models)
+        dreambooth.row_of(t, "fine-tuned", f"model-{i}", "", weights="", condition=t["condition"])
+        for i, t in enumerate(models)
     ]
     rows += [
-        dreambooth.row_of(t, "base", "", "", condition="all") for t in {t["task"]: t for t in shared or own}.values()
+        dreambooth.row_of(t, "base", "", "", weights="", condition="all")
+        for t in {t["task"]: t for t in shared or own}.values()
     ]
     wanted = [{**entry, "replicates": drawing["ratio"] or entry["replicates"]} for entry in drawing["plan"]]
     how = {name: drawing[name] for name in generation.SETTINGS}

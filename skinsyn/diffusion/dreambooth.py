@@ -262,18 +262,26 @@ def contexts(base: Base, task: dict, device: torch.device) -> list[torch.Tensor]
 def table(tasks: Sequence[dict], keys: Sequence[str], generator_data: str = "all") -> pd.DataFrame:
     """The table `generators`: a row a fine-tuned model or GAN, and a row ('base', key '') for each untouched base.
 
-    n, run: of models of a run's own (`exposure.plan_own`), 0 and -1 of those that all runs share.
+    n, run: of models of a run's own (`exposure.plan_own`), 0 and -1 of those that all runs share. weights: digest of the
+    kept unit's bytes, '' of a base, whose weights `base_digest` names.
     """
     rows = []
     for task, key in zip(tasks, keys, strict=True):
         made = store.manifest("generator", key)["result"]
         rows.append(
             row_of(
-                task, "fine-tuned", key, generator_data, condition=task["condition"], images=len(task["images"]), **made
+                task,
+                "fine-tuned",
+                key,
+                generator_data,
+                weights=store.content("generator", key),
+                condition=task["condition"],
+                images=len(task["images"]),
+                **made,
             )
         )
     untouched = {task["task"]: task for task in tasks if task["task"] in TASKS}
-    nothing = {"images": 0, "steps": 0, "loss_first": np.nan, "loss_last": np.nan}
+    nothing = {"weights": "", "images": 0, "steps": 0, "loss_first": np.nan, "loss_last": np.nan}
     return pd.DataFrame(
         rows + [row_of(task, "base", "", "none", condition="all", **nothing) for task in untouched.values()]
     )

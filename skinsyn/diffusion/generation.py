@@ -141,12 +141,21 @@ def _check(entry: dict) -> None:
 
 
 def key_of(task: dict) -> str:
-    """The key of the shard that a task makes. Settings that its method does not use are not in it."""
+    """The key of the shard that a task makes. Settings that its method does not use are not in it.
+
+    It holds the digest of the generator's weights: the same recipe may end in other bytes on another processor.
+    """
     task = {**USUAL, **task}  # a manifest of before there was a choice
     painting = {"mask_fraction", "strength_inpaint", "strength_outpaint", "outpaint_border"}
     used = {"inpaint": {"mask_fraction", "strength_inpaint"}, "in-then-outpaint": painting - {"strength_inpaint"},
             "img2img": {"strength_img2img"}}  # fmt: skip
-    unused = (painting | {"strength_img2img"}) - used.get(task["method"], set()) | {"base", "key", "first", "threads"}
+    unused = (painting | {"strength_img2img"}) - used.get(task["method"], set()) | {
+        "base",
+        "key",
+        "weights",
+        "first",
+        "threads",
+    }
     unused |= {name for name in NEUTRAL if task[name] == USUAL[name]}
     if task["method"] == "gan":
         unused |= {"sampling_steps", "guidance_scale", "dtype", "prompt", "add_skin_type", *NEUTRAL}
@@ -154,6 +163,7 @@ def key_of(task: dict) -> str:
     inputs = {
         "base": task["base"]["digest"],
         "generator": task["key"],
+        "weights": task["weights"] if task["key"] else "",
         "first": key_of(task["first"]) if task["first"] else "",
     }
     return store.key_of("shard", RECIPE, parameters, inputs, task["threads"])
@@ -183,6 +193,7 @@ def generate(task: dict) -> str:
         generate(task["first"])
 
     def make(folder: Path) -> dict:
+        check_weights(task)
         compute.set_threads(task["threads"])
         parents = pixels(task["parents"], task["image_size"])
         start = starts(task, parents)
@@ -205,6 +216,14 @@ def generate(task: dict) -> str:
 
     store.keep("shard", key, make, task)
     return key
+
+
+def check_weights(task: dict) -> None:
+    """Raises ValueError where the kept generator holds other bytes than those that the task was planned for."""
+    if task["key"] and store.content("generator", task["key"]) != task["weights"]:
+        raise ValueError(
+            f"generator/{task['key']}: its weights are not those that this was planned for; run 02_dreambooth again"
+        )
 
 
 def starts(task: dict, parents: np.ndarray) -> np.ndarray:
@@ -314,6 +333,7 @@ def generators(frame: pd.DataFrame) -> dict[tuple[str, str, str], dict]:
             own = (row["n"], row["run"]) if row["run"] >= 0 else ()
             found[row["generator"], row["task"], condition, *own] = {
                 "key": row["key"],
+                "weights": row["weights"],
                 "base": json.loads(row["reference"]),
                 **{name: row[name] for name in TAUGHT},
             }

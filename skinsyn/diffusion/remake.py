@@ -50,6 +50,7 @@ def image(profile: str, image_id: str) -> Remade:
         raise ValueError(f"{image_id} was imported; how it was made is not known")
     if task["first"]:
         task["first"] = {**generation.USUAL, **task["first"]}
+    generation.check_weights(task)
     rows = pd.read_parquet(store.folder("shard", unit) / "rows.parquet")
     compute.set_threads(task["threads"])
     together = _together(rows, place, task["batch_size"])

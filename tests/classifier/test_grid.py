@@ -153,6 +153,21 @@ def test_the_grid_end_to_end_and_again_with_the_same_bytes(tmp_path, monkeypatch
     assert made == [keys[5]], "only the lost cell is trained again"
 
 
+def test_two_swapped_cells_are_refused_and_trained_again(capsys):
+    make_run(conditions=FEW, train=4)
+    wanted = grid.cells([{"n": [2, 4]}], 1)
+    keys, given, _ = train_all(wanted)
+    whole, _ = grid.collect(wanted, keys, given.images)
+    one, two = (store.unit_dir("cell", key) for key in keys)
+    one.rename(one.with_name("aside"))
+    two.rename(one)
+    one.with_name("aside").rename(two)
+    with pytest.raises(ValueError, match=f"cell/{keys[0]} is damaged.*that of another unit, cell/{keys[1]}"):
+        grid.collect(wanted, keys, given.images)
+    assert train_all(wanted)[0] == keys and capsys.readouterr().out.count("set aside as") == 2
+    pd.testing.assert_frame_equal(grid.collect(wanted, keys, given.images)[0], whole)
+
+
 def test_the_same_grid_trains_whole_networks_on_the_memmap():
     make_run(conditions=FEW, train=2)
     wanted = grid.cells([{"n": 2, "ratios": 1, **IN_OUT, "transforms": True}], 1)

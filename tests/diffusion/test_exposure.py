@@ -10,7 +10,7 @@ import small_base
 
 from skinsyn import images
 from skinsyn.datasets import phantom
-from skinsyn.diffusion import dreambooth, exposure, gan, generation, references
+from skinsyn.diffusion import dreambooth, exposure, gan, generation, references, sampling
 from skinsyn.run import files, store
 
 CONDITIONS = ("annular", "linear")
@@ -117,6 +117,41 @@ def test_an_edited_manifest_is_seen(house):
     files.write_json(file, {**content, "digest": store._seal(content)})
     with pytest.raises(ValueError, match="its manifest was changed"):
         exposure.seen_by_generator(key)
+
+
+def drawn_by(frame, task):
+    """The models that `plan` wants of one fine-tuning, and the task of its shard."""
+    models = generation.generators(dreambooth.table([task], [dreambooth.fine_tune(task)]))
+    entry = {name: value for name, value in OWN.items() if name != "by_run"}
+    mine = frame[frame["condition"] == task["condition"]]
+    return models, generation.plan(mine, models, [entry], DRAWING, 1)[0]
+
+
+def test_the_weights_name_a_shard_and_never_its_seeds(house):
+    frame, _, shared, _ = house
+    models, work = drawn_by(frame, shared[0])
+    other = {**work, "weights": "0" * 24}
+    assert work["weights"] == store.content("generator", work["key"])
+    assert generation.key_of(other) != generation.key_of(work), "other weights must not be taken for these"
+    parents = [row["image_id"] for row in work["parents"]]
+    assert [generation.seed_of(other, p) for p in parents] == [generation.seed_of(work, p) for p in parents]
+    with pytest.raises(ValueError, match="its weights are not those that this was planned for"):
+        generation.generate(other)
+
+
+def test_a_flipped_bit_in_a_kept_unet_is_noticed_and_mended(house, capsys):
+    frame, _, shared, _ = house
+    _, work = drawn_by(frame, {**shared[0], "seed": 6})
+    sampling._pipeline.cache_clear()
+    (file,) = store.unit_dir("generator", work["key"]).rglob("*.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 64
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"generator/{work['key']} is damaged.*\.safetensors does not have the bytes"):
+        generation.generate(work)
+    assert not store.unit_dir("shard", generation.key_of(work)).exists(), "no image of damaged weights is kept"
+    assert drawn_by(frame, {**shared[0], "seed": 6})[1] == work, "made again, the same bytes"
+    assert "is damaged" in capsys.readouterr().out and generation.generate(work) == generation.key_of(work)
 
 
 def test_a_base_that_was_pretrained_here_saw_its_images(house, monkeypatch):
