@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Executor, Future, as_completed
 from typing import Any
 
@@ -72,7 +72,7 @@ def get_executor(spec: str = "serial") -> Iterator[Executor]:
         if rest.startswith(("tcp:", "tls:")):
             client = stack.enter_context(Client(rest))
         elif engine == "dask":
-            workers = int(rest) if rest else os.cpu_count()
+            workers = int(rest) if rest else os.cpu_count() or 1
             # The cells of a notebook share their workers, which take seconds to start.
             client = _shared_workers(workers) if "ipykernel" in sys.modules else _start_workers(workers)
             if client not in _SHARED.values():
@@ -91,7 +91,9 @@ def _start_workers(workers: int) -> Any:
     import dask
     from distributed import Client, LocalCluster
 
-    keep = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in KEEP_MEMORY.items()}
+    keep: dict[str, str | bool] = {
+        f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in KEEP_MEMORY.items()
+    }
     keep["distributed.worker.profile.enabled"] = False  # a hundred looks a second at the stack, for a page not shown
     with dask.config.set(keep):
         # memory_limit 0: a training step may hold more than its share for a moment; Dask would kill the worker.
@@ -133,7 +135,7 @@ def warm_up(spec: str, module: str) -> None:
 
     def start() -> None:
         with contextlib.suppress(ImportError):  # without Dask; `get_executor` says so where it is asked for
-            client = _shared_workers(int(rest) if rest else os.cpu_count())
+            client = _shared_workers(int(rest) if rest else os.cpu_count() or 1)
             client.run(_import, module)
 
     threading.Thread(target=start, daemon=True).start()
@@ -192,7 +194,7 @@ def _jobs_kept(cluster: Any, client: Any, jobs: int) -> Iterator[None]:
 def progress(items: Iterable, total: int | None = None, label: str = "") -> Iterator:
     """Iterate with a bar in JupyterLab and a terminal, and with one line a minute where a log is written."""
     headless = bool(os.environ.get("SKINSYN_HEADLESS")) or not ("ipykernel" in sys.modules or sys.stderr.isatty())
-    total = len(items) if total is None and hasattr(items, "__len__") else total
+    total = len(items) if total is None and isinstance(items, Sized) else total
     if not headless:
         yield from tqdm(items, total=total, desc=label, leave=False)
         return

@@ -168,7 +168,7 @@ def _headless(log: Path) -> Iterator[None]:
         os.environ.update(kept)
 
 
-def _accessed(log: Path) -> tuple[dict[str, str], dict[str, str]]:
+def _accessed(log: Path) -> tuple[dict[str, str | None], dict[str, str | None]]:
     """Digests of what the log says was read (and not also written) and written, by path."""
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     wrote = {paths.portable(path) for verb, path in lines if verb == "write"}
@@ -240,7 +240,7 @@ def stamps(profile: str) -> dict[str, dict[str, Any]]:
 
 def figures(profile: str) -> list[tuple[str, str]]:
     """(file, notebook that made it or '') for every file that lies in the figures folder of a run, from the stamps."""
-    made = {}
+    made: dict[Path, str] = {}
     for stem, stamp in stamps(profile).items():
         made |= dict.fromkeys(map(paths.located, stamp["writes"]), stem)
     folder = paths.figures_dir(profile)

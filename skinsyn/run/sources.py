@@ -66,8 +66,9 @@ def module_digests(notebook: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     while waiting:
         name = waiting.pop()
-        found[name], imports = _look(_file_of(name))
-        waiting |= imports - set(found)
+        if file := _file_of(name):
+            found[name], imports = _look(file)
+            waiting |= imports - set(found)
     return found
 
 
