@@ -24,7 +24,7 @@ from transformers.utils.logging import disable_progress_bar
 from skinsyn.datasets import phantom
 from skinsyn.diffusion import autoencoder as autoencoders
 from skinsyn.diffusion import pretraining
-from skinsyn.diffusion.hub import NEEDED, SHIPPED, demand, folder_of, load_autoencoder
+from skinsyn.diffusion.hub import NEEDED, SHIPPED, demand, folder_of, load_autoencoder, load_whole
 from skinsyn.diffusion.tiny import PROMPT_TOKENS, make_tokenizer, new_text_encoder, new_unet, widen
 from skinsyn.run import files
 
@@ -76,8 +76,7 @@ def load(
     part = "inpainting_unet" if task == "inpainting" and (folder / "inpainting_unet").is_dir() else "unet"
     own = [name for name in NEEDED if not (autoencoder and name.startswith("vae/"))]
     demand(folder, [name.replace("unet/", f"{part}/") for name in own], f"{task} base model")
-    kept = {"dtype": number, "use_safetensors": True, "local_files_only": True}
-    unet = UNet2DConditionModel.from_pretrained(folder / part, **kept).eval()
+    unet = load_whole(UNet2DConditionModel, folder / part, number)
     channels = {"text-to-image": 4, "inpainting": 9}[task]
     if unet.config.in_channels != channels:
         found = unet.config.in_channels
@@ -95,7 +94,7 @@ def load(
     return Base(
         unet=unet,
         vae=load_autoencoder(vae_folder, number),
-        text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder", **kept).eval(),
+        text_encoder=load_whole(CLIPTextModel, folder / "text_encoder", number),
         tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
         scheduler=json.loads((folder / "scheduler" / "scheduler_config.json").read_text()),
         task=task,

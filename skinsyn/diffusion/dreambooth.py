@@ -15,6 +15,7 @@ from skinsyn.run import compute, seeds, store
 
 from . import batches, checkpoints, lora, prior
 from .base_model import Base
+from .hub import load_whole
 from .references import GENERIC_PROMPT, load_base, prompt_of
 
 __all__ = [
@@ -124,7 +125,7 @@ def load_unet(key: str, dtype: torch.dtype = torch.float32) -> UNet2DConditionMo
     if about.get("lora"):
         unet = load_base(about["base"], about["task"]).unet.float()
         return lora.merge(unet, folder / "lora").to(dtype).eval()
-    return UNet2DConditionModel.from_pretrained(folder / "unet", dtype=dtype).eval()
+    return load_whole(UNet2DConditionModel, folder / "unet", dtype)
 
 
 def losses(key: str) -> pd.DataFrame:
@@ -262,8 +263,8 @@ def contexts(base: Base, task: dict, device: torch.device) -> list[torch.Tensor]
 def table(tasks: Sequence[dict], keys: Sequence[str], generator_data: str = "all") -> pd.DataFrame:
     """The table `generators`: a row a fine-tuned model or GAN, and a row ('base', key '') for each untouched base.
 
-    n, run: of models of a run's own (`exposure.plan_own`), 0 and -1 of those that all runs share. weights: digest of the
-    kept unit's bytes, '' of a base, whose weights `base_digest` names.
+    n, run: of models of a run's own (`exposure.plan_own`), 0 and -1 of those that all runs share. weights: digest of
+    the kept unit's bytes, '' of a base, whose weights `base_digest` names.
     """
     rows = []
     for task, key in zip(tasks, keys, strict=True):

@@ -2,15 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from transformers import PreTrainedModel
 
 from skinsyn.run import paths
 
-__all__ = ["MIRRORS", "NEEDED", "SHIPPED", "demand", "folder_of", "load_autoencoder"]
+__all__ = ["MIRRORS", "NEEDED", "SHIPPED", "demand", "folder_of", "load_autoencoder", "load_whole"]
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "base_model"
 # Models that have left their first address, and who keeps them now.
@@ -65,6 +67,30 @@ def demand(folder: Path, names: list[str], what: str) -> None:
         )
 
 
+def load_whole(kind: type, folder: Path, dtype: torch.dtype) -> Any:
+    """A model of the class `kind` (diffusers or transformers) from a folder whose tensors are exactly its own.
+
+    Both libraries fill a missing tensor with random numbers and go on. Raises ValueError naming the folder and the
+    tensors that are missing, not the model's, or of another shape.
+    """
+    again = "fetch or convert it again"
+    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
+    if issubclass(kind, PreTrainedModel):  # which otherwise raises without naming the tensor
+        options["ignore_mismatched_sizes"] = True
+    try:
+        model, about = kind.from_pretrained(folder, output_loading_info=True, **options)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{folder}: its tensors do not fit {kind.__name__} ({error}); {again}") from error
+    faults = []
+    for name in ("missing", "unexpected", "mismatched"):
+        # Checkpoints of before 2023 hold CLIP's position_ids, 0 … 76, which is a buffer and not learned.
+        keys = sorted(str(key) for key in about[f"{name}_keys"] if not str(key).endswith("position_ids"))
+        faults += [f"{len(keys)} {name}, first {keys[0]}"] if keys else []
+    if faults:
+        raise ValueError(f"{folder}: its tensors do not fit {kind.__name__} ({'; '.join(faults)}); {again}")
+    return model.eval()
+
+
 def load_autoencoder(folder: Path, dtype: torch.dtype) -> AutoencoderKL | AutoencoderTiny:
     """The autoencoder in a folder. Raises FileNotFoundError where files lack, ValueError for an unknown class."""
     demand(folder, ["config.json", "diffusion_pytorch_model.safetensors"], "autoencoder")
@@ -72,4 +98,4 @@ def load_autoencoder(folder: Path, dtype: torch.dtype) -> AutoencoderKL | Autoen
     kinds = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
     if kind not in kinds:
         raise ValueError(f"{folder}/config.json: _class_name is {kind!r}; expected one of {', '.join(kinds)}")
-    return kinds[kind].from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True).eval()
+    return load_whole(kinds[kind], folder, dtype)

@@ -1,11 +1,14 @@
 """The tiny base: real pipelines run on it, any prompt goes in, it can be made again, absent ones are explained."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import small_base
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from skinsyn.datasets import phantom
 from skinsyn.diffusion import base_model, pretraining, tiny
@@ -147,3 +150,33 @@ def test_wrong_task_dtype_and_unet_are_refused(tmp_path, images):
         base_model.load("tiny", task="inpaint")
     with pytest.raises(ValueError, match="bfloat16"):
         base_model.load("tiny", dtype="int8")
+
+
+def _rewrite(file, change) -> None:
+    tensors = load_file(file)
+    change(tensors)
+    save_file(tensors, file, {"format": "pt"})
+
+
+@pytest.mark.parametrize("part", ["unet", "text_encoder", "vae"])
+@pytest.mark.parametrize("fault", ["missing", "unexpected", "another shape"])
+def test_a_base_whose_tensors_do_not_fit_is_refused(tmp_path, part, fault):
+    """Both libraries would fill a missing tensor with random numbers: two loads would differ under one digest."""
+    folder = Path(small_base.write(tmp_path / "base"))
+    file = next((folder / part).glob("*.safetensors"))
+    name = sorted(name for name, tensor in load_file(file).items() if tensor.ndim > 1)[0]
+
+    def change(tensors):
+        if fault == "missing":
+            del tensors[name]
+        elif fault == "unexpected":
+            tensors["stray.weight"] = torch.zeros(2)
+        else:
+            tensors[name] = tensors[name][:1, :1].contiguous().repeat(3, *[1] * (tensors[name].ndim - 1))
+
+    assert base_model.load(str(folder)).name == str(folder)
+    _rewrite(file, change)
+    with pytest.raises(ValueError, match="do not fit") as error:
+        base_model.load(str(folder))
+    assert ("stray.weight" if fault == "unexpected" else name) in str(error.value)
+    assert str(folder / part) in str(error.value)
