@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 
-from ..run import files, params, paths, tables
+from ..run import files, params, paths, sources, tables
 from ..stats.predictions import GROUPS
 from .ledger import CLAIMS, rule_in_words
 from .links import mark
@@ -115,7 +115,8 @@ def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numb
         frame = optional(profile, source)
         if frame is None:
             return {"missing": f"{NOT_RUN}: the table {source!r} is made by {MADE_BY[source]}"}
-        origin = f"{MADE_BY[source]}, table {source}"
+        cell = sources.saving_cell(paths.project_root() / "notebooks" / f"{MADE_BY[source]}.ipynb", source)
+        origin = f"{MADE_BY[source]}{f', cell {cell}' if cell else ''}, table {source}"
         return draw(frame) | {"origin": origin} if len(frame) else {"missing": "none"}
 
     return make

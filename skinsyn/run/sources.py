@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import paths
 
-__all__ = ["code_cells", "code_digest", "module_digests"]
+__all__ = ["code_cells", "code_digest", "module_digests", "saving_cell"]
 
 PACKAGES = ("skinsyn", "bench")  # whose modules are followed
 
@@ -22,6 +22,14 @@ def code_cells(notebook: Path, parameters: bool = True) -> list[str]:
     cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
     kept = [c for c in cells if parameters or "parameters" not in c["metadata"].get("tags", [])]
     return ["".join(cell["source"]) for cell in kept]
+
+
+def saving_cell(notebook: Path, table: str) -> str:
+    """Id of the code cell that saves a table, by the call that stands in it; '' where not exactly one does."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    call = f'tables.save(profile, "{table}",'
+    ids = [cell["id"] for cell in cells if cell["cell_type"] == "code" and call in "".join(cell["source"])]
+    return ids[0] if len(ids) == 1 else ""
 
 
 def code_digest(notebook: Path) -> str:
