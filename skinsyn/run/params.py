@@ -101,7 +101,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text()) or {}
     except FileNotFoundError as error:
-        raise ParameterError(f"{file}: no such file") from error
+        raise ParameterError(f"{file}: missing; no such file") from error
     except yaml.YAMLError as error:
         raise ParameterError(f"{file}: not YAML: {error}") from error
     if not isinstance(content, dict):
