@@ -4,9 +4,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .run import params, paths, pipeline, profiles, tables
 
+MANY: dict[str, Any] = {"nargs": "+", "default": [], "metavar": "NAME"}
+ONLY: dict[str, Any] = MANY | {"metavar": "NN", "help": "only these notebooks, by number"}
+PAIRS: dict[str, Any] = {"action": "append", "default": []}
+CHANGED: dict[str, Any] = PAIRS | {"dest": "changed", "metavar": "key=value", "help": "change a parameter"}
 ROLES = ("image", "condition", "malignant", "fst", "patient", "lesion")  # as datasets.folder explains them
 
 
@@ -19,13 +24,11 @@ def _parser() -> argparse.ArgumentParser:
     def verb(name: str, text: str) -> argparse.ArgumentParser:
         added = verbs.add_parser(name, help=text, description=text)
         added.add_argument("--profile", default="demo", help="a folder of params/ (default: demo)")
-        added.add_argument(
-            "-p", dest="changed", action="append", default=[], metavar="key=value", help="change a parameter"
-        )
+        added.add_argument("-p", **CHANGED)
         return added
 
     runs = verb("run", "Run the stale notebooks of a profile, in order.")
-    runs.add_argument("--only", nargs="+", default=[], metavar="NN", help="only these notebooks, by number")
+    runs.add_argument("--only", **ONLY)
     runs.add_argument("--force", action="store_true", help="run also what is fresh (kept units are used all the same)")
     runs.add_argument("--name", default="", help="run the changes as a variant beside the profile: <profile>-<name>")
     verb("status", "Print for each notebook whether it is fresh, or why it is stale.")
@@ -37,12 +40,12 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument(
         "--rewrite", action="store_true", help="take out of params/PROFILE what repeats the notebooks' own values"
     )
-    shown.add_argument("--only", nargs="+", default=[], metavar="NN", help="only these notebooks, by number")
+    shown.add_argument("--only", **ONLY)
     verb("figures", "Draw every figure again from kept units, and list which notebook makes which file.")
     own = verbs.add_parser("stats", help="Analyse somebody's predictions (Parquet or CSV) as 05_fairness_stats does.")
     own.add_argument("predictions", type=Path, help="the table, by the contract of skinsyn/stats/predictions.py")
     own.add_argument("--params", nargs="+", type=Path, default=[], metavar="FILE", help="parameters of 05 in YAML")
-    own.add_argument("-p", dest="changed", action="append", default=[], metavar="key=value", help="change a parameter")
+    own.add_argument("-p", **CHANGED)
     own.add_argument("--name", default="", help="of the run that is written (default: the file's name)")
     started = verbs.add_parser("init", help="From a folder of photographs and a table to a profile of your own.")
     started.add_argument("study", help="its name; the profile will be params/<name>/")
@@ -50,13 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     started.add_argument("--table", type=Path, required=True, help="CSV, one row a photograph")
     for role in ROLES:
         started.add_argument(f"--{role}-column", default="", metavar="COLUMN", help=f"which column holds the {role}")
-    started.add_argument(
-        "--rename", action="append", default=[], metavar="CODE=NAME", help="a condition's name in words"
-    )
-    started.add_argument("--malignant", nargs="+", default=[], metavar="NAME", help="the malignant conditions")
-    started.add_argument(
-        "--conditions", nargs="+", default=[], metavar="NAME", help="the classes (default: the frequent)"
-    )
+    started.add_argument("--rename", **PAIRS, metavar="CODE=NAME", help="a condition's name in words")
+    started.add_argument("--malignant", **MANY, help="the malignant conditions")
+    started.add_argument("--conditions", **MANY, help="the classes (default: the frequent)")
     started.add_argument("--at-least", type=int, default=20, metavar="N", help="photographs of a class (default: 20)")
     started.add_argument(
         "--like", default="", metavar="PROFILE", help="its design is followed (default: pad_ufes_20 or demo)"
@@ -76,13 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     fetched.add_argument("dataset", choices=["fitzpatrick17k"])
     fetched.add_argument("--folder", type=Path, help="that holds fitzpatrick17k.csv (default: data/fitzpatrick17k)")
-    fetched.add_argument(
-        "--conditions",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="which rows; all: every one (default: the study's nine)",
-    )
+    fetched.add_argument("--conditions", **MANY, help="which rows; all: every one (default: the study's nine)")
     fetched.add_argument("--first", type=int, metavar="N", help="only the first N rows, to try")
     fetched.add_argument(
         "--pause", type=float, default=1.0, help="seconds between two requests to one host (default: 1)"
