@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from skinsyn.__main__ import main
-from skinsyn.datasets import design, new_study, splits, table
+from skinsyn.datasets import design, new_study, phantom, splits, table
 from skinsyn.run import params, paths, pipeline, profiles, tables
 
 ROOT = paths.project_root()
@@ -271,3 +271,23 @@ def test_pad_ufes_20_as_if_unknown_from_the_folder_to_the_paper(study, pad):
     assert "Photographs of the data set mine" in page and "hantom" not in page.split("Methods appendix")[0]
     assert (paths.figures_dir("mine") / "paper.pdf").read_bytes().startswith(b"%PDF")
     assert pipeline.status("mine") == [(stem, "") for stem in ran]
+
+
+@pytest.mark.slow
+def test_a_study_without_a_malignancy_column_gets_its_paper(study):
+    """No condition is declared malignant: hypotheses on it are not run, paper and page are made all the same."""
+    kinds = phantom.CONDITIONS[:3]
+    (study / "photos").mkdir()
+    rows = []
+    for n in range(66):
+        kind = kinds[n % 3]
+        Image.fromarray(phantom.draw(kind, n % 6 + 1, n).image).save(study / "photos" / f"p{n}.png")
+        rows.append({"file": f"p{n}.png", "dx": kind, "skin type": n % 6 + 1, "who": f"w{n}"})
+    pd.DataFrame(rows).to_csv(study / "table.csv", index=False)
+    assert main(words(study, *COLUMNS, "--like", "smoke")) == 0
+    ran = pipeline.run("mine")
+    assert set(ran) == set(pipeline.choose([book.stem for book in params.notebooks()], []))
+    assert (paths.figures_dir("mine") / "paper.pdf").read_bytes().startswith(b"%PDF")
+    assert "Photographs of the data set mine" in (paths.figures_dir("mine") / "paper.html").read_text()
+    tests = tables.read("mine", "tests", made_by="05_fairness_stats")
+    assert len(tests) and not tests["id"].str.contains("malignan").any()
