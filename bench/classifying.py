@@ -188,7 +188,7 @@ def cell_by_cell(
     middle, images = seconds.median(), 2 * epochs * shown
     best = middle.drop(["peer", "floor"]).idxmin()
     note = (
-        f"seconds an image an epoch; {len(cells)} cells of {shown} training and {kept} validation images at "
+        f"seconds per image and epoch; {len(cells)} cells of {shown} training and {kept} validation images at "
         f"{asked['image_size']} px, {epochs} epochs, {len(seconds)} runs by turns; ours: {best}, two one-thread Dask "
         f"workers, a cell each; peer: fastai, {threads} threads, a cell after the other; bf16 is {gain:.2f} times as "
         "fast "

@@ -33,7 +33,7 @@ CELLS = 2**18  # answers made at once: they stay in the processor's cache
 
 
 class Study(NamedTuple):
-    """One design. contrasts: weights of the groups, one row a hypothesis; None tests the macro average over groups.
+    """One design. contrasts: weights of the groups, one row per hypothesis; None tests the macro average over groups.
 
     kind: what is looked at, a key of GOALS.
     """

@@ -1,4 +1,4 @@
-"""The same question asked otherwise: one declared hypothesis under each switch of the protocol, side by side."""
+"""Sensitivity analysis: one declared hypothesis under each switch of the protocol, side by side."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""The same question asked otherwise: variants agree with the tests they name; what is absent is 'not run'."""
+"""Sensitivity analysis: variants agree with the tests they name; what is absent is 'not run'."""
 
 import numpy as np
 import pandas as pd
