@@ -55,8 +55,8 @@ params: setup ## Every parameter of PROFILE, with its type and meaning
 	@$(call run,params)
 test: lint ## lint, then the tests, in minutes: files shared out over two processes
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile
-test-slow: setup ## Kills, simulations, whole profiles
-	@$(PY) -m pytest -m slow
+test-slow: setup ## Kills, browser, simulations, whole profiles: files shared out over two processes
+	@$(PY) -m pytest -m slow --numprocesses 2 --dist loadfile
 lab: setup ## JupyterLab on notebooks/ (LAB='--no-browser --port=8899' hands options on)
 	@JUPYTER_PREFER_ENV_PATH=1 $(PY) -m jupyterlab --ServerApp.root_dir='$(abspath $(NOTEBOOKS))' \
 	  --LabApp.default_url=/lab/tree/00_start_here.ipynb --LabApp.news_url=None \

@@ -1,10 +1,12 @@
 """What tests share: a runs folder of their own, and a small project to run pipelines in."""
 
+import os
 import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
+from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from skinsyn.run import params, paths, pipeline
@@ -23,12 +25,15 @@ def own_runs(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole smoke profile, once, through the pipeline. Returns the folder that holds its `runs` and `figures`."""
-    place = tmp_path_factory.mktemp("smoke")
-    with pytest.MonkeyPatch.context() as patch:
+    """The whole smoke profile, run once for all of xdist's processes. Returns the folder of `runs` and `figures`."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "smoke"
+    with FileLock(f"{place}.lock"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("SKINSYN_RUNS", str(place / "runs"))
         patch.setenv("SKINSYN_FIGURES", str(place / "figures"))
-        assert set(pipeline.run("smoke")) == set(pipeline.choose([book.stem for book in params.notebooks()], []))
+        if not (place / "complete").exists():
+            assert set(pipeline.run("smoke")) == set(pipeline.choose([book.stem for book in params.notebooks()], []))
+            (place / "complete").touch()
     return place
 
 
