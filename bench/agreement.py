@@ -40,7 +40,7 @@ def train_head(task: dict) -> dict[str, str | float]:
         task["how"].training,
     )
     size = min(training.batch_size(len(shown)), len(shown))
-    vision.set_seed(one.cell["run"])
+    vision.set_seed(one.cell.run)
     dls = vision.DataLoaders(
         vision.DataLoader(shown, bs=size, shuffle=True, drop_last=True), vision.DataLoader(held, bs=len(held))
     )
@@ -57,7 +57,7 @@ def train_head(task: dict) -> dict[str, str | float]:
     with vision.torch.inference_mode():
         answers = head(vision.torch.from_numpy(bank[0, rows[parts[2].rows]])).argmax(1).numpy()
     right = float((answers == parts[2].labels).mean())
-    return {"arm": one.cell["arm"], "run": one.cell["run"], "peer": right, "epochs": epochs}
+    return {"arm": one.cell.arm, "run": one.cell.run, "peer": right, "epochs": epochs}
 
 
 def against_fastai(

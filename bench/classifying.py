@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import optimize
 
 from skinsyn.classifier import features, grid
+from skinsyn.classifier.arms import Cell
 from skinsyn.classifier.settings import Training
 from skinsyn.run import compute, store
 
@@ -62,7 +63,7 @@ def against_fastai(
     with timing.own_store() as place, timing.processes(1, threads) as theirs:
         study.make(study.PROFILE, conditions, max(sizes), held, ratio, runs)
         wanted = grid.cells(study.arms(sizes, ratio), runs)
-        sample = [c for c in wanted if c["n"] in peer_sizes and c["run"] < peer_runs]
+        sample = [c for c in wanted if c.n in peer_sizes and c.run < peer_runs]
         told = _told(place / "pictures", sample, asked, threads)
         thirds, seconds, answers = np.array_split(np.arange(len(sample)), 3), [], []
         theirs.submit(learners.train_cell, {**told[0], "epochs": 1}).result()  # the warm-up
@@ -80,22 +81,22 @@ def against_fastai(
         how, given = _features(wanted, asked), grid.read_tables(study.PROFILE, wanted)
         predictions, cells = grid.collect(wanted, grid.run(study.PROFILE, wanted, how), given.images)
     table = _cells(cells, predictions, held * len(conditions))
-    measured = pd.DataFrame(answers).assign(arm=[c["arm"] for c in sample], run=[c["run"] for c in sample])
+    measured = pd.DataFrame(answers).assign(arm=[c.arm for c in sample], run=[c.run for c in sample])
     measured = measured.merge(table, on=["arm", "run"], suffixes=("", "_ours"))
     return _row(seconds, measured, table, asked, threads, goal), measured
 
 
-def _features(wanted: list[dict], asked: dict) -> grid.Prepared:
+def _features(wanted: list[Cell], asked: dict) -> grid.Prepared:
     return grid.prepare(wanted, grid.read_tables(study.PROFILE, wanted), Training.read(asked), "dask:2")
 
 
-def _trained(wanted: list[dict], asked: dict) -> None:
+def _trained(wanted: list[Cell], asked: dict) -> None:
     """What 04 does after the features: they are found kept here, the cells are trained and collected."""
     keys = grid.run(study.PROFILE, wanted, _features(wanted, asked), "dask:2")
     grid.collect(wanted, keys, grid.read_tables(study.PROFILE, wanted).images)
 
 
-def _told(folder: Path, sample: list[dict], asked: dict, threads: int) -> list[dict]:
+def _told(folder: Path, sample: list[Cell], asked: dict, threads: int) -> list[dict]:
     """Tasks of `learners.train_cell` for some cells, on the images of ours and with their settings."""
     given = grid.read_tables(study.PROFILE, sample)
     planned = [grid.plan(cell, grid.Prepared(Training.read(asked), ""), given) for cell in sample]
@@ -103,7 +104,7 @@ def _told(folder: Path, sample: list[dict], asked: dict, threads: int) -> list[d
     shared |= {"folder": str(folder), "threads": threads}
     rows = study.save_pngs(folder, planned)
     return [
-        {**shared, "rows": told, "transforms": cell["transforms"], "seed": cell["run"]}
+        {**shared, "rows": told, "transforms": cell.transforms, "seed": cell.run}
         for cell, told in zip(sample, rows, strict=True)
     ]
 

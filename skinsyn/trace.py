@@ -4,6 +4,7 @@ The chain is read from what a run keeps: numbers with their recorded origins, ta
 """
 
 import difflib
+import itertools
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 import yaml
 
 from .classifier import grid
+from .classifier.arms import Cell
 from .report import numbers, paper_tables
 from .run import files, params, paths, pipeline, store, tables
 from .stats import declared, predictions
@@ -154,11 +156,13 @@ def _members(
     profile: str, arms: Mapping[str, Arm], real: pd.DataFrame, stamps: Mapping[str, Mapping]
 ) -> Iterator[pd.DataFrame]:
     """The images of each cell of each arm and what they were used for."""
-    given = grid.read_tables(profile, pd.concat([arm.cells for arm in arms.values()]).to_dict("records"))
+    rows = {role: arm.cells.to_dict("records") for role, arm in arms.items()}
+    cells = {role: [Cell.of_row(row) for row in part] for role, part in rows.items()}
+    given = grid.read_tables(profile, itertools.chain.from_iterable(cells.values()))
     flags = stamps["04_training_grid"]["parameters"]["use_flags"]
     for role, arm in arms.items():
         asked = predictions.select(real, **{key: value for key, value in arm.where.items() if key in real})["image_id"]
-        for cell in arm.cells.to_dict("records"):
+        for cell in cells[role]:
             training, validation, test = grid.members(cell, given, flags)[:3]
             parts = {
                 "trained on": training,
@@ -166,7 +170,7 @@ def _members(
                 "tested on": test[test["image_id"].isin(asked)],
             }
             for use, part in parts.items():
-                yield part[["image_id"]].assign(role=role, arm=cell["arm"], run=cell["run"], use=use)
+                yield part[["image_id"]].assign(role=role, arm=cell.arm, run=cell.run, use=use)
 
 
 def again(profile: str, notebook: str, stamps: Mapping[str, Mapping]) -> list[str]:

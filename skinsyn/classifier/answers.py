@@ -1,6 +1,6 @@
 """What trained cells answered: kept with each cell, and collected into the long table of predictions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from pyarrow import parquet as pq
 from skinsyn.run import store
 
 from . import thresholds
-from .arms import SETTINGS
+from .arms import Arm, Cell
 from .members import Members
 from .training import Trained
 
@@ -36,12 +36,12 @@ def write(folder: Path, one: Members, done: Trained) -> dict:
     return counts | {"epochs": done.epochs, "best_epoch": done.best_epoch, "validation_loss": done.validation_loss}
 
 
-def collect(wanted: Sequence[Mapping], keys: Sequence[str], images: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def collect(wanted: Sequence[Cell], keys: Sequence[str], images: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(predictions, cells) of trained cells: one row an arm × run × test image, and one row a cell.
 
-    predictions: arm, run, image_id, what is known of the image, SETTINGS, y_true, correct, threshold, p_<class>.
+    predictions: arm, run, image_id, ABOUT_IMAGE, the fields of `Arm`, y_true, correct, threshold, p_<class>.
     threshold: of malignancy, by `thresholds.youden` on the cell's own validation images; NaN elsewhere, where the
-    highest probability decides. cells: arm, run, SETTINGS, key, threshold, and what its manifest says.
+    highest probability decides. cells: arm, run, the fields of `Arm`, key, threshold, and what its manifest says.
     """
     alike: dict[tuple, list[pa.Table]] = {}  # of the same classes: judged together, which one by one took longer
     for number, key in enumerate(keys):
@@ -50,16 +50,16 @@ def collect(wanted: Sequence[Mapping], keys: Sequence[str], images: pd.DataFrame
     judged = [_judged(pa.concat_tables(several).to_pandas()) for several in alike.values()]
     cuts = {number: cut for _, of_cells in judged for number, cut in of_cells.items()}
     rows = [
-        {"arm": cell["arm"], "run": cell["run"], **{name: cell[name] for name in SETTINGS}}
+        {"arm": cell.arm, "run": cell.run, **{name: getattr(cell, name) for name in Arm.names()}}
         | {**store.manifest("cell", key)["result"], "threshold": cuts.get(number, np.nan), "key": key}
         for number, (cell, key) in enumerate(zip(wanted, keys, strict=True))
     ]
     predictions = pd.concat([part for part, _ in judged]).sort_values("cell", kind="stable", ignore_index=True)
     cells = pd.DataFrame(rows)
-    settings = cells[["arm", "run", *SETTINGS, "threshold"]].iloc[predictions.pop("cell")].reset_index(drop=True)
+    settings = cells[["arm", "run", *Arm.names(), "threshold"]].iloc[predictions.pop("cell")].reset_index(drop=True)
     about = images.set_index("image_id").loc[predictions["image_id"], ABOUT_IMAGE].reset_index(drop=True)
     predictions = pd.concat([predictions, about, settings], axis=1)
-    first = ["arm", "run", "image_id", *ABOUT_IMAGE, *SETTINGS, "y_true", "correct", "threshold"]
+    first = ["arm", "run", "image_id", *ABOUT_IMAGE, *Arm.names(), "y_true", "correct", "threshold"]
     return predictions[[*first, *(c for c in predictions if c.startswith("p_"))]], cells
 
 

@@ -8,165 +8,197 @@ Arms are declared in YAML, a few lines for many cells; a list means each of its 
       - {n: 8, ratios: 10, method: in-then-outpaint, real: false}                             # synthetic images alone
       - {task: malignancy, n: 8, ratios: [0, 10], method: in-then-outpaint, transforms: true}
 
-task: condition | malignancy. n: real images per class. ratios: synthetic images per real one; 0 is real only. method,
-generator (fine-tuned | base) and scope (condition | all): which synthetic images. mix: [inpaint, gan] shares the ratio
-between methods in one arm (of 5 images the first gives 3), where method: [inpaint, gan] would make an arm of each.
-weight: of a synthetic image in the loss, where a real one's is 1. filter: `flags` leaves out images whose flag is not
-among the notebook's use_flags; `off` uses every image that was made. generator_data: which real images their
-generators may have seen, as the leakage audit must find: `any` but the test's; `all`, of training and validation;
-`train`; `matched`, no other than the run's own n, by models of its own (by_run of 02). parents: `subset` takes the
-children of the run's own real images; `any` as many of the same condition, whoever their parent is (for text-to-image,
-which takes nothing of its parent's pixels). real: false leaves the real images out. steps: `epochs` shows every image
-once an epoch; `matched` shows as many an epoch as the largest ratio does that is declared for the same task and n.
+Keys are the fields of `Arm`, and four more. ratios: one arm per ratio; 0 is real only. mix: [inpaint, gan] shares the
+ratio between methods in one arm (of 5 images the first gives 3), where method: [inpaint, gan] would make an arm of
+each. real: false leaves the real images out. steps: `matched` shows as many images per epoch as the largest ratio does
+that is declared for the same task and n.
 """
 
-import difflib
+import dataclasses
 import itertools
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
-__all__ = ["SETTINGS", "cells", "shares"]
+import numpy as np
+
+from skinsyn.run.records import Record, nearest, setting
+
+__all__ = ["METHODS", "TASKS", "Arm", "Cell", "cells", "shares"]
 
 TASKS = ("condition", "malignancy")
-CHOICES = {
-    "task": TASKS,
-    "method": ("none", "text-to-image", "img2img", "inpaint", "in-then-outpaint", "gan"),
-    "generator": ("fine-tuned", "base"),
-    "scope": ("condition", "all"),
-    "parents": ("subset", "any"),
-    "generator_data": ("any", "all", "train", "matched"),
-    "steps": ("epochs", "matched"),
-    "filter": ("flags", "off"),
-    "transforms": (False, True),
-    "real": (True, False),
-}
-DEFAULTS = {
-    "task": "condition",
-    "n": None,
-    "ratios": 0,
-    "method": "none",
-    "generator": "fine-tuned",
-    "scope": "condition",
-    "parents": "subset",
-    "generator_data": "any",
-    "weight": 1.0,
-    "filter": "flags",
-    "transforms": False,
-    "real": True,
-    "steps": "epochs",
-}
-# What tells one arm from another, as columns of the predictions and cells.
-SETTINGS = (
-    "task",
-    "n",
-    "ratio",
-    "method",
-    "generator",
-    "scope",
-    "parents",
-    "generator_data",
-    "weight",
-    "filter",
-    "transforms",
-    "steps",
-    "sources",
-)
+METHODS = ("text-to-image", "img2img", "inpaint", "in-then-outpaint", "gan")
+NONE = "none"  # a setting that means nothing to an arm without synthetic images
 JOINED = "+"  # between the methods of a mix, in names and in the column `method`
 
 
-def cells(arms: Sequence[Mapping], runs: int, steps: str = "epochs") -> list[dict]:
-    """All cells of the declared arms, arm by arm, each arm once: its settings, `arm` (its name), `run` and
-    `shown_ratio`.
+@dataclass(frozen=True, kw_only=True)
+class Arm(Record):
+    """What tells one arm from another; the fields are columns of the predictions and of the cells.
+
+    >>> Arm(n=8, sources=8, ratio=10, method="gan", transforms=True).label
+    'real + 10 gan + transforms'
+    """
+
+    task: str = setting("condition", "what the classifier tells apart", choices=TASKS)
+    n: int = setting(about="real images per class; 0: synthetic images alone", low=0)
+    ratio: int = setting(0, "synthetic images per real one; 0: real images alone", low=0)
+    method: str = setting(NONE, f"how synthetic images are made: one or more of METHODS, joined by {JOINED}")
+    generator: str = setting("fine-tuned", "whose images", choices=("fine-tuned", "base", NONE))
+    scope: str = setting("condition", "one generator per condition or one for all", choices=("condition", "all", NONE))
+    parents: str = setting(
+        "subset",
+        "subset: children of the run's own real images; any: as many of the same condition, whoever their parent is "
+        "(for text-to-image, which takes nothing of its parent's pixels)",
+        choices=("subset", "any", NONE),
+    )
+    generator_data: str = setting(
+        "any",
+        "real images that its generators may have seen, as the leakage audit must find: any but the test's; all, of "
+        "training and validation; train; matched, no other than the run's own n, by models of its own (by_run of 02)",
+        choices=("any", "all", "train", "matched", NONE),
+    )
+    weight: float = setting(1.0, "of a synthetic image in the loss, where a real one's is 1")
+    filter: str = setting(
+        "flags",
+        "flags: without images whose flag is not among the notebook's use_flags; off: every image",
+        choices=("flags", "off", NONE),
+    )
+    transforms: bool = setting(False, "traditional transforms of the training images")
+    steps: str = setting(
+        "epochs",
+        "epochs: every image once per epoch; matched: as many images per epoch as the largest ratio shows",
+        choices=("epochs", "matched"),
+    )
+    sources: int = setting(about="real images per class whose children the arm sees; n where it has real ones", low=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        methods = self.method.split(JOINED)
+        if self.method != NONE and (unknown := [name for name in methods if name not in METHODS]):
+            raise ValueError(f"method is {unknown[0]!r}, expected one of {', '.join(METHODS)}")
+        if self.ratio and self.method == NONE:
+            raise ValueError(f"ratios above 0 need a method: {', '.join(METHODS)}")
+        if 0 < self.ratio < len(methods):
+            raise ValueError(f"a ratio of {self.ratio} cannot be shared between so many methods")
+        if not self.weight > 0:
+            raise ValueError(f"weight is {self.weight:g}, expected a number above 0 (a real image's is 1)")
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Self:
+        """The arm of a row of the predictions, of the cells, or of a table made from them."""
+        values = {name: row[name] for name in cls.names() if name in row}
+        return cls.read({k: value.item() if isinstance(value, np.generic) else value for k, value in values.items()})
+
+    @property
+    def label(self) -> str:
+        """A short name for figures: what the arm trains on, whatever the number of real images."""
+        kind = "" if self.generator in (NONE, "fine-tuned") else f", {self.generator}"
+        weight = f", weight {self.weight:g}" if self.weight != 1 else ""
+        changed = weight + (", unfiltered" if self.filter == "off" else "")
+        synthetic = f"{self.ratio} {self.method}{kind}{changed}" if self.ratio else ""
+        parts = ["real" if self.n else "", synthetic, "transforms" if self.transforms else ""]
+        return " + ".join(filter(None, parts)) + (", matched steps" if self.steps == "matched" else "")
+
+    def name(self, shown_ratio: int) -> str:
+        """The arm's unique name. shown_ratio: of a `Cell`."""
+        parts = [self.task, f"n{self.n}" if self.n else f"synthetic alone of n{self.sources}"]
+        if self.ratio:
+            parts += [f"x{self.ratio}", self.method, self.generator]
+            parts += ["one generator for all"] * (self.scope == "all") + ["any parents"] * (self.parents == "any")
+            parts += [f"generator data {self.generator_data}"] * (self.generator_data != "any")
+            parts += [f"weight {self.weight:g}"] * (self.weight != 1) + ["unfiltered"] * (self.filter == "off")
+        parts += ["transforms"] * self.transforms + [f"steps of x{shown_ratio}"] * (self.steps == "matched")
+        return "/".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell(Arm):
+    """One classifier: an arm in one run."""
+
+    shown_ratio: int = setting(0, "the ratio whose number of images an epoch shows", low=0)
+    arm: str = setting(about="the arm's name")
+    run: int = setting(0, "replicate", low=0)
+
+
+# Without synthetic images their settings mean nothing, and all arms that differ in them alone are one.
+REAL_ONLY = dict.fromkeys(("method", "generator", "scope", "parents", "generator_data", "filter"), NONE)
+
+
+def cells(arms: Sequence[Mapping], runs: int, steps: str = "epochs") -> list[Cell]:
+    """All cells of the declared arms, arm by arm, each arm once.
 
     runs: replicates 0 … runs - 1 of every arm. steps: of arms that do not say. In an arm without real images `n` is 0
     and `sources` says whose children it sees; elsewhere both are the same. Raises ValueError naming the arm and the
     key.
+
+    >>> [cell.arm for cell in cells([{"n": 2, "ratios": [0, 5], "method": "gan"}], runs=1)]
+    ['condition/n2', 'condition/n2/x5/gan/fine-tuned']
     """
     if runs < 1:
         raise ValueError(f"runs is {runs}: expected at least 1")
-    declared = [_whole(arm, steps) for arm in arms]
-    if not declared:
+    if not arms:
         raise ValueError("arms is empty: declare at least one, e.g. {n: [8], ratios: [0]}")
-    every = [dict(zip(arm, values, strict=True)) for arm in declared for values in itertools.product(*arm.values())]
-    top: dict[tuple, int] = {}
+    every = [one for declared in arms for one in _arms(declared, steps)]
+    top: dict[tuple[str, int], int] = {}
     for one in every:
-        top[one["task"], one["n"]] = max(top.get((one["task"], one["n"]), 0), one["ratios"])
-    found: dict[str, dict] = {}
+        top[one.task, one.sources] = max(top.get((one.task, one.sources), 0), one.ratio)
+    unique: dict[str, Cell] = {}
     for one in every:
-        cell = _cell(one, top[one["task"], one["n"]])
-        found.setdefault(cell["arm"], cell)
-    return [{**arm, "run": run} for arm in found.values() for run in range(runs)]
+        shown = top[one.task, one.sources] if one.steps == "matched" else one.ratio
+        name = one.name(shown)
+        unique.setdefault(name, Cell(**one.json(), shown_ratio=shown, arm=name))
+    return [cell.but(run=run) for cell in unique.values() for run in range(runs)]
 
 
 def shares(method: str, ratio: int) -> list[tuple[str, int]]:
-    """(method, its synthetic images per real one), as even as can be; the first named give the odd ones."""
+    """(method, its synthetic images per real one), as even as can be; the first named give the odd ones.
+
+    >>> shares("inpaint+gan", 5)
+    [('inpaint', 3), ('gan', 2)]
+    """
     methods = method.split(JOINED)
     return [(name, ratio // len(methods) + (place < ratio % len(methods))) for place, name in enumerate(methods)]
 
 
-def _whole(arm: Mapping, steps: str) -> dict[str, list]:
-    """A declared arm with all keys, each a list of values, checked."""
-    for key in arm:
-        if key not in DEFAULTS and key != "mix":
-            near = difflib.get_close_matches(str(key), [*DEFAULTS, "mix"], n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(DEFAULTS)}, mix"
-            raise ValueError(f"arm {dict(arm)}: unknown key {key!r}; {hint}")
-    given = DEFAULTS | {"steps": steps} | {key: value for key, value in arm.items() if key != "mix"}
-    whole = {key: value if isinstance(value, list) else [value] for key, value in given.items()}
-    for key, values in whole.items():
-        for value in values:
-            _check(arm, key, value)
-    if "mix" in arm:
-        whole["method"] = _mixes(arm)
-    if any(whole["ratios"]) and "none" in whole["method"]:
-        raise ValueError(f"arm {dict(arm)}: ratios above 0 need a method: {', '.join(CHOICES['method'][1:])}")
-    few = [ratio for ratio in whole["ratios"] if 0 < ratio < max(len(m.split(JOINED)) for m in whole["method"])]
-    if few:
-        raise ValueError(f"arm {dict(arm)}: a ratio of {few[0]} cannot be shared between so many methods")
-    if 0 in whole["ratios"] and False in whole["real"]:
-        raise ValueError(f"arm {dict(arm)}: neither real nor synthetic images are left to train on")
-    return whole
+def _arms(declared: Mapping, steps: str) -> list[Arm]:
+    """The arms of one declaration, whose lists are spread out. Raises ValueError naming the declaration."""
+    where = f"arm {dict(declared)}"
+    fields = [field for field in dataclasses.fields(Arm) if field.name not in ("steps", "sources")]
+    defaults = {"ratios" if field.name == "ratio" else field.name: field.default for field in fields}
+    defaults |= {"n": None, "real": True, "steps": steps}
+    for key in declared:
+        if key not in (*defaults, "mix"):
+            raise ValueError(f"{where}: unknown key {key!r}; {nearest(key, [*defaults, 'mix'])}")
+    values = defaults | {key: value for key, value in declared.items() if key != "mix"}
+    if "mix" in declared:
+        values["method"] = _mixes(declared)
+    lists = [value if isinstance(value, list) else [value] for value in values.values()]
+    try:
+        return [_arm(**dict(zip(values, one, strict=True))) for one in itertools.product(*lists)]
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
-def _check(arm: Mapping, key: str, value: object) -> None:
-    """Raises ValueError where a key cannot have this value."""
-    low = {"n": 1, "ratios": 0}.get(key)
-    if low is not None and (isinstance(value, bool) or not isinstance(value, int) or value < low):
-        raise ValueError(f"arm {dict(arm)}: {key} is {value!r}, expected a whole number of at least {low}")
-    if key == "weight" and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf):
-        raise ValueError(f"arm {dict(arm)}: weight is {value!r}, expected a number above 0 (a real image's is 1)")
-    if key in CHOICES and value not in CHOICES[key]:
-        raise ValueError(f"arm {dict(arm)}: {key} is {value!r}, expected one of {CHOICES[key]}")
+def _arm(n: int, ratios: int, real: bool, **others: Any) -> Arm:
+    if not isinstance(real, bool):
+        raise ValueError(f"real is {real!r}, expected true or false")
+    arm = Arm.read({**others, "n": n, "ratio": ratios, "sources": n})
+    if not arm.ratio and not real:
+        raise ValueError("neither real nor synthetic images are left to train on")
+    if not arm.ratio:
+        arm = arm.but(**REAL_ONLY, weight=1.0)
+    return arm if real else arm.but(n=0)
 
 
-def _mixes(arm: Mapping) -> list[str]:
+def _mixes(declared: Mapping) -> list[str]:
     """The mixes of an arm as joined names: `[a, b]` is one mix, `[[a, b], [a, c]]` are two."""
-    known = CHOICES["method"][1:]
-    mixes = arm["mix"] if isinstance(arm["mix"], list) else [arm["mix"]]
+    mixes = declared["mix"] if isinstance(declared["mix"], list) else [declared["mix"]]
     mixes = mixes if all(isinstance(one, list) for one in mixes) else [mixes]
     for one in mixes:
-        if "method" in arm or len(one) < 2 or len(set(one)) != len(one) or not set(one) <= set(known):
+        if "method" in declared or len(one) < 2 or len(set(one)) != len(one) or not set(one) <= set(METHODS):
             raise ValueError(
-                f"arm {dict(arm)}: mix is {arm['mix']!r}, expected two or more different methods of "
-                f"{', '.join(known)}, "
-                "and no `method` beside it"
+                f"arm {dict(declared)}: mix is {declared['mix']!r}, expected two or more different methods of "
+                f"{', '.join(METHODS)}, and no `method` beside it"
             )
     return [JOINED.join(one) for one in mixes]
-
-
-def _cell(given: dict, top: int) -> dict:
-    """One arm's settings and name; what has no meaning for it (the generator of no images) is 'none'."""
-    cell = {"ratio" if key == "ratios" else key: value for key, value in given.items() if key != "real"}
-    cell["weight"] = float(cell["weight"]) if cell["ratio"] else 1.0
-    if not cell["ratio"]:
-        cell |= dict.fromkeys(("method", "generator", "scope", "parents", "generator_data", "filter"), "none")
-    cell |= {"sources": cell["n"], "n": cell["n"] if given["real"] else 0}
-    cell["shown_ratio"] = top if cell["steps"] == "matched" else cell["ratio"]
-    parts = [cell["task"], f"n{cell['n']}" if given["real"] else f"synthetic alone of n{cell['sources']}"]
-    if cell["ratio"]:
-        parts += [f"x{cell['ratio']}", cell["method"], cell["generator"]]
-        parts += ["one generator for all"] * (cell["scope"] == "all") + ["any parents"] * (cell["parents"] == "any")
-        parts += [f"generator data {cell['generator_data']}"] * (cell["generator_data"] != "any")
-        parts += [f"weight {cell['weight']:g}"] * (cell["weight"] != 1) + ["unfiltered"] * (cell["filter"] == "off")
-    parts += ["transforms"] * cell["transforms"] + [f"steps of x{top}"] * (cell["steps"] == "matched")
-    return cell | {"arm": "/".join(parts)}

@@ -12,8 +12,8 @@ from skinsyn import images as rooms
 from skinsyn.run import compute
 
 from . import features
+from .arms import Arm
 from .settings import Training
-from .summary import label
 
 __all__ = ["calibration", "confusion", "nearest", "pixels", "worst"]
 
@@ -45,7 +45,7 @@ def confusion(predictions: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
         pairs = pd.MultiIndex.from_product([classes, classes], names=["y_true", "called"])
         one = pd.DataFrame({"images": counts.ravel()}, index=pairs).reset_index()
         one["share"] = one["images"] / one.groupby("y_true")["images"].transform("sum").clip(lower=1)
-        rows.append(one.assign(arm=label(part.iloc[0]), task=part["task"].iloc[0]))
+        rows.append(one.assign(arm=Arm.of_row(part.iloc[0]).label, task=part["task"].iloc[0]))
     return pd.concat(rows, ignore_index=True)[["arm", "task", "y_true", "called", "images", "share"]]
 
 
@@ -63,8 +63,9 @@ def calibration(predictions: pd.DataFrame, arms: Sequence[str], bins: int = 8) -
         classes, p = _scores(part)
         sure, right = p.max(1), np.array(classes, object)[p.argmax(1)] == part["y_true"].to_numpy()
         order = np.lexsort((part["image_id"].to_numpy(str), part["run"], sure))
+        label = Arm.of_row(part.iloc[0]).label
         for number, members in enumerate(np.array_split(order, min(bins, len(order)))):
-            about = {"arm": label(part.iloc[0]), "task": part["task"].iloc[0], "bin": number, "images": len(members)}
+            about = {"arm": label, "task": part["task"].iloc[0], "bin": number, "images": len(members)}
             rows.append(about | {"sure": sure[members].mean(), "right": right[members].mean()})
     return pd.DataFrame(rows)
 

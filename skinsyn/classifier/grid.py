@@ -15,9 +15,9 @@ from skinsyn.run.records import Record, setting
 
 from . import answers, features, stacked, status, training
 from .answers import collect
-from .arms import cells
+from .arms import Cell, cells
 from .heads import OPTIMISER, POOL
-from .members import Members, Tables, members, read_tables
+from .members import Members, Tables, members, read_tables, tables_of
 from .settings import Training
 
 __all__ = [
@@ -44,7 +44,7 @@ class Prepared(Record):
 class Planned(NamedTuple):
     """One cell with its images and all that decides its answers: `key` names the unit that holds them."""
 
-    cell: dict
+    cell: Cell
     images: Members
     parameters: dict
     shown: int | None
@@ -55,14 +55,14 @@ def _digest(training: Training) -> str:
     return features.shared_body(training.body, True, POOL[training.head])[1]
 
 
-def prepare(wanted: Sequence[Mapping], given: Tables, training: Training, executor: str = "serial") -> Prepared:
+def prepare(wanted: Sequence[Cell], given: Tables, training: Training, executor: str = "serial") -> Prepared:
     """Check every cell and make the features that a frozen body needs. Raises ValueError before any training."""
     units: dict[bool, set] = {False: set(), True: set()}
     for cell in wanted:
         one = members(cell, given, training.use_flags)
         for part in one[:3]:
             units[False] |= set(part["unit"])
-        if cell["transforms"]:
+        if cell.transforms:
             units[True] |= set(one.training["unit"])
     if training.trainable != "head":
         return Prepared(training, _digest(training), units=tuple(sorted(units[False])))
@@ -94,29 +94,29 @@ def _bank(plain: tuple[str, ...], transformed: tuple[str, ...]) -> tuple[dict[st
     return place, array
 
 
-def plan(cell: Mapping, prepared: Prepared, given: Tables) -> Planned:
+def plan(cell: Cell, prepared: Prepared, given: Tables) -> Planned:
     """A cell's images and its key, before any training; of `prepared` only the settings and the body's digest.
 
     The key holds what decides the predictions (images, labels, weights, settings, seed), not the arm's name.
     """
     how = prepared.training
     one = members(cell, given, how.use_flags)
-    seed = seeds.seed_of(how.seed, "classifier", cell["task"], cell["run"])
-    shown = one.n_real * (1 + cell["shown_ratio"]) if cell["steps"] == "matched" else None
-    parameters = {**how.key_fields(), "seed": seed, "transforms": cell["transforms"], "shown": shown}
+    seed = seeds.seed_of(how.seed, "classifier", cell.task, cell.run)
+    shown = one.n_real * (1 + cell.shown_ratio) if cell.steps == "matched" else None
+    parameters = {**how.key_fields(), "seed": seed, "transforms": cell.transforms, "shown": shown}
     parameters |= {"body": how.body, "image_size": how.image_size, "classes": one.classes}
     parameters |= {"features": features.RECIPE, "device": training.pick_device(how.device).type}
     if OPTIMISER[how.head]:
         parameters["optimiser"] = OPTIMISER[how.head]
     if one.weights() is not None:
         parameters |= {"weight": one.weight, "n_real": one.n_real}
-    if cell["transforms"]:
+    if cell.transforms:
         parameters |= {"root": how.seed, "views": how.views}
     inputs = {
         name: seeds.digest(part.to_numpy().tolist()) for name, part in zip(Members._fields, one[:3], strict=False)
     }
     key = store.key_of("cell", RECIPE, parameters, inputs | {"body": prepared.body_digest}, how.threads)
-    return Planned(dict(cell), one, parameters, shown, key)
+    return Planned(cell, one, parameters, shown, key)
 
 
 def _parts(planned: Planned) -> tuple[tuple[training.Part, training.Part, training.Part], list[str]]:
@@ -148,7 +148,7 @@ def _train(planned: Sequence[Planned], prepared: Prepared) -> Iterator[tuple[Pla
     for one in planned:
         parts, ids = _parts(one)
         rows = np.array([place[name] for name in ids])
-        job = stacked.Job(rows, *parts, one.parameters["seed"], one.cell["transforms"], one.shown)
+        job = stacked.Job(rows, *parts, one.parameters["seed"], one.cell.transforms, one.shown)
         by_task.setdefault(tuple(one.images.classes), []).append((one, job))
     for classes, group in by_task.items():
         trained = stacked.train_heads(bank, [job for _, job in group], len(classes), how, how.device)
@@ -164,17 +164,17 @@ def _train_network(one: Planned, prepared: Prepared) -> training.Trained:
     rows = pd.Series(np.arange(len(index)), index=index["image_id"]).loc[ids].to_numpy()
     body = features.shared_body(how.body, True, POOL[how.head])[0]
     source = training.Images(pixels, ids, body, how.image_size, how.device, rows)
-    seed, transforms = one.parameters["seed"], one.cell["transforms"]
+    seed, transforms = one.parameters["seed"], one.cell.transforms
     return training.train(source, *parts, len(one.images.classes), seed, how, transforms, one.shown)
 
 
 def _keep(one: Planned, done: training.Trained) -> str:
-    about = {"cell": one.cell, "parameters": one.parameters}
+    about = {"cell": one.cell.json(), "parameters": one.parameters}
     store.keep("cell", one.key, lambda folder: answers.write(folder, one.images, done), about)
     return one.key
 
 
-def run_cell(cell: Mapping, prepared: Prepared, given: Tables) -> str:
+def run_cell(cell: Cell, prepared: Prepared, given: Tables) -> str:
     """Train one cell alone and keep its answers: key of the unit 'cell', see `answers.write`."""
     one = plan(cell, prepared, given)
     if store.missing("cell", one.key):
@@ -187,16 +187,16 @@ def run_cell(cell: Mapping, prepared: Prepared, given: Tables) -> str:
 
 @lru_cache(maxsize=1)
 def _tables(profile: str, runs: str, needs: bool) -> Tables:
-    return read_tables(profile, [{"ratio": int(needs)}])
+    return tables_of(profile, needs)
 
 
 def run_cells(task: dict) -> list[str]:
     """`train_cells` of some cells of a profile, in this process. task: profile, prepared, cells."""
-    given = _tables(task["profile"], str(paths.runs_dir()), any(cell["ratio"] for cell in task["cells"]))
+    given = _tables(task["profile"], str(paths.runs_dir()), any(cell.ratio for cell in task["cells"]))
     return train_cells(task["profile"], task["cells"], task["prepared"], given)
 
 
-def train_cells(profile: str, wanted: Sequence[Mapping], prepared: Prepared, given: Tables) -> list[str]:
+def train_cells(profile: str, wanted: Sequence[Cell], prepared: Prepared, given: Tables) -> list[str]:
     """Keys of the cells, trained in this process where they are not kept, each kept as soon as it is done.
 
     A cell that fails is tried again alone, once; the others go on. RuntimeError names at the end those
@@ -237,14 +237,14 @@ def _again(one: Planned, prepared: Prepared, given: Tables, profile: str) -> str
         run_cell(one.cell, prepared, given)
     except Exception as error:
         told = f"{type(error).__name__}: {error}"
-        status.note_failure(profile, one.key, {"cell": one.cell, "parameters": one.parameters, "error": told})
-        return f"{one.cell['arm']}, run {one.cell['run']}: {told}"
+        status.note_failure(profile, one.key, {"cell": one.cell.json(), "parameters": one.parameters, "error": told})
+        return f"{one.cell.arm}, run {one.cell.run}: {told}"
     status.forget(profile, one.key)
     return ""
 
 
 def run(
-    profile: str, wanted: Sequence[Mapping], prepared: Prepared, executor: str = "serial", chunk: int = 32
+    profile: str, wanted: Sequence[Cell], prepared: Prepared, executor: str = "serial", chunk: int = 32
 ) -> list[str]:
     """Keys of all cells in their order, fanned out in `tasks`."""
     _tables.cache_clear()
@@ -255,7 +255,7 @@ def run(
     return [found[i] for i in range(len(wanted))]
 
 
-def tasks(profile: str, wanted: Sequence[Mapping], prepared: Prepared, chunk: int = 32) -> list[tuple[list[int], dict]]:
+def tasks(profile: str, wanted: Sequence[Cell], prepared: Prepared, chunk: int = 32) -> list[tuple[list[int], dict]]:
     """(places in wanted, task of `run_cells`) for all cells. chunk: cells a task where the body is frozen; otherwise
     one.
 
@@ -265,18 +265,16 @@ def tasks(profile: str, wanted: Sequence[Mapping], prepared: Prepared, chunk: in
     size = chunk if prepared.training.trainable == "head" else 1
     most = max(WORTH, sum(map(_images, wanted)) / 8)
     chunks: list[list[int]] = []
-    for i in sorted(range(len(wanted)), key=lambda i: (-_images(wanted[i]), wanted[i]["task"], i)):
+    for i in sorted(range(len(wanted)), key=lambda i: (-_images(wanted[i]), wanted[i].task, i)):
         if not chunks or len(chunks[-1]) == size or sum(_images(wanted[j]) for j in [*chunks[-1], i]) > most:
             chunks.append([])
         chunks[-1].append(i)
-    return [
-        (part, {"profile": profile, "prepared": prepared, "cells": [dict(wanted[i]) for i in part]}) for part in chunks
-    ]
+    return [(part, {"profile": profile, "prepared": prepared, "cells": [wanted[i] for i in part]}) for part in chunks]
 
 
-def _images(cell: Mapping) -> int:
+def _images(cell: Cell) -> int:
     """Images of one class that a cell shows in an epoch."""
-    return cell["n"] * (1 + cell["shown_ratio"]) if cell["n"] else cell["sources"] * cell["ratio"]
+    return cell.n * (1 + cell.shown_ratio) if cell.n else cell.sources * cell.ratio
 
 
 def progress(profile: str, changed: Mapping | None = None) -> tuple[pd.DataFrame, str]:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from .arms import Cell
+
 __all__ = ["LeakageError", "audit"]
 
 UNSEEN_PARENT = ("text-to-image", "gan")  # methods that take no pixel of the parent
@@ -14,7 +16,7 @@ class LeakageError(ValueError):
 
 
 def audit(
-    uses: Iterable[tuple[Mapping, Iterable[str]]],
+    uses: Iterable[tuple[Cell, Iterable[str]]],
     synthetic: pd.DataFrame,
     exposure: pd.DataFrame,
     images: pd.DataFrame,
@@ -41,18 +43,14 @@ def audit(
     rows, broken = [], {}
     for cell, ids in uses:
         used = made.loc[made.index.intersection(pd.Index(ids))]
-        ranked = subsets[cell["run"]]
-        own = frozenset(ranked.loc[ranked["rank"] < cell["sources"], "image_id"])
+        ranked = subsets[cell.run]
+        own = frozenset(ranked.loc[ranked["rank"] < cell.sources, "image_id"])
         seen = frozenset().union(*(saw[name] for name in used["saw"].unique()))
         seen |= frozenset(used.loc[~used["method"].isin(UNSEEN_PARENT), "parent"])
-        outside = sorted(
-            (seen & known) - (own if cell["generator_data"] == "matched" else able[cell["generator_data"]])
-        )
+        outside = sorted((seen & known) - (own if cell.generator_data == "matched" else able[cell.generator_data]))
         if outside:
-            broken.setdefault(
-                cell["arm"], f"  {cell['arm']}, run {cell['run']}: {len(outside)} images, first {outside[0]!r}"
-            )
-        about = {"arm": cell["arm"], "claim": cell["generator_data"], "run": cell["run"], "own": len(own)}
+            broken.setdefault(cell.arm, f"  {cell.arm}, run {cell.run}: {len(outside)} images, first {outside[0]!r}")
+        about = {"arm": cell.arm, "claim": cell.generator_data, "run": cell.run, "own": len(own)}
         rows.append({**about, "generators": used["saw"].nunique(), "seen": len(seen)})
     if broken:
         raise LeakageError(

@@ -1,6 +1,6 @@
 """Which images a cell of the grid sees: real ones shared by all arms of a run, and synthetic ones as its arm says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,9 +8,9 @@ import pandas as pd
 
 from skinsyn.run import tables
 
-from .arms import TASKS, shares
+from .arms import TASKS, Arm, Cell, shares
 
-__all__ = ["Members", "Tables", "members", "read_tables", "with_test"]
+__all__ = ["Members", "Tables", "members", "read_tables", "tables_of", "with_test"]
 
 COLUMNS = ["image_id", "unit", "row", "label"]
 # Of 03's table, whose columns are many: every cell's merge copies what is kept here.
@@ -55,12 +55,17 @@ class Members(NamedTuple):
         return np.repeat(np.float32([1, self.weight]), [self.n_real, len(self.training) - self.n_real])
 
 
-def read_tables(profile: str, wanted: Sequence[Mapping]) -> Tables:
-    """The tables that the cells need. Raises FileNotFoundError naming the notebook that makes the missing one."""
+def read_tables(profile: str, wanted: Iterable[Arm]) -> Tables:
+    """`tables_of` a profile, with its synthetic images where one of the cells needs them."""
+    return tables_of(profile, any(one.ratio for one in wanted))
+
+
+def tables_of(profile: str, synthetic_too: bool) -> Tables:
+    """The tables that cells need. Raises FileNotFoundError naming the notebook that makes the missing one."""
     images = tables.read(profile, "images", made_by="01_data_prep")
     orders = tables.read(profile, "subsets", made_by="01_data_prep")
     synthetic = {}
-    if any(cell["ratio"] for cell in wanted):
+    if synthetic_too:
         made = tables.read(profile, "synthetic", made_by="03_generation")
         made = made[[name for name in SYNTHETIC if name in made]].set_index(made["parent"].astype(object).rename(None))
         synthetic = dict(iter(made.groupby(["method", "generator", "scope", "run", "n"])))
@@ -106,63 +111,61 @@ def _labelled(images: pd.DataFrame, task: str) -> tuple[pd.DataFrame, list[str],
     return images[["image_id", "condition", "unit", "row", "label", "split"]], classes, held
 
 
-def members(cell: Mapping, given: Tables, use_flags: Sequence[str] = ("",)) -> Members:
+def members(cell: Cell, given: Tables, use_flags: Sequence[str] = ("",)) -> Members:
     """Which images a cell trains on, is validated on and answers. Every arm of a run shares the real images.
 
     use_flags: flags of synthetic images that may be used, '' for none; the others are counted as left out.
     Raises ValueError naming the arm where real images are fewer than asked for or synthetic ones have not been made.
     """
-    _, classes, held = given.tasks[cell["task"]]
+    _, classes, held = given.tasks[cell.task]
     real = _real(cell, given)
-    parts = [real] if cell["n"] else []
+    parts = [real] if cell.n else []
     left_out = 0
-    if cell["ratio"]:
+    if cell.ratio:
         made = _synthetic(cell, real, given)
-        usable = made["flags"].isin(list(use_flags)) | (cell.get("filter") == "off")  # older tables have no filter
+        usable = made["flags"].isin(list(use_flags)) | (cell.filter == "off")
         parts, left_out = [*parts, made[usable]], int((~usable).sum())
     for split, part in held.items():
         absent = set(range(len(classes))) - set(part["label"])
         if absent:
-            raise ValueError(
-                f"{cell['arm']}: the {split} split holds no image of {classes[min(absent)]!r} (01_data_prep)"
-            )
+            raise ValueError(f"{cell.arm}: the {split} split holds no image of {classes[min(absent)]!r} (01_data_prep)")
     training = pd.concat([part[COLUMNS] for part in parts])
-    return Members(training, *held.values(), classes, len(real) if cell["n"] else 0, cell.get("weight", 1.0), left_out)
+    return Members(training, *held.values(), classes, len(real) if cell.n else 0, cell.weight, left_out)
 
 
-def _real(cell: Mapping, given: Tables) -> pd.DataFrame:
+def _real(cell: Cell, given: Tables) -> pd.DataFrame:
     """The run's first real images of each condition. Only conditions of malignancy alone may have fewer."""
-    if cell["run"] not in given.subsets:
+    if cell.run not in given.subsets:
         runs = sorted(given.subsets)
         raise ValueError(
-            f"{cell['arm']}: run {cell['run']} is not in the table subsets, which holds {runs}; raise runs of 01"
+            f"{cell.arm}: run {cell.run} is not in the table subsets, which holds {runs}; raise runs of 01"
         )
-    real = given.ranked[cell["task"], cell["run"]]
-    real = real[real["rank"] < cell["sources"]]
+    real = given.ranked[cell.task, cell.run]
+    real = real[real["rank"] < cell.sources]
     few = real["condition"].value_counts(sort=False)
-    few = few[few < cell["sources"]]
+    few = few[few < cell.sources]
     if len(few):
         few = few.drop(given.images.loc[given.images["malignancy_only"], "condition"], errors="ignore")
     if len(few):
         raise ValueError(
-            f"{cell['arm']}: {cell['sources']} real images per class were asked for, but {few.index[0]!r} has "
+            f"{cell.arm}: {cell.sources} real images per class were asked for, but {few.index[0]!r} has "
             f"{few.iloc[0]} "
             "for training; ask for fewer (n in 04_training_grid), or leave more to training (01_data_prep)"
         )
     return real
 
 
-def _synthetic(cell: Mapping, real: pd.DataFrame, given: Tables) -> pd.DataFrame:
+def _synthetic(cell: Cell, real: pd.DataFrame, given: Tables) -> pd.DataFrame:
     """The cell's synthetic images, flagged ones among them, with label; method by method where they are mixed."""
-    found = [_of_method(cell, name, ratio, real, given) for name, ratio in shares(cell["method"], cell["ratio"])]
+    found = [_of_method(cell, name, ratio, real, given) for name, ratio in shares(cell.method, cell.ratio)]
     return pd.concat(found) if len(found) > 1 else found[0]
 
 
-def _of_method(cell: Mapping, method: str, ratio: int, real: pd.DataFrame, given: Tables) -> pd.DataFrame:
+def _of_method(cell: Cell, method: str, ratio: int, real: pd.DataFrame, given: Tables) -> pd.DataFrame:
     """`ratio` synthetic images of one method for each real one, children in the order of their parents."""
-    asked = {"method": method, "generator": cell["generator"], "scope": cell["scope"]}
+    asked = {"method": method, "generator": cell.generator, "scope": cell.scope}
     made = _by_model(cell, tuple(asked.values()), given.synthetic)
-    if cell["parents"] == "subset":
+    if cell.parents == "subset":
         # A look into the index, which is hashed once; a merge for every cell took longer.
         places, _ = made.index.get_indexer_non_unique(real["image_id"])
         found = made.iloc[places[places >= 0]]
@@ -175,23 +178,23 @@ def _of_method(cell: Mapping, method: str, ratio: int, real: pd.DataFrame, given
         found = found.merge(wanted, left_on="condition", right_index=True)
         found = found[found.groupby("condition").cumcount() < found["wanted"] * ratio]
     if len(found) != len(real) * ratio:
-        by, of = ("image_id", "parent") if cell["parents"] == "subset" else ("condition", "condition")
+        by, of = ("image_id", "parent") if cell.parents == "subset" else ("condition", "condition")
         lacking = real[~real[by].isin(found[of])]
         what = ", ".join(f"{key} {value}" for key, value in asked.items())
         first = f", first for {lacking['image_id'].iloc[0]} ({lacking['condition'].iloc[0]})" if len(lacking) else ""
         raise ValueError(
-            f"{cell['arm']}, run {cell['run']}: {len(real) * ratio} synthetic images are needed ({what}), "
+            f"{cell.arm}, run {cell.run}: {len(real) * ratio} synthetic images are needed ({what}), "
             f"{ratio} for each of {len(real)} real ones, but {len(found)} have been made{first}. "
             "Add them to plan in 03_generation and run it, or take the arm out of 04_training_grid"
         )
     return found
 
 
-def _by_model(cell: Mapping, asked: tuple, synthetic: Mapping[tuple, pd.DataFrame]) -> pd.DataFrame:
+def _by_model(cell: Cell, asked: tuple, synthetic: Mapping[tuple, pd.DataFrame]) -> pd.DataFrame:
     """Images by models of the run's own real images where matched; else by the run's own model of all, or the shared
     one."""
-    matched = cell["generator_data"] == "matched"
-    found = synthetic.get((*asked, cell["run"], cell["sources"] if matched else 0))
+    matched = cell.generator_data == "matched"
+    found = synthetic.get((*asked, cell.run, cell.sources if matched else 0))
     if found is None and not matched:
         found = synthetic.get((*asked, -1, 0))
     # Where none was made at all, an empty table of the same columns leads to the same message as too few.

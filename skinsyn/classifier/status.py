@@ -19,6 +19,8 @@ import pandas as pd
 
 from skinsyn.run import files, paths, store
 
+from .arms import Cell
+
 __all__ = ["at_work", "failures", "forget", "in_words", "note_failure", "running", "states", "time_left"]
 
 SILENT = 1800.0  # seconds without a kept cell, after which a worker on another machine counts as gone
@@ -102,7 +104,7 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def states(profile: str, wanted: Sequence[Mapping], keys: Sequence[str]) -> pd.DataFrame:
+def states(profile: str, wanted: Sequence[Cell], keys: Sequence[str]) -> pd.DataFrame:
     """One row a cell: arm, run, state (done, running, failed, missing), key, error. keys: '' where none can be given
     yet."""
     at_it, lost = running(profile), failures(profile)
@@ -113,7 +115,7 @@ def states(profile: str, wanted: Sequence[Mapping], keys: Sequence[str]) -> pd.D
         else:
             state = "running" if key in at_it else "failed" if key in lost else "missing"
         error = lost[key]["error"] if state == "failed" else ""
-        rows.append({"arm": cell["arm"], "run": cell["run"], "state": state, "key": key, "error": error})
+        rows.append({"arm": cell.arm, "run": cell.run, "state": state, "key": key, "error": error})
     return pd.DataFrame(rows)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from skinsyn.classifier.arms import Arm
 from skinsyn.report import words
 from skinsyn.stats import contrasts
 from skinsyn.stats.predictions import Block
@@ -12,8 +13,9 @@ from skinsyn.stats.predictions import Block
 __all__ = ["NOT_RUN", "answer", "fidelity", "gains"]
 
 GAN = "gan"
-EQUAL = ["task", "n", "ratio", "weight", "filter", "transforms", "steps"]  # what both arms of a comparison share
 MODEL = ["method", "generator", "scope"]
+# What both arms of a comparison share; `sources` is n in arms with real images.
+EQUAL = [name for name in Arm.names() if name not in (*MODEL, "parents", "generator_data", "sources")]
 NOT_RUN = (
     "not run: no classifier of this run learned from images of a GAN. Set gan_baseline in 02_dreambooth, add the "
     "method gan "

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from skinsyn.classifier.arms import Arm
 from skinsyn.report.numbers import number, show
 from skinsyn.stats import contrasts
 from skinsyn.stats.bootstrap import stratum_shares, two_way_means
@@ -13,7 +14,7 @@ from skinsyn.stats.predictions import Block
 __all__ = ["SERIES", "answer", "named", "optima"]
 
 # What the arms of one series share; they differ in their ratio alone.
-SERIES = ["n", "method", "generator", "scope", "parents", "generator_data", "weight", "filter", "transforms", "steps"]
+SERIES = [name for name in Arm.names() if name not in ("task", "ratio", "sources")]
 LEAST = 2  # ratios above 0: of a single one, nothing can be called the best
 
 

@@ -1,8 +1,8 @@
 """The contract of the predictions table: checked once, then one block of right and wrong answers per task.
 
 One row an arm × run × image of a task. Columns: `arm, run, image_id, cluster_id, condition, fst_group, task, y_true,
-correct`, a probability `p_<class>` for every class of the task, and the arm's settings (`n, ratio, method, generator,
-transforms`, and whatever else varies between arms). Optional: `threshold` of malignancy, chosen on validation images,
+correct`, a probability `p_<class>` for every class of the task, and the arm's settings (fields of `classifier.arms.Arm`
+and whatever else varies between arms). Optional: `threshold` of malignancy, chosen on validation images,
 one in an arm × run (the highest probability decides where there is none); and of the image `fst`, `source` and FACTS.
 """
 
@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from skinsyn.classifier.arms import Arm
+
 REQUIRED = ("arm", "run", "image_id", "cluster_id", "condition", "fst_group", "task", "y_true", "correct")
-SETTINGS = ("n", "ratio", "method", "generator", "transforms")
-# What 04's arms may set besides; a table of somebody else's need not have these columns.
-OF_ARMS = ("scope", "parents", "generator_data", "weight", "filter", "steps", "sources")
 IMAGE = ("cluster_id", "condition", "fst_group", "y_true")
 # What else may be known of an image, to select by: a mark on its label, its skin type by other annotators.
 FACTS = ("label_flag", "fst_group_scale", "fst_group_centaur", "fst_group_agreed")
@@ -145,9 +144,10 @@ def sizes(made: Mapping[str, Block]) -> pd.DataFrame:
 def find_arm(block: Block, where: Mapping) -> int | None:
     """Position of the one arm with these settings, None where it was not run; two or more are an error.
 
-    A table without a column of OF_ARMS knows no arm that sets it: such an arm was not run. Any other name is a mistake.
+    A table without the column of a field of `Arm` has no arm that sets it: such an arm was not run. Any other name is
+    a mistake.
     """
-    if any(name in OF_ARMS and name not in block.arms and wanted is not None for name, wanted in where.items()):
+    if any(name in Arm.names() and name not in block.arms and wanted is not None for name, wanted in where.items()):
         return None
     found = select(block.arms, **where)
     if len(found) > 1:
@@ -227,7 +227,7 @@ def _check_images(task: str, part: pd.DataFrame) -> None:
             image = values.loc[doubled, "image_id"].iloc[0]
             found = sorted(map(str, values.loc[values["image_id"] == image, name]))
             raise ValueError(f"task {task!r}: image {image!r} has more than one {name}: {found}")
-    for name in (n for n in SETTINGS if n in part.columns):
+    for name in (n for n in Arm.names() if n in part.columns):
         values = part[["arm", name]].drop_duplicates()
         if values["arm"].duplicated().any():
             arm = values.loc[values["arm"].duplicated(), "arm"].iloc[0]

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from small_grid import HOW, hues, make_run
 
-from skinsyn.classifier import errors, grid, thresholds
+from skinsyn.classifier import arms, errors, grid, thresholds
 from skinsyn.datasets import phantom
 from skinsyn.run import store
 from skinsyn.stats import predictions as contract
@@ -72,9 +72,8 @@ def test_calibration_by_hand():
         {"arm": "x", "run": 0, "task": "condition", "image_id": list("abcd"), "p_one": p, "p_two": 1 - p}
     )
     frame = frame.assign(
-        y_true=["one", "two", "one", "one"], correct=[True, False, True, True], n=1, ratio=0, generator="none"
+        y_true=["one", "two", "one", "one"], correct=[True, False, True, True], **arms.Arm(n=1, sources=1).json()
     )
-    frame = frame.assign(steps="epochs", transforms=False, weight=1.0, filter="none", method="none")
     found = errors.calibration(frame, ["x"], bins=2)
     assert found[["images", "sure", "right"]].to_numpy() == pytest.approx(np.array([[2, 0.6, 0.5], [2, 0.9, 1.0]]))
 
@@ -89,7 +88,7 @@ def test_the_worst_errors_and_the_synthetic_image_most_like_each(collected):
     with pytest.raises(ValueError, match="no predictions of the arm 'nobody'"):
         errors.worst(predictions, "nobody")
 
-    one = next(grid.members(cell, given) for cell in wanted if cell["arm"] == arm)
+    one = next(grid.members(cell, given) for cell in wanted if cell.arm == arm)
     among, asked = one.training[one.n_real :], one.test.head(4)
     found = errors.nearest(asked, among, how.training)
     assert set(found["nearest"]) <= set(among["image_id"]) and errors.pixels(found).shape == (4, 32, 32, 3)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_grid import HOW, hues, make_run
 
-from skinsyn.classifier import arms, grid, summary
+from skinsyn.classifier import arms, grid, members
 from skinsyn.datasets import phantom
 from skinsyn.run import tables
 from skinsyn.stats import mrmc
@@ -21,11 +21,11 @@ IN_OUT = {"method": "in-then-outpaint"}
 
 def test_a_mix_is_one_arm_and_shares_its_ratio():
     made = grid.cells([{"n": 2, "ratios": [0, 4, 5], "mix": ["inpaint", "gan"]}], 1)
-    assert [c["method"] for c in made] == ["none", "inpaint+gan", "inpaint+gan"]
-    assert made[1]["arm"] == "condition/n2/x4/inpaint+gan/fine-tuned"
+    assert [c.method for c in made] == ["none", "inpaint+gan", "inpaint+gan"]
+    assert made[1].arm == "condition/n2/x4/inpaint+gan/fine-tuned"
     assert arms.shares("inpaint+gan", 5) == [("inpaint", 3), ("gan", 2)] and arms.shares("gan", 5) == [("gan", 5)]
     two = grid.cells([{"n": 2, "ratios": 2, "mix": [["inpaint", "gan"], ["gan", "text-to-image"]]}], 1)
-    assert [c["method"] for c in two] == ["inpaint+gan", "gan+text-to-image"]
+    assert [c.method for c in two] == ["inpaint+gan", "gan+text-to-image"]
 
 
 @pytest.mark.parametrize(
@@ -52,11 +52,11 @@ def test_weights_and_filters_name_their_arms_and_mean_nothing_without_synthetic_
         {"n": 2, "ratios": [0, 4], **IN_OUT, "weight": [1, 0.1]},
         {"n": 2, "ratios": 4, **IN_OUT, "filter": "off"},
     ]
-    made = {c["arm"]: c for c in grid.cells(declared, 1)}
+    made = {c.arm: c for c in grid.cells(declared, 1)}
     first = "condition/n2/x4/in-then-outpaint/fine-tuned"
     assert list(made) == ["condition/n2", first, f"{first}/weight 0.1", f"{first}/unfiltered"]
-    assert made["condition/n2"]["weight"] == 1 and made["condition/n2"]["filter"] == "none"
-    labels = [summary.label(c) for c in made.values()]
+    assert made["condition/n2"].weight == 1 and made["condition/n2"].filter == "none"
+    labels = [c.label for c in made.values()]
     assert labels[2:] == ["real + 4 in-then-outpaint, weight 0.1", "real + 4 in-then-outpaint, unfiltered"]
 
 
@@ -103,7 +103,7 @@ options = st.fixed_dictionaries(
 
 def test_whatever_arms_are_declared_those_of_a_run_share_real_images_seed_and_test_set():
     real, subsets, _ = make_run(conditions=(*phantom.CONDITIONS[:2], *phantom.MALIGNANT[:1]), train=4, draw=hues)
-    given_tables = grid.read_tables("tiny", [{"ratio": 1}])
+    given_tables = members.tables_of("tiny", synthetic_too=True)
     how = grid.Prepared(HOW, "x")
 
     @settings(max_examples=40, deadline=None)
@@ -112,16 +112,16 @@ def test_whatever_arms_are_declared_those_of_a_run_share_real_images_seed_and_te
         wanted = grid.cells([arm | IN_OUT for arm in declared], 2)
         planned = [grid.plan(cell, how, given_tables) for cell in wanted]
         for one, other in itertools.combinations(planned, 2):
-            if one.cell["run"] != other.cell["run"] or one.cell["task"] != other.cell["task"]:
+            if one.cell.run != other.cell.run or one.cell.task != other.cell.task:
                 continue
-            small, large = sorted((one, other), key=lambda p: p.cell["n"])
+            small, large = sorted((one, other), key=lambda p: p.cell.n)
             first, second = (set(p.images.training["image_id"][: p.images.n_real]) for p in (small, large))
-            assert first <= second and (len(first) < len(second)) == (small.cell["n"] < large.cell["n"])
+            assert first <= second and (len(first) < len(second)) == (small.cell.n < large.cell.n)
             assert one.parameters["seed"] == other.parameters["seed"]
             for part in ("validation", "test"):
                 assert getattr(one.images, part).equals(getattr(other.images, part))
         for one in planned:
-            ranked = subsets[(subsets["run"] == one.cell["run"]) & (subsets["rank"] < one.cell["n"])]
+            ranked = subsets[(subsets["run"] == one.cell.run) & (subsets["rank"] < one.cell.n)]
             assert set(one.images.training["image_id"][: one.images.n_real]) == set(ranked["image_id"])
             held = set(real.loc[real["split"] != "train", "image_id"])
             assert not held & set(one.images.training["image_id"])

@@ -21,8 +21,8 @@ FEW = phantom.CONDITIONS[:2] + tuple(phantom.MALIGNANT)[:1]
 def test_a_declaration_becomes_cells():
     made = grid.cells([{"n": [2, 4], "transforms": [False, True]}, {"n": 4, "ratios": [0, 10], **IN_OUT}], runs=3)
     assert len(made) == 3 * 5  # the second arm of ratio 0 is the first's
-    assert made[0]["arm"] == "condition/n2" and made[0]["method"] == made[0]["generator"] == "none"
-    assert {cell["arm"] for cell in made if cell["ratio"]} == {"condition/n4/x10/in-then-outpaint/fine-tuned"}
+    assert made[0].arm == "condition/n2" and made[0].method == made[0].generator == "none"
+    assert {cell.arm for cell in made if cell.ratio} == {"condition/n4/x10/in-then-outpaint/fine-tuned"}
 
 
 @pytest.mark.parametrize(
@@ -43,12 +43,12 @@ def test_a_wrong_declaration_is_refused(arm, told):
 
 
 def test_matched_steps_show_the_control_as_much_as_the_largest_ratio():
-    made = {c["arm"]: c for c in grid.cells([{"n": 2, "ratios": [0, 5], **IN_OUT, "steps": "matched"}], 1)}
-    assert {c["shown_ratio"] for c in made.values()} == {5}
+    made = {c.arm: c for c in grid.cells([{"n": 2, "ratios": [0, 5], **IN_OUT, "steps": "matched"}], 1)}
+    assert {c.shown_ratio for c in made.values()} == {5}
     assert "condition/n2/steps of x5" in made
     others = [{"n": 4, "ratios": 100, **IN_OUT}, {"task": "malignancy", "n": 2, "ratios": 20, **IN_OUT}]
     more = grid.cells([{"n": [2, 4], "ratios": [0, 5], **IN_OUT, "steps": "matched"}, *others], 1)
-    shown = {(c["task"], c["n"], c["shown_ratio"]) for c in more if c["steps"] == "matched"}
+    shown = {(c.task, c.n, c.shown_ratio) for c in more if c.steps == "matched"}
     assert shown == {("condition", 2, 5), ("condition", 4, 100)}
 
 
@@ -58,7 +58,7 @@ def test_arms_of_one_run_share_real_images_and_synthetic_ones_are_their_children
         [{"n": [1, 3]}, {"n": 3, "ratios": [2], **IN_OUT}, {"n": 3, "ratios": 2, **IN_OUT, "real": False}], 2
     )
     given = grid.read_tables("tiny", wanted)
-    seen = {(c["arm"], c["run"]): grid.members(c, given) for c in wanted}
+    seen = {(c.arm, c.run): grid.members(c, given) for c in wanted}
     for run in range(2):
         one, real = (set(seen[f"condition/n{n}", run].training["image_id"]) for n in (1, 3))
         both = set(seen["condition/n3/x2/in-then-outpaint/fine-tuned", run].training["image_id"])
@@ -84,7 +84,7 @@ def test_missing_images_are_told_with_the_arm_and_the_notebook():
     with pytest.raises(ValueError, match=r"n2/x1/inpaint.*0 have been made, first for r_"):
         grid.members(other, given)
     with pytest.raises(ValueError, match="run 7 is not in the table subsets"):
-        grid.members({**many, "run": 7}, given)
+        grid.members(many.but(run=7), given)
 
 
 def test_a_missing_table_names_its_notebook():
@@ -216,7 +216,7 @@ def test_recipe_pins_the_bytes():
 
 def test_an_interval_over_runs_is_students():
     frame = pd.DataFrame({"run": np.repeat([0, 1, 2], 2), "correct": [1, 0, 1, 1, 0, 0], "y_true": "a", "arm": "x"})
-    frame = frame.assign(**{name: 0 for name in arms.SETTINGS}).assign(generator="none", method="none", steps="epochs")
+    frame = frame.assign(**arms.Arm(n=1, sources=1).json())
     row = summary.accuracy(frame).iloc[0]
     assert row["accuracy"] == 0.5 and row["low"] == 0 and row["high"] == 1
     assert row["runs"] == 3

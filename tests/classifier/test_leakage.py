@@ -10,7 +10,7 @@ SUBSETS = {0: pd.DataFrame({"run": 0, "image_id": list("abcd"), "rank": [0, 1, 2
 
 
 def cell(claim, n=2):
-    return {"arm": f"arm of {claim}", "run": 0, "sources": n, "generator_data": claim}
+    return arms.Cell(arm=f"arm of {claim}", n=n, sources=n, generator_data=claim)
 
 
 def audit(claim, saw, method="text-to-image", parent="a"):
@@ -64,6 +64,6 @@ def test_without_synthetic_images_there_is_nothing_to_audit():
 
 def test_an_arm_names_its_claim():
     found = arms.cells([{"n": 2, "ratios": 1, "method": "text-to-image", "generator_data": ["any", "matched"]}], runs=1)
-    assert [c["arm"].endswith("generator data matched") for c in found] == [False, True]
+    assert [c.arm.endswith("generator data matched") for c in found] == [False, True]
     with pytest.raises(ValueError, match="generator_data"):
         arms.cells([{"n": 2, "generator_data": "own"}], runs=1)

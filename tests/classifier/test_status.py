@@ -12,6 +12,7 @@ from small_grid import HOW, hues, make_run
 
 from skinsyn.__main__ import main
 from skinsyn.classifier import grid, stacked, status
+from skinsyn.classifier.arms import Cell
 from skinsyn.datasets import phantom
 from skinsyn.run import files, paths, store
 
@@ -107,7 +108,7 @@ def test_running_is_what_a_living_worker_has_noted():
         keeping(kept)
         kept.set_result("a")
         assert set(status.running("tiny")) == {"a", "b"}
-        table = status.states("tiny", [{"arm": "x", "run": i} for i in range(3)], ["a", "c", ""])
+        table = status.states("tiny", [Cell(arm="x", n=1, sources=1, run=i) for i in range(3)], ["a", "c", ""])
         assert table["state"].tolist() == ["running", "missing", "missing"]
         assert "3 cells: 0 done, 1 running, 0 failed, 2 missing" in status.in_words("tiny", table)
     assert status.running("tiny") == {}

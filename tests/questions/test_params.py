@@ -20,5 +20,5 @@ def test_arms_are_those_of_the_grid_which_alone_declares_training(profile):
     pairs += [("treatment", {"task": mine["other_task"]}), ("control", {"task": mine["other_task"]})]
     for name, changed in pairs:
         wanted = mine[name] | changed
-        hits = [cell["arm"] for cell in cells if all(cell[key] == value for key, value in wanted.items())]
+        hits = [cell.arm for cell in cells if all(getattr(cell, key) == value for key, value in wanted.items())]
         assert len(hits) == 1, f"{name} of {profile} names {hits}"
