@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from small_grid import HOW, make_run
 
-from skinsyn.classifier import grid
+from skinsyn.classifier import external_validation, grid
 from skinsyn.classifier.settings import Training
 from skinsyn.datasets import phantom
-from skinsyn.questions import transfer
 from skinsyn.run import pipeline, tables
 
 FEW = phantom.CONDITIONS[:2]
@@ -60,9 +59,9 @@ def test_a_changed_setting_is_read_where_classifiers_are_trained_again(name):
     predictions = grid.collect(wanted, keys, given.images)[0]
     assert Training.of_run("tiny") == training
     other = {"dataset": "phantom", "per_condition": 2, "shift": 1.0, "seed": 3}
-    more, _, _ = transfer.bring(other, list(FEW), "condition", 32)
-    again = transfer.retrain("tiny", ARMS, 1, Training.of_run("tiny"), more)
-    transfer.check(again, predictions)
+    more, _, _ = external_validation.external_images(other, list(FEW), "condition", 32)
+    again = external_validation.retrain("tiny", ARMS, 1, Training.of_run("tiny"), more)
+    external_validation.check(again, predictions)
     assert len(again) > len(predictions)
 
 

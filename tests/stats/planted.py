@@ -33,7 +33,7 @@ def predictions(
     seed: int = 0,
     classes: list[str] = CLASSES,
 ) -> pd.DataFrame:
-    """One row an arm × run × image; `accuracy(name of the arm, images)` is each image's chance to be right."""
+    """One row per arm × run × image; `accuracy(name of the arm, images)` is each image's chance to be right."""
     rng = np.random.default_rng(seed)
     rows = [(c, g, k) for c in classes for g in GROUPS for k in range(per_cell)]
     images = pd.DataFrame(rows, columns=["condition", "fst_group", "k"])

@@ -1,42 +1,43 @@
-"""Across data sets: the classifiers of the grid, with and without synthetic images, asked about images of another
-source.
+"""External validation: the grid's classifiers, with and without synthetic images, on test images of another source.
 
-The test images of the other set join the run's own test images, so that the grid's own machinery trains the two arms
-anew (kept features, kept cells) and each classifier answers both. That they answer the run's own images as 04's did is
+The test images of the other data set join the run's own, so that the grid's own machinery trains the two arms again
+(kept features, kept cells) and each classifier answers both. That they answer the run's own images as 04's did is
 checked.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from skinsyn import images as shards
-from skinsyn.classifier import grid, members
-from skinsyn.classifier.settings import Training
 from skinsyn.datasets import audit, match, table
-from skinsyn.report.numbers import number, show
 from skinsyn.stats import contrasts
 from skinsyn.stats.by_group import gains_by_group
-from skinsyn.stats.predictions import blocks
+from skinsyn.stats.predictions import Block, blocks
 
-__all__ = ["KEYS", "answer", "bring", "check", "compare", "restrict", "retrain"]
+from . import grid, members
+from .settings import Training
+
+__all__ = ["COLUMNS", "KEYS", "check", "compare", "external_images", "restrict", "retrain"]
 
 KEYS = {"dataset", "data_folder", "per_condition", "shift", "seed", "fst_weights"}
 COLUMNS = ["data", "group", "with_synthetic", "without", "estimate", "low", "high", "p", "images", "clusters", "runs"]
 COLUMNS += ["conditions", "verdict", "flags"]
 
 
-def bring(
+def external_images(
     other: Mapping, classes: Sequence[str], task: str, image_size: int
 ) -> tuple[pd.DataFrame | None, pd.DataFrame, str]:
-    """(images of the other data set as rows of the table of images, all of them test images; attrition; why there are
-    none).
+    """(images of the other data set as rows of the table of images, all of them test images; attrition; the reason
+    where there are none).
 
     other: dataset, and data_folder, or of phantoms per_condition, shift (0 the demo's camera, 1 another one), seed and
     fst_weights. classes: conditions of the run. For the task `condition` only conditions of both sets are taken; for
     `malignancy` all, marked malignancy_only. Images are decoded, clustered and kept as shards as in 01.
-    Raises ValueError for a key that is not known.
+    Raises ValueError for an unknown key.
     """
     nothing = match.excluded([], "selection", "")
     if not other:
@@ -48,11 +49,11 @@ def bring(
     name = other["dataset"]
     try:
         folder = _folder(other, image_size)
-        known = table.conditions_of(name, folder)
-        wanted = known if task == "malignancy" else [condition for condition in known if condition in classes]
-        if not wanted:
+        present = table.conditions_of(name, folder)
+        shared = present if task == "malignancy" else [condition for condition in present if condition in classes]
+        if not shared:
             return None, nothing, f"not run: {name} shares no condition with this run"
-        rows, lost = table.load(name, folder, wanted)
+        rows, lost = table.load(name, folder, shared)
     except FileNotFoundError as error:
         return None, nothing, f"not run: {name} is not here ({str(error).splitlines()[0]})"
     facts, unreadable = audit.measure(rows, folder)
@@ -64,7 +65,7 @@ def bring(
     return rows.assign(unit=kept["unit"], row=kept["row"]), pd.concat([lost, unreadable], ignore_index=True), ""
 
 
-def _folder(other: Mapping, size: int) -> object:
+def _folder(other: Mapping, size: int) -> Path:
     """The folder of the other data set; phantoms are drawn and kept."""
     if other["dataset"] != "phantom":
         return table.find(other["dataset"], other.get("data_folder", ""))
@@ -80,7 +81,7 @@ def retrain(
     more: pd.DataFrame,
     executor: str = "serial",
 ) -> pd.DataFrame:
-    """Predictions of the arms on the run's own test images and on `more` (of `bring`), as `grid.collect` gives them.
+    """Predictions of the arms on the run's own test images and on `more` (of `external_images`), as of `grid.collect`.
 
     arms: settings of one arm each (task, n, ratio, method …). runs: as many as the grid had. training: of 04. Features
     of the run's images are those that 04 kept.
@@ -92,19 +93,18 @@ def retrain(
     return grid.collect(wanted, grid.train_cells(profile, wanted, prepared, given), given.images)[0]
 
 
-def check(found: pd.DataFrame, predictions: pd.DataFrame, most: float = 1e-3) -> None:
+def check(retrained: pd.DataFrame, predictions: pd.DataFrame, most: float = 1e-3) -> None:
     """Raises ValueError where the retrained classifiers answer the run's own test images otherwise than 04's did.
 
-    found: of `retrain`; predictions: the table of 04. most: the largest difference of a probability that rounding
+    retrained: of `retrain`; predictions: the table of 04. most: the largest difference of a probability that rounding
     explains.
     """
-    keys = ["arm", "run", "image_id"]
-    both = found.merge(predictions, on=keys, suffixes=("", "_04"))
+    both = retrained.merge(predictions, on=["arm", "run", "image_id"], suffixes=("", "_04"))
     if both.empty:
         raise ValueError(
-            f"04_training_grid has no arm {', '.join(sorted(found['arm'].unique()))}; name arms that it has"
+            f"04_training_grid has no arm {', '.join(sorted(retrained['arm'].unique()))}; name arms that it has"
         )
-    names = [name for name in found if name.startswith("p_") and found[name].notna().any()]
+    names = [name for name in retrained if name.startswith("p_") and retrained[name].notna().any()]
     far = max(float((both[name] - both[f"{name}_04"]).abs().max()) for name in names)
     if not far <= most:
         raise ValueError(
@@ -113,13 +113,17 @@ def check(found: pd.DataFrame, predictions: pd.DataFrame, most: float = 1e-3) ->
         )
 
 
-def restrict(found: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+def restrict(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Predictions of images of these classes alone, answered among these classes alone: probabilities scaled to sum 1.
 
     A class that one data set lacks would else count as an error in that set only.
+
+    >>> frame = pd.DataFrame({"y_true": ["a", "c"], "correct": False, "p_a": 0.3, "p_b": 0.1, "p_c": 0.6})
+    >>> restrict(frame, ["a", "b"])["p_a"].round(2).tolist()
+    [0.75]
     """
     names = [f"p_{name}" for name in classes]
-    part = found[found["y_true"].isin(list(classes))].copy()
+    part = predictions[predictions["y_true"].isin(list(classes))].copy()
     p = part[names].to_numpy(float)
     part[names] = p / p.sum(axis=1, keepdims=True)
     part["correct"] = np.asarray(classes, object)[p.argmax(1)] == part["y_true"].to_numpy()
@@ -127,33 +131,33 @@ def restrict(found: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def compare(
-    found: pd.DataFrame, more: pd.DataFrame, treatment: Mapping, control: Mapping, level: float = 0.95
+    predictions: pd.DataFrame, more: pd.DataFrame, treatment: Mapping, control: Mapping, level: float = 0.95
 ) -> pd.DataFrame:
     """Gain on the run's own test images and on the other set's, overall and by skin type, and how much the two differ.
 
-    Returns COLUMNS: data ('own' | the other's source | 'other minus own'), group, accuracy of both arms (proportions,
-    mean over classes for 'all'), the MRMC test's estimate [points], interval, p, and what it rests on.
+    predictions: of `retrain`. Returns COLUMNS: data ('own' | the other's source | 'other minus own'), group, accuracy
+    of both arms (proportions, mean over classes for 'all'), the MRMC test's estimate [points], interval, p, and what it
+    rests on.
     """
-    task, elsewhere = treatment["task"], found["image_id"].isin(more["image_id"])
-    shared = sorted(found.loc[elsewhere, "y_true"].unique())
+    task, other = treatment["task"], str(more["source"].iloc[0])
+    external = predictions["image_id"].isin(more["image_id"])
+    shared = sorted(predictions.loc[external, "y_true"].unique())
+    predictions = predictions.assign(source=np.where(external, other, "own"))
     if task == "condition":
-        found = restrict(found, shared)
-        elsewhere = found["image_id"].isin(more["image_id"])
-    other = str(more["source"].iloc[0])
-    found = found.assign(source=np.where(elsewhere, other, "own"))
+        predictions = restrict(predictions, shared)
     rows = []
-    for data, part in (("own", found[~elsewhere]), (other, found[elsewhere])):
-        prepared = blocks(part)
+    for data in ("own", other):
+        prepared = blocks(predictions[predictions["source"] == data])
         for average in ("macro", "micro"):
             tested = gains_by_group(prepared, treatment, control, [task], average, level)
             tested = tested[(tested["group"] == "all") == (average == "macro")]
             for row in tested.to_dict("records"):
                 rows.append(row | _levels(prepared, treatment, control, row["group"]) | {"data": data})
-    rows.append(_difference(found, other, treatment, control, level))
+    rows.append(_difference(predictions, other, treatment, control, level))
     return pd.DataFrame(rows).assign(conditions=", ".join(shared)).reindex(columns=COLUMNS)
 
 
-def _levels(prepared: Mapping, treatment: Mapping, control: Mapping, group: str) -> dict[str, float]:
+def _levels(prepared: Mapping[str, Block], treatment: Mapping, control: Mapping, group: str) -> dict[str, float]:
     """Accuracy of both arms, counted as the test does: clusters alike; over all images the mean over classes."""
     levels = {}
     for name, arm in (("with_synthetic", treatment), ("without", control)):
@@ -164,38 +168,14 @@ def _levels(prepared: Mapping, treatment: Mapping, control: Mapping, group: str)
     return levels
 
 
-def _difference(found: pd.DataFrame, other: str, treatment: Mapping, control: Mapping, level: float) -> dict:
+def _difference(
+    predictions: pd.DataFrame, other: str, treatment: Mapping, control: Mapping, level: float
+) -> dict[str, Any]:
     """The row of 'other minus own', macro-averaged."""
-    sides = [{"treatment": treatment, "control": control, "where": {"source": source}} for source in (other, "own")]
-    gain = contrasts.difference_of_gains(blocks(found), *sides, average="macro", level=level)
-    row = {key: 100 * getattr(gain, key) for key in ("estimate", "low", "high")}
-    row |= {"p": gain.p, "clusters": gain.clusters, "runs": gain.runs, "images": found["image_id"].nunique()}
-    return row | {"data": "other minus own", "group": "all", "verdict": "", "flags": "; ".join(gain.flags)}
-
-
-def answer(tested: pd.DataFrame) -> str:
-    """The answer in plain words."""
-    row = tested.iloc[0]
-    if str(row["flags"]).startswith("not run"):
-        return f"Whether the gain carries over was {row['flags']}."
-    whole = tested[tested["group"] == "all"]
-    own, other, change = (whole.iloc[i] for i in range(3))
-    text = (
-        f"On images of another source ({other['data']}; {show(number(int(other['images'])))} images) synthetic images "
+    first, second = (
+        {"treatment": treatment, "control": control, "where": {"source": source}} for source in (other, "own")
     )
-    text += f"change accuracy by {_said(other)}; on the run's own test images by {_said(own)}. "
-    text += f"Without them, accuracy is {_percent(own['without'])} at home and {_percent(other['without'])} there. "
-    if pd.isna(change["p"]):
-        return text + "Whether the two gains differ cannot be estimated."
-    if change["low"] <= 0 <= change["high"]:
-        return text + f"That the gains differ is not shown ({_said(change)})."
-    return text + f"The gain is {'larger' if change['estimate'] > 0 else 'smaller'} there ({_said(change)})."
-
-
-def _said(row: Mapping) -> str:
-    ends = [None if pd.isna(row[key]) else float(row[key]) for key in ("estimate", "low", "high")]
-    return show(number(ends[0], "percentage points", *ends[1:]), 1, sign=True, interval=True, unit=True)
-
-
-def _percent(value: float) -> str:
-    return f"{show(number(100 * float(value)), 1)} %"
+    gain = contrasts.difference_of_gains(blocks(predictions), first, second, average="macro", level=level)
+    row: dict[str, Any] = {key: 100 * getattr(gain, key) for key in ("estimate", "low", "high")}
+    row |= {"p": gain.p, "clusters": gain.clusters, "runs": gain.runs, "images": predictions["image_id"].nunique()}
+    return row | {"data": "other minus own", "group": "all", "verdict": "", "flags": "; ".join(gain.flags)}

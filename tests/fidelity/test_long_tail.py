@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import GROUPS, arm, predictions
+from planted import GROUPS, arm, predictions
 
-from skinsyn.questions import tail
+from skinsyn.fidelity import long_tail
+from skinsyn.report import open_answers
 from skinsyn.stats.predictions import blocks
 
 CLASSES = list("abcdef")
@@ -28,8 +29,8 @@ def measured(own, **how):
         return images["condition"].map(drop).to_numpy() if name == "treatment" else np.full(len(images), 0.1)
 
     frame = predictions(ARMS, chance, classes=CLASSES, **how)
-    found = tail.gains(blocks(frame), images_of(frame, own), SETTINGS["treatment"], SETTINGS["control"])
-    return found, tail.relation(found, draws=999)
+    found = long_tail.gains(blocks(frame), images_of(frame, own), SETTINGS["treatment"], SETTINGS["control"])
+    return found, long_tail.relation(found, draws=999)
 
 
 def test_a_planted_relation_is_found_over_conditions():
@@ -42,7 +43,7 @@ def test_a_planted_relation_is_found_over_conditions():
     assert whole.loc["a", "estimate"] == pytest.approx(80, abs=8) and len(found) == 6 + 18
     row = related.set_index("over").loc["condition"]
     assert row["rho"] < -0.9 and row["p"] < 0.05 and row["units"] == 6
-    assert "correlation of \N{MINUS SIGN}" in tail.answer(found, related)
+    assert "correlation of \N{MINUS SIGN}" in open_answers.long_tail(found, related)
 
 
 def test_equal_counts_tell_nothing_and_small_cells_are_counted_as_untested():
@@ -50,11 +51,13 @@ def test_equal_counts_tell_nothing_and_small_cells_are_counted_as_untested():
     assert related["rho"].isna().all() and related["flags"].str.contains("the same in every condition").all()
     cells = found[found["over"] == "cell"]
     assert len(cells) == 18 and cells["p"].isna().all()
-    said = tail.answer(found, related)
+    said = open_answers.long_tail(found, related)
     assert "cannot be told" in said and "18 of 18 cells" in said
 
 
 def test_an_arm_that_was_not_run_is_said_so():
     frame = predictions({"control": ARMS["control"]}, lambda name, images: np.full(len(images), 0.5), classes=CLASSES)
-    found = tail.gains(blocks(frame), images_of(frame, lambda c, g: 2), SETTINGS["treatment"], SETTINGS["control"])
-    assert (found["verdict"] == "not run").all() and tail.answer(found, tail.relation(found)).startswith("Not run")
+    found = long_tail.gains(blocks(frame), images_of(frame, lambda c, g: 2), SETTINGS["treatment"], SETTINGS["control"])
+    assert (found["verdict"] == "not run").all() and open_answers.long_tail(
+        found, long_tail.relation(found)
+    ).startswith("Not run")

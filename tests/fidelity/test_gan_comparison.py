@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import arm, predictions
+from planted import arm, predictions
 
-from skinsyn.questions import against_gan
+from skinsyn.fidelity import gan_comparison
+from skinsyn.report import open_answers
 from skinsyn.stats.predictions import blocks
 
 GAN = {"method": "gan", "parents": "any"}
@@ -23,22 +24,22 @@ def chance(name, images):
 
 
 def test_only_arms_with_as_many_images_are_compared_and_a_planted_gain_is_found():
-    table = against_gan.gains(blocks(predictions(ARMS, chance)))
+    table = gan_comparison.gains(blocks(predictions(ARMS, chance)))
     assert table["id"].tolist() == ["condition, n 8, 5 inpaint, transforms"]
     row = table.iloc[0]
     assert (
         row["estimate"] == pytest.approx(60, abs=8) and row["low"] > 0 and row["verdict"] == "gain" and row["runs"] == 4
     )
-    assert against_gan.answer(table, None).startswith(
+    assert open_answers.gan_comparison(table, None).startswith(
         "With as many images of inpaint as of a GAN: Accuracy differs by +"
     )
 
 
 def test_without_a_gan_it_was_not_run_and_says_how_to_run_it():
     arms = {name: ARMS[name] for name in ("control", "diffusion")}
-    table = against_gan.gains(blocks(predictions(arms, chance)))
+    table = gan_comparison.gains(blocks(predictions(arms, chance)))
     assert table["verdict"].tolist() == ["not run"]
-    said = against_gan.answer(table, None)
+    said = open_answers.gan_comparison(table, None)
     assert "not run" in said and "gan_baseline" in said and "04_training_grid" in said
 
 
@@ -50,12 +51,12 @@ def looks(methods):
     distributions["kid"] = [0.1 * (i + 1) for i in range(len(methods))]
     recognised = pd.DataFrame(rows | {"condition": "all", "fst_group": "all", "recognised": 0.5})
     generators = pd.DataFrame({"task": ["inpainting", "gan"], "generator": "fine-tuned", "steps": [40, 60]})
-    return against_gan.fidelity(distributions, recognised, generators)
+    return gan_comparison.fidelity(distributions, recognised, generators)
 
 
 def test_fidelity_stands_beside_the_steps_that_made_it():
     table = looks(["inpaint", "gan"]).set_index("method")
     assert table["steps"].to_dict() == {"inpaint": 40, "gan": 60} and (table["flags"] == "").all()
-    said = against_gan.answer(against_gan.gains(blocks(predictions(ARMS, chance))), table.reset_index())
+    said = open_answers.gan_comparison(gan_comparison.gains(blocks(predictions(ARMS, chance))), table.reset_index())
     assert said.endswith("Its images lie nearer to held-out real ones than the GAN's.")
     assert looks(["inpaint"])["flags"].str.startswith("not run").all()

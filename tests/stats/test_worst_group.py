@@ -3,9 +3,10 @@ negates."""
 
 import numpy as np
 import pytest
-from made_up import arm, predictions
+from planted import arm, predictions
 
-from skinsyn.questions import worst_group
+from skinsyn.report import open_answers
+from skinsyn.stats import worst_group
 from skinsyn.stats.predictions import blocks
 
 ARMS = {"oversampled": arm(8, 0, steps="matched"), "synthetic": arm(8, 5, steps="matched")}
@@ -31,9 +32,9 @@ def test_the_worst_group_of_each_arm_is_its_own():
     for group in ("I-II", "III-IV", "V-VI"):
         change = 100 * (table.loc[group, "with_synthetic"] - table.loc[group, "with_oversampling"])
         assert table.loc[group, "estimate"] == pytest.approx(change)
-    said = worst_group.answer(table.reset_index())
+    said = open_answers.worst_group(table.reset_index())
     assert "synthetic images are expected to be better" in said
-    said = worst_group.answer(table.reset_index().assign(low=np.nan, high=np.nan))
+    said = open_answers.worst_group(table.reset_index().assign(low=np.nan, high=np.nan))
     assert " points; worst: I-II with" in said and "these images do not tell" in said and "not estimable" not in said
 
 
@@ -46,7 +47,7 @@ def test_swapping_the_arms_negates_all():
 def test_where_nothing_differs_it_does_not_tell_and_where_nothing_ran_it_says_so():
     same = blocks(predictions(ARMS, lambda name, images: np.full(len(images), 0.5)))
     table = worst_group.compare(same, *PAIR, draws=200)
-    assert "these images do not tell" in worst_group.answer(table)
+    assert "these images do not tell" in open_answers.worst_group(table)
     alone = blocks(predictions({"oversampled": ARMS["oversampled"]}, chance))
     table = worst_group.compare(alone, *PAIR, draws=200)
-    assert len(table) == 1 and worst_group.answer(table).startswith("Not run")
+    assert len(table) == 1 and open_answers.worst_group(table).startswith("Not run")

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from small_grid import HOW, make_run
 
-from skinsyn.classifier import grid, members
+from skinsyn.classifier import external_validation, grid, members
 from skinsyn.datasets import phantom
-from skinsyn.questions import transfer
+from skinsyn.report import open_answers
 from skinsyn.run import paths
 
 FEW = phantom.CONDITIONS[:2] + tuple(phantom.MALIGNANT)[:1]
@@ -37,9 +37,9 @@ def asked(tmp_path_factory):
         given = grid.read_tables("tiny", wanted)
         keys = grid.run("tiny", wanted, grid.prepare(wanted, given, HOW))
         before = grid.collect(wanted, keys, given.images)[0]
-        more, lost, why = transfer.bring(OTHER, list(FEW), "condition", 32)
+        more, lost, why = external_validation.external_images(OTHER, list(FEW), "condition", 32)
         assert why == "" and set(lost["reason"]) == {"not a condition of this study"}
-        yield real, before, more, transfer.retrain("tiny", ARMS, 2, HOW, more)
+        yield real, before, more, external_validation.retrain("tiny", ARMS, 2, HOW, more)
 
 
 def test_the_other_set_is_brought_as_test_images_of_the_shared_conditions(asked):
@@ -50,20 +50,20 @@ def test_the_other_set_is_brought_as_test_images_of_the_shared_conditions(asked)
 
 def test_classifiers_answer_their_own_images_as_before_and_the_others_besides(asked):
     real, before, more, found = asked
-    transfer.check(found, before)
+    external_validation.check(found, before)
     own = found[~found["image_id"].isin(more["image_id"])]
     assert len(own) == len(before) and len(found) - len(own) == 2 * 2 * len(more)
     with pytest.raises(
         ValueError, match="do not answer as those of 04_training_grid did .a probability differs by 0.1"
     ):
-        transfer.check(found.assign(**{f"p_{FEW[0]}": found[f"p_{FEW[0]}"] + 0.1}), before)
+        external_validation.check(found.assign(**{f"p_{FEW[0]}": found[f"p_{FEW[0]}"] + 0.1}), before)
     with pytest.raises(ValueError, match="has no arm condition/n2"):
-        transfer.check(found, before.assign(arm="x"))
+        external_validation.check(found, before.assign(arm="x"))
 
 
 def test_gains_at_home_elsewhere_and_their_difference(asked):
     _, _, more, found = asked
-    table = transfer.compare(found, more, ARMS[1], ARMS[0])
+    table = external_validation.compare(found, more, ARMS[1], ARMS[0])
     whole = table[table["group"] == "all"].set_index("data")
     assert list(whole.index) == ["own", "phantom, shifted", "other minus own"]
     for data in whole.index[:2]:
@@ -72,13 +72,13 @@ def test_gains_at_home_elsewhere_and_their_difference(asked):
     assert whole.loc["other minus own", "estimate"] == pytest.approx(
         whole["estimate"].iloc[1] - whole["estimate"].iloc[0]
     )
-    assert "On images of another source (phantom, shifted; 12 images)" in transfer.answer(table)
+    assert "On images of another source (phantom, shifted; 12 images)" in open_answers.external_validation(table)
 
 
 def test_answers_are_chosen_among_the_shared_classes():
     frame = pd.DataFrame({"y_true": ["a", "b", "c"], "correct": False, "p_a": [0.3, 0.2, 0], "p_b": [0.2, 0.2, 0.1]})
     frame["p_c"] = [0.5, 0.6, 0.9]
-    found = transfer.restrict(frame, ["a", "b"])
+    found = external_validation.restrict(frame, ["a", "b"])
     assert found["y_true"].tolist() == ["a", "b"] and found["correct"].tolist() == [True, False] and "p_c" not in found
     assert np.allclose(found[["p_a", "p_b"]], [[0.6, 0.4], [0.5, 0.5]])
 
@@ -90,10 +90,10 @@ def test_what_is_not_here_or_not_shared_is_not_run(tmp_path, monkeypatch):
         ({"dataset": "ham10000", "data_folder": "no_such_folder"}, "ham10000 is not here"),
         (OTHER, "shares no condition"),
     ):
-        more, lost, why = transfer.bring(other, ["melanoma"], "condition", 32)
+        more, lost, why = external_validation.external_images(other, ["melanoma"], "condition", 32)
         assert more is None and lost.empty and why.startswith("not run") and told in why
     with pytest.raises(ValueError, match="expected dataset and some of"):
-        transfer.bring({"data": "phantom"}, ["melanoma"], "condition", 32)
+        external_validation.external_images({"data": "phantom"}, ["melanoma"], "condition", 32)
 
 
 def test_further_test_images_must_be_new_and_of_known_classes(asked, monkeypatch):

@@ -1,0 +1,83 @@
+"""Fairness at equal budget: synthetic images conditioned on skin type, against showing real images more often.
+
+Both arms show a classifier as many images per epoch (`steps: matched`). One repeats its real images, the other adds
+children of the same images, made with their skin type in the prompt.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import contrasts
+from .bootstrap import two_way_means
+from .by_group import gains_by_group
+from .predictions import Block
+
+__all__ = ["WORST", "compare"]
+
+WORST = "worst group"
+
+
+def compare(
+    prepared: Mapping[str, Block],
+    synthetic: Mapping,
+    oversampled: Mapping,
+    draws: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Accuracy of both arms and its change, in all images, in each skin-type group, and in whichever group is the
+    worst.
+
+    synthetic, oversampled: settings of one arm each, of the same task. Columns: group, with_synthetic,
+    with_oversampling (proportions), estimate, low, high (points), p, images, clusters, runs, flags. The rows of groups
+    are the MRMC test's. In 'worst group' each arm has its own worst one, identified anew in every resample of runs and
+    clusters (percentile interval, no p): the minimum of several estimates is biased downwards, in both arms alike, and
+    most where groups are small.
+    """
+    table = gains_by_group(prepared, synthetic, oversampled, tasks=[synthetic["task"]], level=level)
+    table = table[["group", "estimate", "low", "high", "p", "images", "clusters", "runs", "verdict", "flags"]]
+    arms = {"with_synthetic": synthetic, "with_oversampling": oversampled}
+    if (table["verdict"] == "not run").any():
+        return table.head(1).assign(**dict.fromkeys(arms, np.nan))
+    correct = []
+    for name, arm in arms.items():
+        values, images = contrasts.answers(prepared, arm)
+        means = {group: values[:, at].mean() for group, at in images.groupby("fst_group").indices.items()}
+        table = table.assign(**{name: table["group"].map(means | {"all": values.mean()})})
+        correct.append(values)
+    known = np.flatnonzero(images["fst_group"] != "unknown")
+    if images["fst_group"].iloc[known].nunique() < 2:
+        return table
+    worst = _worst([values[:, known] for values in correct], images.iloc[known], draws, seed, level)
+    return pd.concat([table, pd.DataFrame([worst])], ignore_index=True)
+
+
+def _worst(correct: list[np.ndarray], images: pd.DataFrame, draws: int, seed: int, level: float) -> dict[str, Any]:
+    """The row of the worst group. correct: (runs, images) of both arms."""
+    keys = pd.MultiIndex.from_frame(images[["fst_group", "cluster_id"]].astype(str))
+    codes, names = pd.factorize(keys, sort=True)
+    strata = np.asarray(names.get_level_values(0))
+    groups, at, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    means = [pd.DataFrame(values.T).groupby(codes).mean().to_numpy() for values in correct]
+    # (clusters, runs, arms × groups). A column is zero outside its group, so that with weight 1 the sum over groups is
+    # that group's own mean.
+    own = strata[:, None, None] == groups
+    cells = np.concatenate([np.where(own, mean[:, :, None], 0.0) for mean in means], axis=2)
+    runs = cells.shape[1]
+    point = np.einsum("crk,c->k", cells, 1 / sizes[at]) / runs
+    lowest = point.reshape(2, -1).min(1)
+    first, second = (groups[part.argmin()] for part in point.reshape(2, -1))
+    row = {"group": WORST, "with_synthetic": lowest[0], "with_oversampling": lowest[1]}
+    row |= {"estimate": 100 * (lowest[0] - lowest[1])} | dict.fromkeys(("low", "high", "p"), np.nan)
+    row |= {"images": len(images), "clusters": images["cluster_id"].nunique(), "runs": runs, "verdict": ""}
+    row |= {"flags": f"worst: {first} with synthetic images, {second} with oversampling"}
+    if runs < 2 or sizes.min() < 2:
+        return row | {"flags": row["flags"] + "; not estimable: one run or one cluster only"}
+    weights = dict.fromkeys(groups.tolist(), 1.0)
+    resampled = two_way_means(cells.transpose(1, 0, 2), strata, draws, np.random.default_rng(seed), weights)
+    change = 100 * np.diff(resampled.reshape(draws, 2, -1).min(2)[:, ::-1], axis=1)[:, 0]
+    low, high = np.quantile(change, [(1 - level) / 2, (1 + level) / 2])
+    return row | {"low": float(low), "high": float(high)}
