@@ -8,7 +8,7 @@ import yaml
 
 from . import files, params, paths
 
-__all__ = ["rewrite", "write", "write_whole"]
+__all__ = ["description", "rewrite", "write", "write_whole"]
 
 
 def _declared() -> dict[str, dict[str, dict[str, Any]]]:
@@ -25,6 +25,16 @@ def _split(every: Mapping[str, Mapping], known: Mapping[str, Mapping]) -> dict[s
     return {"common": common} | {
         stem: {name: value for name, value in values.items() if name not in common} for stem, values in every.items()
     }
+
+
+def description(every: Mapping[str, Mapping]) -> str:
+    """Every parameter of the notebooks, with its type, value and meaning, for a terminal."""
+    known, lines = _declared(), []
+    for stem, values in every.items():
+        lines.append(f"\n{stem}")
+        for name, value in values.items():
+            lines += [f"  {name}: {known[stem][name]['type']} = {value!r}", f"      {known[stem][name]['help']}"]
+    return "\n".join(lines)
 
 
 def write(name: str, every: Mapping[str, Mapping], about: str) -> Path:

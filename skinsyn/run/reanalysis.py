@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from skinsyn.stats.predictions import check_predictions
+
 from . import params, paths, pipeline, tables
 
 __all__ = ["NOTEBOOK", "analyse", "parameters", "read"]
@@ -15,18 +17,26 @@ TEXT = ("arm", "image_id", "cluster_id", "condition", "fst_group", "task", "y_tr
 
 
 def read(file: Path) -> pd.DataFrame:
-    """The predictions in a Parquet or CSV file. Raises FileNotFoundError, ValueError naming the file and what is
-    wrong."""
+    """The predictions in a Parquet or CSV file, checked by their contract (`stats.predictions`).
+
+    Raises FileNotFoundError, ValueError naming the file and what is wrong with it.
+    """
     if not file.exists():
         raise FileNotFoundError(f"{file}: no such file; give a Parquet or CSV table of predictions")
     try:
         if file.suffix.lower() == ".csv":
-            return pd.read_csv(file, dtype={name: "str" for name in TEXT})
-        return pd.read_parquet(file)
+            frame = pd.read_csv(file, dtype={name: "str" for name in TEXT})
+        else:
+            frame = pd.read_parquet(file)
     except (pa.ArrowInvalid, pd.errors.ParserError, UnicodeDecodeError, pd.errors.EmptyDataError) as error:
         raise ValueError(
             f"{file}: cannot be read as {file.suffix or 'a table'} ({error}); give .parquet or .csv"
         ) from error
+    try:
+        check_predictions(frame)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    return frame
 
 
 def parameters(name: str, files: Sequence[Path], changed: dict | None = None) -> tuple[dict, list[str]]:
