@@ -9,6 +9,7 @@ import yaml
 
 from ..run import files, paths
 from . import numbers, paper_tables
+from .inference import Inference, parameters_on_record
 from .numbers import show
 
 __all__ = ["AUTHOR", "checklist", "write"]
@@ -71,7 +72,7 @@ def write(profile: str, made_by: str, title: str) -> list[Path]:
 
 def _words(profile: str, title: str) -> dict:
     """What the templates may use: numbers of this run, its parameters, its tables as Markdown."""
-    held, record = numbers.read(profile, before="09"), paper_tables.parameters_on_record(profile)
+    held, record = numbers.read(profile, before="09"), parameters_on_record(profile)
     images = paper_tables.optional(profile, "images")
     sources = [] if images is None else sorted(images["source"].astype(str).unique())
     drawn = _tables(profile)
@@ -81,6 +82,7 @@ def _words(profile: str, title: str) -> dict:
         "phantom": any(source.startswith("phantom") for source in sources),
         "sources": ", ".join(sources) or numbers.NOT_RUN,
         "licence": " ".join(LICENCES.get(source, f"{source}: {AUTHOR}.") for source in sources) or f"{AUTHOR}.",
+        "level": Inference.of_run(profile).percent,
         "agreement": _agreement(held),
         "v": lambda name, digits=2, sign=False: show(numbers.lookup(held, name), digits, sign, unit=True),
         "n": lambda name, digits=2, sign=False: show(

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from ..run import paths, pipeline, tables
 from . import plots
+from .inference import Inference
 from .numbers import number, show
 from .style import PALETTE, canvas, styled
 
@@ -171,7 +172,7 @@ def gains(frame: pd.DataFrame, runs: Sequence[str], title: str = "Gains of two r
     ax.axvline(0, color="#444444", linewidth=0.9, zorder=1)
     labels = rows["family"].str.split().str[0] + ": " + rows["id"]
     ax.set_yticks(rows.index, labels, fontsize=7.5)
-    ax.set(ylim=(len(rows) - 0.4, -0.6), xlabel="percentage points, 95 % intervals")
+    ax.set(ylim=(len(rows) - 0.4, -0.6), xlabel=f"percentage points, {_levels(runs)}")
     ax.grid(axis="y", visible=False)
     ends = rows[[f"{part} {run}" for part in ("estimate", "low", "high") for run in runs]].to_numpy()
     reach = 1.05 * min(
@@ -180,6 +181,14 @@ def gains(frame: pd.DataFrame, runs: Sequence[str], title: str = "Gains of two r
     ax.set_xlim(-reach, reach)
     figure.legend(loc="outside right upper")
     return figure
+
+
+def _levels(runs: Sequence[str]) -> str:
+    """'95 % intervals', or of which run at which level."""
+    levels = [Inference.of_run(run).percent for run in runs]
+    if len(set(levels)) == 1:
+        return f"{levels[0]} intervals"
+    return "intervals at " + " and ".join(f"{level} ({run})" for level, run in zip(levels, runs, strict=True))
 
 
 def save(runs: Sequence[str], found: dict[str, pd.DataFrame]) -> str:

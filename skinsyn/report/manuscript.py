@@ -12,6 +12,7 @@ import jinja2
 import yaml
 
 from ..run import files, paths
+from .inference import Inference
 from .links import mark, plain
 from .numbers import NOT_RUN, lookup, show, show_p
 
@@ -28,19 +29,18 @@ SOURCES |= {"ham10000": "HAM10000"}
 KINDS = ("heading", "text", "note", "list", "table", "figure", "figures", "gallery")
 
 
-def context(profile: str, numbers: Mapping[str, Mapping], verdicts: Mapping[str, str], sources: list[str]) -> dict:
+def context(profile: str, numbers: Mapping[str, dict], verdicts: Mapping[str, str], sources: list[str]) -> dict:
     """What the manuscript's words may use: numbers by id, verdicts by claim, and facts about the run."""
 
     def marked(name: str, text: str) -> str:
         return mark(name, text) if name in numbers else text
 
-    units = "Estimates are in percentage points; of C6, a difference of cosine distances; of C7, images."
     return {
         "profile": profile,
         "sources": ", ".join(SOURCES.get(source, source) for source in sources) or NOT_RUN,
         "phantom": any(source.startswith("phantom") for source in sources),
         "pad": any(source.startswith("pad_ufes_20") for source in sources),
-        "ledger_units": units,
+        "level": Inference.of_run(profile).percent,
         "v": lambda name, digits=2, sign=False: marked(name, show(lookup(numbers, name), digits, sign, unit=True)),
         "n": lambda name, digits=2, sign=False: marked(
             name, show(lookup(numbers, name), digits, sign, unit=True, interval=True)

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,102 +11,97 @@ import typst
 
 from ..run import files, paths
 from . import gallery, html, links, manuscript, numbers, paper_tables
-from .ledger import shown_test
+from .inference import Inference
+from .ledger import VERDICTS, AtLeast, Claim, Evidence, HypothesisRule, Rule
 
-__all__ = ["describe", "own_numbers", "results", "save_numbers", "typeset"]
+__all__ = ["describe", "evidence", "own_numbers", "save_numbers", "typeset"]
 
 TEMPLATE = Path(__file__).parents[1] / "assets" / "paper" / "paper.typ"
 FORMATS = ("pdf", "html")
 
 
-def results(profile: str) -> dict:
-    """What the ledger is decided by: 'tests' (table of 05 or None) and 'synthetic' (number of images, or None)."""
-    made = paper_tables.optional(profile, "synthetic")
-    return {"tests": paper_tables.optional(profile, "tests"), "synthetic": None if made is None else len(made)}
+def evidence(profile: str, before: str) -> Evidence:
+    """What the ledger of a run is decided by. before: the notebook that asks, whose own numbers are no evidence."""
+    images = paper_tables.optional(profile, "synthetic")
+    saved = numbers.read(profile, before=before)
+    tests, count = paper_tables.optional(profile, "tests"), None if images is None else len(images)
+    return Evidence(tests, saved, count, Inference.of_run(profile))
 
 
-def save_numbers(origin: numbers.Origin, ledger: pd.DataFrame, rules: Mapping[str, Mapping]) -> Path:
+def save_numbers(origin: numbers.Origin, ledger: pd.DataFrame, claims: Sequence[Claim]) -> Path:
     """Save the paper's own numbers, and own the merged file: this notebook is the last that writes it."""
-    merged = numbers.save(origin.profile, origin.notebook, own_numbers(origin, ledger, rules))
+    merged = numbers.save(origin.profile, origin.notebook, own_numbers(origin, ledger, claims))
     files.log_access("write", merged)
     return merged
 
 
-def own_numbers(origin: numbers.Origin, ledger: pd.DataFrame, rules: Mapping[str, Mapping]) -> dict[str, dict]:
+def own_numbers(origin: numbers.Origin, ledger: pd.DataFrame, claims: Sequence[Claim]) -> dict[str, dict]:
     """Numbers that the paper itself counts: images, generators, classifiers, and the ledger's estimates and verdicts.
 
     origin: the cell that saves them. An estimate's origin is the row of tests or distances that its claim rests on.
     """
-    read = {
-        name: paper_tables.optional(origin.profile, name) for name in ("images", "generators", "synthetic", "cells")
-    }
-    count: dict[str, tuple[int, str]] = {}
-    if (images := read["images"]) is not None:
+    count: dict[str, int] = {}
+    if (images := paper_tables.optional(origin.profile, "images")) is not None:
         images = images[images["split"].isin(paper_tables.SPLITS)]  # others were left over
-        count |= {
-            "images": len(images),
-            "conditions": images["condition"].nunique(),
-            "test": (images["split"] == "test").sum(),
-        }
-    if (generators := read["generators"]) is not None:
-        count["generators"] = (generators["generator"] == "fine-tuned").sum()
-    if read["synthetic"] is not None:
-        count["synthetic"] = len(read["synthetic"])
-    if (cells := read["cells"]) is not None:
+        count |= {"images": len(images), "conditions": images["condition"].nunique()}
+        count["test"] = int((images["split"] == "test").sum())
+    if (generators := paper_tables.optional(origin.profile, "generators")) is not None:
+        count["generators"] = int((generators["generator"] == "fine-tuned").sum())
+    if (synthetic := paper_tables.optional(origin.profile, "synthetic")) is not None:
+        count["synthetic"] = len(synthetic)
+    if (cells := paper_tables.optional(origin.profile, "cells")) is not None:
         count |= {"classifiers": len(cells), "runs": cells["run"].nunique()}
-    found = {f"paper.{name}": origin.computed(int(n)) for name, n in count.items()}
-    for row in ledger.to_dict("records"):
+    own = {f"paper.{name}": origin.computed(number) for name, number in count.items()}
+    for claim, row in zip(claims, ledger.to_dict("records"), strict=True):
         if row["verdict"] != numbers.NOT_RUN:
-            claim = row["claim"][:2]
-            found[f"ledger.{claim.lower()}"] = _of_claim(origin, claim, row, rules[claim])
-    for verdict in ("reproduced", "not reproduced", "not identified", "not run"):
-        found[f"ledger.{verdict.replace(' ', '_')}"] = origin.computed(int((ledger["verdict"] == verdict).sum()))
-    return found | {"ledger.claims": origin.computed(len(ledger))}
+            own[f"ledger.{claim.id.lower()}"] = _of_claim(origin, claim.rule, row["estimate"])
+    for verdict in VERDICTS:
+        own[f"ledger.{verdict.replace(' ', '_')}"] = origin.computed(int((ledger["verdict"] == verdict).sum()))
+    return own | {"ledger.claims": origin.computed(len(ledger))}
 
 
-def _of_claim(origin: numbers.Origin, claim: str, row: Mapping, rule: Mapping) -> dict:
+def _of_claim(origin: numbers.Origin, rule: Rule, estimate: float) -> dict:
     """The estimate of a claim that was run."""
-    if rule["rule"] == "at least":
-        return origin.computed(int(row["estimate"]), "images")
-    if rule["rule"] == "nearer":
-        saved = numbers.read(origin.profile, before=origin.notebook).get("c6.difference")
-        if saved is None:
-            return origin.computed(row["estimate"])
-        return origin.from_row("distances", saved["row"], saved["column"], "", "low", "high", saved["table_made_by"])
-    tests = paper_tables.optional(origin.profile, "tests")
-    shown = shown_test(tests, rule)
-    where = {key: shown[key] for key in ("family", "id")}
-    return origin.from_row("tests", where, "estimate", "points", "low", "high", paper_tables.MADE_BY["tests"])
+    if isinstance(rule, HypothesisRule):
+        shown = rule.shown(paper_tables.optional(origin.profile, "tests"))
+        where, made_by = {key: shown[key] for key in ("family", "id")}, paper_tables.MADE_BY["tests"]
+        return origin.from_row("tests", where, "estimate", "points", "low", "high", made_by)
+    if isinstance(rule, AtLeast):
+        return origin.computed(int(estimate), "images")
+    saved = numbers.read(origin.profile, before=origin.notebook).get("c6.difference")
+    if saved is None:
+        return origin.computed(estimate)
+    return origin.from_row("distances", saved["row"], saved["column"], "", "low", "high", saved["table_made_by"])
 
 
-def describe(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping]) -> list[dict]:
+def describe(profile: str, ledger: pd.DataFrame, claims: Sequence[Claim]) -> list[dict]:
     """The paper's blocks (see `manuscript.blocks`), from the tables, figures and numbers of this run."""
     saved = numbers.read(profile, before="09")
     images = paper_tables.optional(profile, "images")
     sources = [] if images is None else sorted(images["source"].astype(str).unique())
     verdicts = {claim[:2]: verdict for claim, verdict in zip(ledger["claim"], ledger["verdict"], strict=True)}
     words = manuscript.context(profile, saved, verdicts, sources)
-    return manuscript.blocks(profile, words, paper_tables.maker(profile, ledger, rules, saved))
+    return manuscript.blocks(profile, words, paper_tables.maker(profile, ledger, claims, saved))
 
 
 def typeset(
     profile: str,
     title: str,
     ledger: pd.DataFrame,
-    rules: Mapping[str, Mapping],
+    claims: Sequence[Claim],
     note: str = "",
     formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
     """Write figures/<profile>/paper.pdf and paper.html; the same results give the same bytes. Returns their paths.
 
-    title, note: words of the title page. ledger: as saved. rules: the verdict rules, printed with the paper.
+    title, note: words of the title page. ledger: as saved. claims: with their rules, which the paper prints.
     What this run does not hold stands as 'not run'. Raises ValueError for an unknown format.
     """
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown:
         raise ValueError(f"formats: {unknown[0]!r} is not one of {', '.join(FORMATS)}")
     files.log_access("read", TEMPLATE.parent)  # words and looks are inputs too
-    blocks = describe(profile, ledger, rules)
+    blocks = describe(profile, ledger, claims)
     subtitle = " · ".join(part for part in (f"skinsyn, profile {profile}", note) if part)
     made = []
     for form in formats:

@@ -2,17 +2,18 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from ..run import files, params, paths, sources, tables
+from ..run import files, paths, sources, tables
 from ..stats.predictions import GROUPS
-from .ledger import CLAIMS, rule_in_words
+from .inference import Inference, parameters_on_record
+from .ledger import Claim, HypothesisRule
 from .links import mark
 from .numbers import NOT_ESTIMABLE, NOT_RUN, contradiction, number, place_of_row, show, show_p
 
-__all__ = ["MADE_BY", "SPLITS", "exists", "maker", "optional", "origin_in_words", "parameters_on_record"]
+__all__ = ["MADE_BY", "SPLITS", "exists", "maker", "optional", "origin_in_words"]
 
 MADE_BY = {
     "images": "01_data_prep",
@@ -53,19 +54,7 @@ def exists(profile: str, name: str) -> bool:
     return file.exists()
 
 
-def parameters_on_record(profile: str) -> dict[str, dict]:
-    """Notebook → its parameters, from the stamps that the pipeline keeps; {} where it did not run the notebooks."""
-    found = {}
-    for notebook in params.notebooks():
-        file = paths.run_dir(profile) / "stamps" / f"{notebook.stem}.json"
-        if notebook.stem < "08":
-            files.log_access("read", file)
-            if file.exists():
-                found[notebook.stem] = json.loads(file.read_text()).get("parameters", {})
-    return found
-
-
-def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numbers: Mapping[str, Mapping]):
+def maker(profile: str, ledger: pd.DataFrame, claims: Sequence[Claim], numbers: Mapping[str, Mapping]):
     """A function name → table, as `manuscript.blocks` wants it; tables of what was not run say so."""
     record = parameters_on_record(profile)
     cited = {given["table"]: given["table_made_by"] for given in numbers.values() if given["table"]}
@@ -75,8 +64,9 @@ def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numb
         for name, given in sorted(numbers.items(), reverse=True)
         if given["table"] in loaded and not contradiction(given, loaded[given["table"]])
     }
-    claims = [f"ledger.{claim[:2].lower()}" for claim in ledger["claim"]]
-    ids |= {("ledger", i, "estimate"): name for i, name in enumerate(claims) if name in numbers}
+    inference = Inference.of_run(profile)
+    estimates = [f"ledger.{claim[:2].lower()}" for claim in ledger["claim"]]
+    ids |= {("ledger", i, "estimate"): name for i, name in enumerate(estimates) if name in numbers}
 
     def marker(table: str) -> Mark:
         return lambda place, column, text: (
@@ -85,7 +75,7 @@ def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numb
 
     makers = {
         "ledger": lambda: _ledger(ledger, marker("ledger")),
-        "rules": lambda: _rules(rules),
+        "rules": lambda: _rules(claims, inference),
         "settings": lambda: _parameters({k: v for k, v in record.items() if k in SETTINGS}),
         "parameters": lambda: _parameters(record, APART[:1]),
         "numbers": lambda: _numbers(numbers, loaded),
@@ -97,7 +87,7 @@ def maker(profile: str, ledger: pd.DataFrame, rules: Mapping[str, Mapping], numb
         "synthetic": ("synthetic", _synthetic),
         "distances": ("distances", lambda frame: _distances(frame, marker("distances"))),
         "arms": ("learning_curves", lambda frame: _arms(frame, marker("learning_curves"))),
-        "tests": ("tests", lambda frame: _tests(frame, marker("tests"))),
+        "tests": ("tests", lambda frame: _tests(frame, marker("tests"), inference)),
         "plain_words": (
             "plain_words",
             lambda frame: _table(["result", "in plain words"], frame.to_numpy().tolist(), [1, 4.6]),
@@ -144,16 +134,17 @@ def _ledger(frame: pd.DataFrame, marked: Mark) -> dict:
         estimate = _interval(row, *digits.get(row["claim"][:2], (1, True)))
         shown = marked(place, "estimate", estimate) if estimate else NOT_RUN
         rows.append([row["claim"], row["published"], shown, row["verdict"]])
-    return _table(["claim", "published", "this run (95 % interval)", "verdict"], rows, [3.2, 2.6, 1.8, 1.4])
+    return _table(["claim", "published", "this run (interval)", "verdict"], rows, [3.2, 2.6, 1.8, 1.4])
 
 
-def _rules(rules: Mapping[str, Mapping]) -> dict:
+def _rules(claims: Sequence[Claim], inference: Inference) -> dict:
     rows = []
-    for claim, rule in ((claim, rules[claim]) for claim in CLAIMS):
-        where = [f"id begins with {t}" for t in rule.get("tests", [])] + (
-            [f"family {rule['family']}"] if "family" in rule else []
-        )
-        rows.append([claim, "; ".join(where) or "numbers of the run", rule_in_words(rule)])
+    for claim in claims:
+        basis = "numbers of the run"
+        if isinstance(claim.rule, HypothesisRule):
+            family = [f"family {claim.rule.family}"] if claim.rule.family else []
+            basis = "; ".join([f"id begins with {start}" for start in claim.rule.tests] + family)
+        rows.append([claim.id, basis, claim.rule.sentence(inference)])
     return _table(["claim", "hypotheses", "reproduced where"], rows, [0.5, 1.6, 4])
 
 
@@ -261,7 +252,7 @@ def _arms(frame: pd.DataFrame, marked: Mark) -> dict:
     return _table(["trained on", "real images / class", "runs", "accuracy, % (interval)"], rows, [3.2, 1.1, 0.6, 1.8])
 
 
-def _tests(frame: pd.DataFrame, marked: Mark) -> dict:
+def _tests(frame: pd.DataFrame, marked: Mark, inference: Inference) -> dict:
     rows, family = [], None
     cells = frame["id"].str.startswith("cell")
     for place, row in enumerate(frame.to_dict("records")):
@@ -282,5 +273,6 @@ def _tests(frame: pd.DataFrame, marked: Mark) -> dict:
     if cells.any():
         ran = int((frame.loc[cells, "verdict"] != NOT_RUN).sum())
         rows.append([f"{show(number(int(cells.sum())))} cells", f"{show(number(ran))} run"] + [""] * 6)
-    head = ["hypothesis", "points (95 % interval)", "p", "adjusted p", "images", "clusters", "runs", "remark"]
+    estimate = f"points ({inference.percent} interval)"
+    head = ["hypothesis", estimate, "p", "adjusted p", "images", "clusters", "runs", "remark"]
     return _table(head, rows, [2.2, 1.9, 0.8, 0.8, 0.75, 0.8, 0.55, 1.6])

@@ -169,21 +169,26 @@ def learning_curves(
 @styled
 def forest(
     frame: pd.DataFrame,
-    title: str = "Gains with 95 % intervals, in percentage points",
+    title: str = "",
     note: str = "",
-    xlabel: str = "percentage points (filled mark: adjusted p at most 0.05)",
+    xlabel: str = "percentage points",
+    level: float = 0.95,
 ) -> Figure:
-    """One line a hypothesis. Columns: id, estimate, low, high (points); optional: family, p_adjusted, verdict.
+    """One line per hypothesis. Columns: id, estimate, low, high (points); optional: family, p_adjusted, verdict.
 
-    A filled mark says that the adjusted p is at most 0.05. A row without interval shows its verdict in words.
+    level: of the intervals; a mark is filled where the adjusted p is at most 1 - level, which the axis says where there
+    is such a p. A row without interval shows its verdict in words. title: '' says what is drawn, with the level.
     """
     columns(frame, ("id", "estimate", "low", "high"), "forest")
+    title = title or f"Gains with {100 * level:g} % intervals, in percentage points"
+    if "p_adjusted" in frame.columns:
+        xlabel += f" (filled mark: adjusted p at most {1 - level:g})"
     rows = []
     for family, members in frame.groupby("family", sort=False) if "family" in frame.columns else [("", frame)]:
         rows += [(family, None)] if family else []
         rows += [("", row) for _, row in members.iterrows()]
     figure, (ax,) = canvas(0.75 + 0.21 * len(rows), title, note)
-    texts = []
+    texts: list[tuple[int, pd.Series]] = []
     for y, (family, row) in enumerate(rows):
         if row is None:
             ax.annotate(
@@ -191,7 +196,7 @@ def forest(
                 ha="right", va="center", fontweight="bold", fontsize=8, color="#222222",
             )  # fmt: skip
             continue
-        _forest_row(ax, y, row)
+        _forest_row(ax, y, row, 1 - level)
         texts.append((y, row))
     ax.axvline(0, color="#444444", linewidth=0.9, zorder=1)
     ax.set_yticks([y for y, _ in texts], [str(row["id"]) for _, row in texts], fontsize=7.5)
@@ -200,10 +205,10 @@ def forest(
     return figure
 
 
-def _forest_row(ax: Axes, y: int, row: pd.Series) -> None:
+def _forest_row(ax: Axes, y: int, row: pd.Series, alpha: float) -> None:
     """Mark, interval and adjusted p of one hypothesis; words where it was not estimated."""
     p = row.get("p_adjusted", np.nan)
-    sure = np.isfinite(p) and p <= 0.05
+    sure = np.isfinite(p) and p <= alpha
     if np.isfinite(row["estimate"]):
         colour = PALETTE[0] if np.isfinite(row["low"]) else GREY
         ax.plot(row["estimate"], y, "o", color=colour, markerfacecolor=colour if sure else "white", zorder=3)
@@ -228,6 +233,7 @@ def dose_response(
     note: str = "",
     marks: Mapping[str, float] | None = None,
     unit: float = 1.0,
+    level: float = 0.95,
 ) -> Figure:
     """Measured accuracy at each dose, and the fitted curve with its band.
 
@@ -243,7 +249,7 @@ def dose_response(
         if {"low", "high"} <= set(curve.columns):
             ax.fill_between(curve["x"], curve["low"], curve["high"], color=PALETTE[0], alpha=0.13, linewidth=0)
     ax.vlines(points["x"], points["low"], points["high"], color=PALETTE[1], linewidth=1.3, zorder=3)
-    ax.plot(points["x"], points["y"], "o", color=PALETTE[1], label="measured, 95 % interval", zorder=4)
+    ax.plot(points["x"], points["y"], "o", color=PALETTE[1], label=f"measured, {100 * level:g} % interval", zorder=4)
     if curve is None:
         ax.plot(points["x"], points["y"], ":", color=GREY, linewidth=1, label="no curve identified")
     for label, dose in (marks or {}).items():

@@ -1,4 +1,4 @@
-"""Results in plain words, written from the numbers: a paragraph a result, every number through `numbers.show`."""
+"""Results as prose, written from the tables: one paragraph per result, every number through `numbers.show`."""
 
 from collections.abc import Mapping
 
@@ -8,201 +8,194 @@ from .numbers import number, show, show_p
 
 __all__ = ["claim", "dose", "exploratory", "fairness", "gain", "groups", "heterogeneity", "power", "sensitivity"]
 
-POINTS = "percentage points"
+CONCLUSIONS = {
+    "gain": "For new training runs and new patients, accuracy is expected to be higher",
+    "loss": "For new training runs and new patients, accuracy is expected to be lower",
+    "larger": "The first is expected to be larger",
+    "smaller": "The first is expected to be smaller",
+}
+UNTESTED = ("not run", "not estimable")
 
 
 def _n(value: float | int, digits: int = 1, sign: bool = False) -> str:
     return show(number(None if pd.isna(value) else value), digits, sign)
 
 
+def _signed(value: float) -> str:
+    return _n(float(value), sign=True)
+
+
 def _estimate(row: Mapping) -> str:
-    """'+3.1 percentage points (95 % interval -1.0 to +7.2, adjusted p 0.14)', as far as there is one."""
-    text = f"{_n(float(row['estimate']), sign=True)} {POINTS}"
+    """'+3.1 percentage points (−1.0 to +7.2; p = 0.14)', as far as there is an interval; p adjusted where it is."""
+    text = f"{_signed(row['estimate'])} percentage points"
     if pd.isna(row["low"]):
         return text
-    p = row.get("p_adjusted")
-    p = row.get("p") if p is None or pd.isna(p) else p
-    said = "p " + (show_p(p) if p < 0.001 else f"= {show_p(p)}")
-    return f"{text} ({_n(float(row['low']), sign=True)} to {_n(float(row['high']), sign=True)}; {said})"
+    p = float(row["p"] if pd.isna(row.get("p_adjusted")) else row["p_adjusted"])
+    return f"{text} ({_signed(row['low'])} to {_signed(row['high'])}; p {'' if p < 0.001 else '= '}{show_p(p)})"
 
 
 def gain(row: Mapping, what: str = "Adding synthetic images") -> str:
-    """One tested gain: what was found, what it rests on, and what it allows. row: of the table `tests`."""
+    """One tested gain: its estimate, what it rests on, and what it allows. row: of the table `tests`."""
     if row["verdict"] == "not run":
         return f"{what}: not run ({row['flags']})."
     if row["verdict"] == "not estimable":
-        found = "" if pd.isna(row["estimate"]) else f"changed accuracy by {_estimate(row)} in these runs, but "
-        return f"{what} {found}whether that would happen again cannot be estimated ({row['flags']})."
+        observed = "" if pd.isna(row["estimate"]) else f"changed accuracy by {_estimate(row)} in these runs, but "
+        return f"{what} {observed}whether that generalises cannot be estimated ({row['flags']})."
     images, clusters, runs = (_n(int(row[key])) for key in ("images", "clusters", "runs"))
-    rests = f"{images} test images of {clusters} patients or lesions and {runs} training runs"
-    text = f"{what} changed accuracy by {_estimate(row)}, on {rests}. "
-    if row["verdict"] in ("gain", "loss"):
-        better = "higher" if row["verdict"] == "gain" else "lower"
-        return text + f"For new training runs and new patients, accuracy is expected to be {better}."
-    return text + _open(row)
+    basis = f"{images} test images of {clusters} patients or lesions and {runs} training runs"
+    return f"{what} changed accuracy by {_estimate(row)}, on {basis}. {_conclusion(row)}"
 
 
 def claim(row: Mapping) -> str:
     """One declared hypothesis of any kind. row: of the table `tests`."""
-    if row["verdict"] in ("not run", "not estimable"):
+    if row["verdict"] in UNTESTED:
         return gain(row, "The difference")
     if row["kind"] == "gain":
-        text = f"Accuracy differs by {_estimate(row)}. "
-        said = {"gain": "higher in the first arm", "loss": "lower in the first arm"}.get(row["verdict"])
-        return text + (f"For new runs and new patients it is expected to be {said}." if said else _open(row))
+        return f"Accuracy differs by {_estimate(row)}. {_conclusion(row, ' in the first arm')}"
     if row["kind"] == "difference":
-        said = {"larger": "The first is expected to be larger.", "smaller": "The first is expected to be smaller."}
-        return f"The gains differ by {_estimate(row)}. {said.get(row['verdict']) or _open(row)}"
-    bound, margin = _n(float(row["upper_bound"]), sign=True), _n(float(row["margin"]))
+        return f"The gains differ by {_estimate(row)}. {_conclusion(row)}"
+    bound, margin = _signed(row["upper_bound"]), _n(float(row["margin"]))
     if row["kind"] == "equivalence":
         shown = "equivalent" if row["verdict"] == "equivalent" else "equivalence is not shown"
-        return f"A change of {_estimate(row)} against a margin of {margin} points; {shown}."
+        return f"Accuracy changes by {_estimate(row)} against a margin of {margin} points; {shown}."
+    limit = f"any gain lies below {bound} points, within the margin of {margin}"
     if row["verdict"] == "not shown":
-        return f"A change of {_estimate(row)}; a gain of up to {bound} points cannot be excluded (margin {margin})."
-    return f"A change of {_estimate(row)}; any gain lies below {bound} points, within the margin of {margin}."
+        limit = f"a gain of up to {bound} points cannot be excluded (margin {margin})"
+    return f"Accuracy changes by {_estimate(row)}; {limit}."
 
 
-def exploratory(rows: pd.DataFrame) -> str:
-    """How many of many exploratory hypotheses are left after correction. rows: of a family under fdr_bh."""
+def _conclusion(row: Mapping, where: str = "") -> str:
+    """What a verdict allows to conclude; of a difference that is not shown, what remains possible."""
+    if row["verdict"] in CONCLUSIONS:
+        return f"{CONCLUSIONS[row['verdict']]}{where}."
+    low, high = float(row["low"]), float(row["high"])
+    if low > 0 or high < 0:
+        return "Its own interval excludes zero, but not after correction within its family: no difference is claimed."
+    span = f"anything from {_signed(low)} to {_signed(high)} points is compatible with these data"
+    return f"This shows no difference, but not that there is none: {span}."
+
+
+def exploratory(rows: pd.DataFrame, alpha: float = 0.05) -> str:
+    """How many of many exploratory hypotheses remain after correction. rows: of a family under fdr_bh."""
     tested = rows[rows["p"].notna()]
-    by = int((tested["p_by"] <= 0.05).sum())
-    held = tested[tested["verdict"].isin(["gain", "loss"])]
-    text = f"Of {_n(len(rows))} exploratory hypotheses {_n(len(tested))} could be tested; "
-    text += f"{_n(len(held))} are left after Benjamini-Hochberg, {_n(by)} after Benjamini-Yekutieli"
-    return (
-        text
-        + (f": {'; '.join(held['id'])}." if len(held) else ".")
-        + " They are leads for another study, not findings."
-    )
+    remaining = tested[tested["verdict"].isin(["gain", "loss"])]
+    counts = [_n(len(rows)), _n(len(tested)), _n(len(remaining)), _n(int((tested["p_by"] <= alpha).sum()))]
+    text = "Of {} exploratory hypotheses {} could be tested; {} remain significant after Benjamini-Hochberg"
+    text = f"{text} and {{}} after Benjamini-Yekutieli correction".format(*counts)
+    names = f": {'; '.join(remaining['id'])}" if len(remaining) else ""
+    return f"{text}{names}. They generate hypotheses for another study and confirm none."
 
 
 def groups(rows: pd.DataFrame, what: str) -> str:
-    """Gains in each skin-type group: which were shown, which not, which could not be tested. rows: of one family."""
+    """Gains in each skin-type group: shown, not shown, or not testable. rows: of one family."""
     if rows.empty:
         return f"{what}: no such hypothesis was declared."
-    parts = {name: rows[rows["verdict"] == name] for name in ("gain", "loss", "no difference shown")}
-    said = [f"a {name} in {_listed(part)}" for name, part in parts.items() if len(part) and name in ("gain", "loss")]
-    if len(parts["no difference shown"]):
-        said.append(f"no difference shown in {_listed(parts['no difference shown'])}")
-    silent = rows[~rows["verdict"].isin(list(parts))]
-    if len(silent):
-        said.append(
-            f"nothing can be said of {', '.join(_group(one) for one in silent['id'])} ({silent['verdict'].iloc[0]})"
-        )
-    end = (
-        " That one group reaches significance and another does not is no difference between them."
-        if len(rows) > 1
-        else ""
-    )
-    return f"{what}: {'; '.join(said)}.{end}"
+    parts = []
+    for verdict, article in (("gain", "a "), ("loss", "a "), ("no difference shown", "")):
+        members = [f"{_group(row['id'])} ({_estimate(row)})" for row in _with(rows, verdict).to_dict("records")]
+        parts += [f"{article}{verdict} in {', '.join(members)}"] if members else []
+    untested = _with(rows, *UNTESTED)
+    if len(untested):
+        names = ", ".join(_group(name) for name in untested["id"])
+        parts.append(f"no conclusion for {names} ({untested['verdict'].iloc[0]})")
+    caution = " Significance in one group but not in another is not a difference between them." * (len(rows) > 1)
+    return f"{what}: {'; '.join(parts)}.{caution}"
 
 
 def heterogeneity(rows: pd.DataFrame) -> str:
     """Whether gains differ between skin types. rows: of the family of differences."""
-    tested = rows[~rows["verdict"].isin(["not run", "not estimable"])]
+    tested = rows[~rows["verdict"].isin(UNTESTED)]
     if tested.empty:
         why = rows["flags"].iloc[0] if len(rows) else "no such hypothesis was declared"
-        return f"Whether gains differ between skin types cannot be said: {why}."
-    found = tested[tested["verdict"].isin(["larger", "smaller"])]
-    if len(found):
-        said = [f"{_group(row['id'])} ({row['verdict']}, by {_estimate(row)})" for row in found.to_dict("records")]
-        return f"Gains differ between skin types: {'; '.join(said)}, each against I-II."
-    widest = max(max(abs(row["low"]), abs(row["high"])) for row in tested.to_dict("records"))
-    possible = f"differences of up to {_n(float(widest))} points remain possible"
+        return f"Whether gains differ between skin types cannot be estimated: {why}."
+    shown = _with(tested, "larger", "smaller").to_dict("records")
+    if shown:
+        parts = [f"{_group(row['id'])} ({row['verdict']}, by {_estimate(row)})" for row in shown]
+        return f"Gains differ between skin types: {'; '.join(parts)}, each against I-II."
+    widest = float(tested[["low", "high"]].abs().max(axis=None))
+    possible = f"differences of up to {_n(widest)} points remain possible"
     return f"No difference between the gains of skin-type groups is shown; {possible}."
 
 
 def fairness(accuracy: pd.DataFrame) -> str:
     """Worst group and gap of each arm beside its null. accuracy: of `by_group.accuracy_by_group`, one task."""
-    said = []
+    parts = []
     for arm, rows in accuracy[accuracy["images"] > 0].groupby("arm", sort=False):
-        known = rows[rows["group"] != "unknown"]
+        name, known = str(arm), rows[rows["group"] != "unknown"]
+        name = name[0].upper() + name[1:]
         if len(known) < 2 or known["gap"].isna().all():
-            said.append(f"{arm}: fewer than two skin-type groups are known, so there is no gap to speak of")
+            parts.append(f"{name}: fewer than two skin-type groups are known, so that no gap is defined.")
             continue
-        worst, gap = known.loc[known["accuracy"].idxmin()], known["gap"].iloc[0]
-        text = f"{arm}: lowest in {worst['group']} ({_n(100 * worst['accuracy'])} %), largest minus smallest"
-        p, usual = known["gap_p"].iloc[0], 100 * known["null_mean"].iloc[0]
-        chance = f"where chance alone makes {_n(usual)} on average (p = {show_p(p)}, for these models and images)"
-        said.append(f"{text} group {_n(100 * gap)} points, {chance}")
-    return f"{'. '.join(text[0].upper() + text[1:] for text in said)}." if said else "Not run."
+        worst, gap = known.loc[known["accuracy"].idxmin()], known.iloc[0]
+        largest, chance, p = _n(100 * gap["gap"]), _n(100 * gap["null_mean"]), show_p(gap["gap_p"])
+        parts.append(
+            f"{name}: accuracy is lowest in {worst['group']} ({_n(100 * worst['accuracy'])} %); the gap between the"
+            f" best and the worst group is {largest} points, against {chance} expected by chance (p = {p}, given these"
+            " models and images)."
+        )
+    return " ".join(parts) or "Not run."
 
 
 def dose(row: Mapping) -> str:
     """Where more synthetic images stop helping. row: of `dose_response.summary`."""
     if row["verdict"] == "not run":
-        return f"Where more synthetic images stop helping: not run ({row['reason']})."
+        return f"Dose-response: not run ({row['reason']})."
     if row["verdict"] == "saturates":
         ends = f"({_n(float(row['ed90_low']))} to {_n(float(row['ed90_high']))})"
         text = "Accuracy saturates within the tested doses: nine tenths of the gain are reached at "
-        text += f"{_n(float(row['ed90']))} {ends} images per real one. "
+        text += f"{_n(float(row['ed90']))} {ends} synthetic images per real one. "
         if pd.isna(row["exponential_ed90"]):
-            return text + "The exponential curve is not identified."
-        return text + f"Another curve, the exponential, puts it at {_n(float(row['exponential_ed90']))}."
-    change, *ends = (_n(100 * row[key], sign=True) for key in ("last_step", "last_step_low", "last_step_high"))
-    step = f"{change} points ({ends[0]} to {ends[1]})"
+            return text + "An exponential curve is not identified."
+        return text + f"An exponential curve puts this dose at {_n(float(row['exponential_ed90']))}."
+    change, *ends = (_signed(100 * row[key]) for key in ("last_step", "last_step_low", "last_step_high"))
     head = "Whether and where accuracy saturates is not identified"
     if row["verdict"] == "still rising":
         head = "Accuracy is still rising at the largest tested dose"
     reason = f" ({row['reason']})" if row["reason"] else ""
-    return f"{head}{reason}. From the last dose but one to the last it changed by {step}."
+    step = f"{change} points ({ends[0]} to {ends[1]})"
+    return f"{head}{reason}. Between the two largest doses it changed by {step}."
 
 
-def power(given: Mapping, target: float) -> str:
-    """What this run could have found. given: detectable, gain (both in points), power, needed_runs, needed_clusters."""
-    if pd.isna(given["power"]):
-        return "What this run could have found cannot be estimated from one run or one cluster."
+def power(row: Mapping, target: float) -> str:
+    """What this run could detect. row: detectable, gain (both in points), power, needed_runs, needed_clusters."""
+    if pd.isna(row["power"]):
+        return "The power of this run cannot be estimated from one run or one cluster."
     least = "no gain at all"
-    if pd.notna(given["detectable"]):
-        least = f"a true gain of {_n(float(given['detectable']))} points or more"
-    text = f"With the runs and images in hand, the primary test finds {least} in {_n(100 * target, 0)} of 100 such "
-    text += f"studies; one of {_n(float(given['gain']))} points in {_n(100 * given['power'], 0)}. "
+    if pd.notna(row["detectable"]):
+        least = f"a true gain of {_n(float(row['detectable']))} points or more"
+    text = f"With its runs and images, the primary test detects {least} in {_n(100 * target, 0)} of 100 such "
+    text += f"studies, and a gain of {_n(float(row['gain']))} points in {_n(100 * row['power'], 0)}. "
+    units = (("needed_runs", "training runs", "images"), ("needed_clusters", "patients or lesions", "runs"))
     needs = []
-    for name, what, other in (
-        ("needed_runs", "training runs", "images"),
-        ("needed_clusters", "patients or lesions", "runs"),
-    ):
-        value = given[name]
+    for name, what, other in units:
         never = f"with these {other}, no number of {what} suffices"
-        needs.append(never if value == float("inf") else f"{_n(int(value))} {what} with these {other}")
-    return text + f"To find that gain as surely: {'; or '.join(needs)}."
+        needs.append(never if row[name] == float("inf") else f"{_n(int(row[name]))} {what} with these {other}")
+    return text + f"To detect that gain in {_n(100 * target, 0)} of 100 studies: {'; or '.join(needs)}."
 
 
-def sensitivity(rows: pd.DataFrame) -> str:
-    """Whether the answer hangs on a choice. rows: of `sensitivity.side_by_side`; the first is the declared one."""
+def sensitivity(rows: pd.DataFrame, alpha: float = 0.05) -> str:
+    """Whether the answer depends on a choice of analysis. rows: of `stats.sensitivity`, the declared one first."""
     done = rows[rows["low"].notna()]
     if len(done) < 2:
-        return "Sensitivity: fewer than two variants were run."
+        return "Sensitivity analysis: fewer than two variants were run."
     first = done.iloc[0]
     apart = done[(done["low"] > first["high"]) | (done["high"] < first["low"])]
-    turned = done[(done["estimate"] * first["estimate"] < 0) & (done["p"] <= 0.05)]
-    span = (
-        f"from {_n(float(done['estimate'].min()), sign=True)} to {_n(float(done['estimate'].max()), sign=True)} points"
-    )
-    text = (
-        f"Asked in {_n(len(done))} ways, the gain runs {span} ({_n(float(first['estimate']), sign=True)} as declared). "
-    )
-    if len(turned):
-        text += f"It turns round under: {', '.join(turned['id'])}. "
+    reversed_ = done[(done["estimate"] * first["estimate"] < 0) & (done["p"] <= alpha)]
+    span = f"{_signed(done['estimate'].min())} to {_signed(done['estimate'].max())} points"
+    text = f"Over {_n(len(done))} analyses the gain ranges from {span} ({_signed(first['estimate'])} as declared). "
+    if len(reversed_):
+        text += f"The sign reverses under: {', '.join(reversed_['id'])}. "
     elif len(apart):
-        text += f"Intervals do not meet under: {', '.join(apart['id'])}. "
+        text += f"The interval does not overlap the declared one under: {', '.join(apart['id'])}. "
     else:
-        text += "Every interval meets the declared one. "
-    return text + f"{_n(int((rows['verdict'] == 'not run').sum()))} variants were not run."
+        text += "Every interval overlaps the declared one. "
+    lost = int((rows["verdict"] == "not run").sum())
+    return text + f"{_n(lost)} {'variant was' if lost == 1 else 'variants were'} not run."
 
 
-def _open(row: Mapping) -> str:
-    """What a difference that is not shown leaves possible."""
-    low, high = float(row["low"]), float(row["high"])
-    if low > 0 or high < 0:
-        return "Its own interval leaves out zero, but not after correction within its family: no difference is claimed."
-    span = f"anything from {_n(low, sign=True)} to {_n(high, sign=True)} points is compatible with it"
-    return f"This shows no difference, and not that there is none: {span}."
+def _with(rows: pd.DataFrame, *verdicts: str) -> pd.DataFrame:
+    return rows[rows["verdict"].isin(verdicts)]
 
 
-def _group(name: str) -> str:
+def _group(name: object) -> str:
     return str(name).rpartition(", ")[2]
-
-
-def _listed(rows: pd.DataFrame) -> str:
-    return ", ".join(f"{_group(row['id'])} ({_estimate(row)})" for row in rows.to_dict("records"))

@@ -16,7 +16,7 @@ from test_paper import HOSTILE, RULES
 
 from skinsyn import images
 from skinsyn.report import gallery, html, manuscript, paper
-from skinsyn.report.ledger import ledger
+from skinsyn.report.ledger import Evidence, claims, ledger
 from skinsyn.run import files, paths, store, tables
 
 CELL = ["condition", "method", "generator", "fst_group"]
@@ -156,11 +156,11 @@ def test_without_images_it_says_so(run):
 
 def test_the_paper_notes_what_it_shows_as_its_input(run, tmp_path, monkeypatch):
     monkeypatch.setenv("SKINSYN_ACCESS_LOG", str(tmp_path / "log"))
-    first = paper.typeset(run, "t", ledger(None, {}, RULES), RULES)[1].read_bytes()
+    first = paper.typeset(run, "t", ledger(claims(RULES), Evidence()), claims(RULES))[1].read_bytes()
     read = [path for verb, path in map(json.loads, (tmp_path / "log").read_text().splitlines()) if verb == "read"]
     assert str(store.unit_dir("shard", "1" * 24) / "manifest.json") in read
     assert str(manuscript.MANUSCRIPT.parent) in read, "words and looks are inputs as well"
-    assert paper.typeset(run, "t", ledger(None, {}, RULES), RULES)[1].read_bytes() == first
+    assert paper.typeset(run, "t", ledger(claims(RULES), Evidence()), claims(RULES))[1].read_bytes() == first
     assert files.digest_tree(manuscript.MANUSCRIPT.parent) and paths.figures_dir(run).exists()
 
 

@@ -4,16 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinsyn.report.ledger import CLAIMS, VERDICTS, ledger, rule_in_words
+from skinsyn.report.inference import Inference
+from skinsyn.report.ledger import VERDICTS, AtLeast, Claim, Evidence, HypothesisRule, claims, ledger
 from skinsyn.run import params
 
 RULES = {
-    "C1": {"rule": "above", "tests": ["C1"], "margin": 3.0, "alpha": 0.05},
-    "C2": {"rule": "bounded", "tests": ["C2"], "alpha": 0.05},
-    "C3": {"rule": "above", "family": "F1", "margin": 3.0, "alpha": 0.05, "show": "least"},
-    "C4": {"rule": "above", "tests": ["C4"], "margin": 3.0, "alpha": 0.05},
-    "C5": {"rule": "above", "tests": ["C5"], "margin": 3.0, "alpha": 0.05},
-    "C6": {"rule": "nearer", "alpha": 0.05},
+    "C1": {"rule": "above", "tests": ["C1"]},
+    "C2": {"rule": "bounded", "tests": ["C2"]},
+    "C3": {"rule": "above", "family": "F1", "show": "least"},
+    "C4": {"rule": "above", "tests": ["C4"]},
+    "C5": {"rule": "above", "tests": ["C5"]},
+    "C6": {"rule": "nearer"},
     "C7": {"rule": "at least", "count": 458920},
 }
 
@@ -23,10 +24,10 @@ def hypotheses(*rows) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def verdict(claim, tests=None, numbers=None, synthetic=None, rules=RULES) -> str:
-    table = ledger(tests, numbers or {}, rules, synthetic)
+def verdict(claim, tests=None, numbers=None, synthetic=None, **chosen) -> str:
+    table = ledger(claims(RULES), Evidence(tests, numbers or {}, synthetic, Inference(**chosen)))
     assert list(table.columns) == ["claim", "published", "estimate", "low", "high", "verdict"]
-    assert table["claim"].str[:2].tolist() == list(CLAIMS) and set(table["verdict"]) <= set(VERDICTS)
+    assert table["claim"].str[:2].tolist() == list(RULES) and set(table["verdict"]) <= set(VERDICTS)
     return table.set_index(table["claim"].str[:2])["verdict"][claim]
 
 
@@ -56,7 +57,7 @@ def test_bounded(low, high, p, expected):
 def test_every_hypothesis_of_a_claim_counts():
     good = ("F1 malignancy", "malignancy I-II", 8.0, 4, 12, 0.01, "gain")
     other = ("F1 malignancy", "malignancy III-IV", 6.0, 2, 10, 0.02, "gain")
-    table = ledger(hypotheses(good, other), {}, RULES)
+    table = ledger(claims(RULES), Evidence(hypotheses(good, other)))
     assert table.iloc[2][["estimate", "low", "high", "verdict"]].tolist() == [6, 2, 10, "reproduced"]
     lost = ("F1 malignancy", "malignancy V-VI", -6.0, -9, -3, 0.01, "loss")
     assert verdict("C3", hypotheses(good, other, lost)) == "not reproduced"
@@ -74,7 +75,7 @@ def test_distances_decide_c6():
     assert verdict("C6", numbers=numbers(0.2, 0.3, 0.3)) == "not identified"
     assert verdict("C6", numbers=numbers(0.3, 0.2, 0.999)) == "not reproduced"
     assert verdict("C6", numbers=numbers(None, 0.2, 0.1)) == "not run"
-    assert ledger(None, numbers(0.2, 0.3, 0.001), RULES).loc[5, "estimate"] == pytest.approx(-0.1)
+    assert ledger(claims(RULES), Evidence(numbers=numbers(0.2, 0.3, 0.001))).loc[5, "estimate"] == pytest.approx(-0.1)
 
 
 def test_scale_is_a_count():
@@ -86,10 +87,22 @@ def test_scale_is_a_count():
     ]
 
 
-def test_another_rule_gives_another_verdict():
-    tests = hypotheses(("F0", "C1 primary", 5, 1, 9, 0.01, ""))
-    stricter = RULES | {"C1": RULES["C1"] | {"alpha": 0.005}}
-    assert (verdict("C1", tests), verdict("C1", tests, rules=stricter)) == ("reproduced", "not identified")
+def test_every_verdict_follows_the_level_and_the_margin():
+    tests = hypotheses(
+        ("F0", "C1 primary", 5, 1, 9, 0.1, ""),
+        ("F0", "C2 non-superiority", 0.5, -2, 4, 0.1, ""),
+        ("F0", "C4 transforms", 0, -4, 4, 1.0, ""),
+    )
+    near = {f"c6.{name}": {"value": value} for name, value in (("paired", 0.2), ("permuted", 0.3), ("p", 0.1))}
+    for claim in ("C1", "C2", "C6"):
+        assert [verdict(claim, tests, near, level=level) for level in (0.95, 0.8)] == ["not identified", "reproduced"]
+    assert [verdict("C4", tests, margin=margin) for margin in (0.03, 0.05)] == ["not identified", "not reproduced"]
+
+
+def test_the_estimates_do_not_follow_the_level():
+    tests = hypotheses(("F0", "C1 primary", 5, 1, 9, 0.1, ""))
+    one, other = (ledger(claims(RULES), Evidence(tests, inference=Inference(level=level))) for level in (0.95, 0.8))
+    pd.testing.assert_frame_equal(one.drop(columns="verdict"), other.drop(columns="verdict"))
 
 
 @pytest.mark.parametrize(
@@ -98,19 +111,34 @@ def test_another_rule_gives_another_verdict():
         ("C1", {"rule": "abov"}, "expected one of above"),
         ("C1", {"rule": "above", "test": ["C1"]}, "unknown key 'test'"),
         ("C1", {"rule": "above"}, "names no tests"),
-        ("C7", {"rule": "at least"}, "names no count"),
+        ("C7", {"rule": "at least"}, "count is 0, expected a finite number at least 1"),
         ("C9", {"rule": "nearer"}, "C9 is not a claim"),
     ],
 )
 def test_a_bad_rule_is_refused(claim, rule, match):
     with pytest.raises(ValueError, match=match):
-        ledger(None, {}, RULES | {claim: rule})
+        claims(RULES | {claim: rule})
     with pytest.raises(ValueError, match="C2 is missing"):
-        ledger(None, {}, {k: v for k, v in RULES.items() if k != "C2"})
+        claims({k: v for k, v in RULES.items() if k != "C2"})
+    with pytest.raises(ValueError, match="verdict_rules: C1: .*show is 'most', expected one of first, least"):
+        claims(RULES | {"C1": RULES["C1"] | {"show": "most"}})
 
 
-def test_rules_can_be_read():
-    assert "3 points" in rule_in_words(RULES["C1"]) and "458,920" in rule_in_words(RULES["C7"])
+def test_a_rule_is_a_sentence_that_follows_level_and_margin():
+    listed = {claim.id: claim.rule for claim in claims(RULES)}
+    usual, other = Inference(), Inference(level=0.8, margin=0.05)
+    assert "3 points" in listed["C1"].sentence(usual) and "458,920" in listed["C7"].sentence(usual)
+    for name in ("C1", "C2"):
+        said = listed[name].sentence(other)
+        assert "80 %" in said and "5 points" in said and "≤ 0.2" in said and "95" not in said
+    assert "≤ 0.2 " in listed["C6"].sentence(other) and "≤ 0.05 " in listed["C6"].sentence(usual)
+
+
+def test_a_claim_is_a_record():
+    first, *_, last = claims(RULES)
+    assert isinstance(first, Claim) and isinstance(first.rule, HypothesisRule) and isinstance(last.rule, AtLeast)
+    assert first.json()["rule"] == {"tests": ["C1"], "family": "", "show": "first"}
+    assert last.rule.json() == {"count": 458920} and last.rule.but(count=1000).count == 1000
 
 
 @pytest.mark.parametrize("profile", ["smoke", "demo", "pad_ufes_20", "fitzpatrick17k"])

@@ -110,7 +110,7 @@ def test_a_wrong_origin_is_told(origin, wrong, said):
     assert numbers.contradiction(made, None) == "the table has no such row"
     numbers.save("tiny", FIVE, {"F0.primary": made})
     ledger = pd.DataFrame({"claim": []})
-    table = paper_tables.maker("tiny", ledger, {}, numbers.read("tiny"))("numbers")
+    table = paper_tables.maker("tiny", ledger, [], numbers.read("tiny"))("numbers")
     assert "wrong origin" in table["page_rows"][0][-1]
 
 

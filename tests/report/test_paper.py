@@ -13,11 +13,11 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from skinsyn.report import html, manuscript, numbers, paper, plots
-from skinsyn.report.ledger import ledger
+from skinsyn.report.ledger import Evidence, claims, ledger
 from skinsyn.run import files, paths, tables
 
 HOSTILE = "<script>alert('x')</script> #evil[*] & {{ 7*7 }} $x$ \\ §"
-RULES = {claim: {"rule": "above", "tests": [claim], "margin": 3.0, "alpha": 0.05} for claim in ("C1", "C3", "C4", "C5")}
+RULES = {claim: {"rule": "above", "tests": [claim]} for claim in ("C1", "C3", "C4", "C5")}
 RULES |= {
     "C2": {"rule": "bounded", "tests": ["C2"]},
     "C6": {"rule": "nearer"},
@@ -108,10 +108,11 @@ def fabricate(profile: str, source: str = "phantom") -> None:
 
 
 def make(profile: str) -> dict[str, bytes]:
-    found = paper.results(profile)
-    table = ledger(found["tests"], numbers.read(profile, before="08"), RULES, found["synthetic"])
-    paper.save_numbers(numbers.Origin(profile, "08_paper", "08-numbers"), table, RULES)
-    return {path.name: path.read_bytes() for path in paper.typeset(profile, f"Paper {HOSTILE}", table, RULES, "a note")}
+    listed = claims(RULES)
+    table = ledger(listed, paper.evidence(profile, before="08"))
+    paper.save_numbers(numbers.Origin(profile, "08_paper", "08-numbers"), table, listed)
+    written = paper.typeset(profile, f"Paper {HOSTILE}", table, listed, "a note")
+    return {path.name: path.read_bytes() for path in written}
 
 
 def test_same_results_same_bytes(run):
@@ -201,7 +202,7 @@ def test_unknown_block_and_format_are_refused(run, tmp_path):
     with pytest.raises(ValueError, match="headin"):
         manuscript.blocks(run, {}, lambda name: {}, bad)
     with pytest.raises(ValueError, match="'doc' is not one of"):
-        paper.typeset(run, "t", ledger(None, {}, RULES), RULES, formats=["doc"])
+        paper.typeset(run, "t", ledger(claims(RULES), Evidence()), claims(RULES), formats=["doc"])
 
 
 def test_every_number_of_the_manuscript_is_drawn_in():
@@ -210,11 +211,12 @@ def test_every_number_of_the_manuscript_is_drawn_in():
     allowed = (
         "arXiv 2308.12453",
         "PAD-UFES-20",
-        "95 %",
         "05_fairness_stats",
         "03_generation",
         "04_training_grid",
+        "C1 to C5",
         "C6",
+        "C7",
         "ED90",
     )
     for words in allowed:
@@ -228,3 +230,18 @@ def test_parameters_are_those_on_record(run):
     assert "<td>steps</td><td>40</td>" in make(run)["paper.html"].decode()
     files.write_json(stamp, json.loads(stamp.read_text()) | {"parameters": {"steps": 41}})
     assert "<td>steps</td><td>41</td>" in make(run)["paper.html"].decode()
+
+
+def test_no_sentence_states_another_level_or_margin_than_05_used(run):
+    fabricate(run)
+    stamp = paths.run_dir(run) / "stamps" / "05_fairness_stats.json"
+    files.write_json(stamp, {"parameters": {"level": 0.8, "margin": 0.05}})
+    listed = claims(RULES)
+    blocks = paper.describe(run, ledger(listed, paper.evidence(run, before="08")), listed)
+    page = make(run)["paper.html"].decode()
+    for text in (json.dumps(blocks, ensure_ascii=False, default=str), page):
+        assert "80 %" in text and "below 5 points" in text and "≤ 0.2" in text
+        assert not re.search(r"95\s*%|≤ 0\.05|\b3 points", text)
+    files.write_json(stamp, {"parameters": {"level": 0.95, "margin": 0.03}})
+    page = make(run)["paper.html"].decode()
+    assert "95 %" in page and "below 3 points" in page and "≤ 0.05" in page and "80 %" not in page

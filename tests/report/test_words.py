@@ -1,4 +1,4 @@
-"""Plain words: every sentence is written from the numbers and says no more than they carry."""
+"""Prose: every sentence is written from the numbers and says no more than they carry."""
 
 import numpy as np
 import pandas as pd
@@ -57,15 +57,17 @@ def test_groups_and_heterogeneity():
     )
     text = words.groups(rows, "Naming")
     assert (
-        "a gain in I-II" in text and "no difference shown in III-IV" in text and "nothing can be said of V-VI" in text
+        "a gain in I-II" in text
+        and "no difference shown in III-IV" in text
+        and "no conclusion for V-VI (not estimable)" in text
     )
-    assert "is no difference between them" in text
+    assert "is not a difference between them" in text
     assert "no such hypothesis" in words.groups(rows.head(0), "Naming")
     assert "up to 7.2 points remain possible" in words.heterogeneity(rows.iloc[1:2])
     assert "V-VI (larger" in words.heterogeneity(
         pd.DataFrame([row(id="more, V-VI", kind="difference", verdict="larger")])
     )
-    assert "cannot be said" in words.heterogeneity(rows.iloc[2:])
+    assert "cannot be estimated" in words.heterogeneity(rows.iloc[2:])
 
 
 def test_fairness_beside_chance():
@@ -75,8 +77,8 @@ def test_fairness_beside_chance():
     )  # fmt: skip
     text = words.fairness(accuracy)
     assert (
-        "Real: lowest in V-VI (60.0 %)" in text
-        and "10.0 points, where chance alone makes 8.0" in text
+        "Real: accuracy is lowest in V-VI (60.0 %)" in text
+        and "is 10.0 points, against 8.0 expected by chance" in text
         and "p = 0.400" in text
     )
     assert "fewer than two" in words.fairness(accuracy.assign(group="unknown"))
@@ -109,9 +111,11 @@ def test_power():
 
 def test_sensitivity():
     rows = pd.DataFrame([row(id="as declared"), row(id="otherwise"), row(id="lost", verdict="not run", low=np.nan)])
-    assert "Asked in 2 ways" in words.sensitivity(rows) and "1 variants were not run" in words.sensitivity(rows)
+    assert "Over 2 analyses the gain" in words.sensitivity(rows) and "1 variant was not run" in words.sensitivity(rows)
     turned = pd.concat([rows, pd.DataFrame([row(id="upside", estimate=-4.0, low=-7.0, high=-1.5, p=0.001)])])
-    assert "turns round under: upside" in words.sensitivity(turned)
+    assert "sign reverses under: upside" in words.sensitivity(turned)
+    assert "sign reverses" not in words.sensitivity(turned.assign(p=0.1))
+    assert "sign reverses" in words.sensitivity(turned.assign(p=0.1), alpha=0.2)
     assert "fewer than two" in words.sensitivity(rows.iloc[:1])
 
 
@@ -120,4 +124,5 @@ def test_exploratory():
         [row(id="cell, a", verdict="gain"), row(id="cell, b"), row(id="cell, c", p=np.nan, p_by=np.nan)]
     )
     text = words.exploratory(rows)
-    assert "Of 3 exploratory hypotheses 2 could be tested; 1 are left" in text and "cell, a" in text
+    assert "Of 3 exploratory hypotheses 2 could be tested; 1 remain significant" in text and "cell, a" in text
+    assert "and 0 after Benjamini-Yekutieli" in text and "and 2 after" in words.exploratory(rows, alpha=0.2)
