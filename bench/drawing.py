@@ -95,7 +95,7 @@ def against_loop(
         parts = [
             {
                 "folder": str(peers.save_folder(place / f"model-{number}", model["base"], "inpainting", model["key"])),
-                "images": references.pixels(frame[frame["condition"] == condition].to_dict("records")),
+                "images": images.pixels(frame[frame["condition"] == condition].to_dict("records")),
                 "prompt": references.prompt_of(condition, -1, model["prompt"], False),
             }
             for number, ((_, _, condition), model) in enumerate(models.items())
@@ -110,7 +110,7 @@ def against_loop(
             return lambda run: timing.all_of(ours, draw, _plan(frame, models, {**settings, "preset": preset}, run))
 
         seconds, made = timing.by_turns({"exact": by("exact"), "peer": peer, "fast": by("fast")}, runs)
-        truth = _seen(references.pixels(other.to_dict("records")))
+        truth = _seen(images.pixels(other.to_dict("records")))
         drawn = {name: [_shards(one) for one in made[name]] for name in ("exact", "fast")}
         drawn["peer"] = [_pngs(place / f"peer-{run}") for run in seconds.index]
         found = {name: [kid(_seen(one), truth) for one in several] for name, several in drawn.items()}

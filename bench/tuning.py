@@ -10,6 +10,7 @@ import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch.nn import functional as F
 
+from skinsyn import images
 from skinsyn.diffusion import dreambooth, references
 from skinsyn.run import compute
 
@@ -40,7 +41,7 @@ def validation_loss(unet: UNet2DConditionModel, base: dict, rows: list[dict], pr
     rows: images in the store (condition, fst, unit, row). Each is shown at LEVELS noise levels, evenly spread. float32.
     """
     whole = references.load_base(base, "text-to-image")
-    noise, latents = DDPMScheduler.from_config(whole.scheduler), references.pixels(rows)
+    noise, latents = DDPMScheduler.from_config(whole.scheduler), images.pixels(rows)
     latents = dreambooth.encode(whole.vae.float(), torch.from_numpy(latents).permute(0, 3, 1, 2).float() / 127.5 - 1)
     words = dreambooth.contexts(whole, {"images": rows, "prompt": prompt, "add_skin_type": False}, torch.device("cpu"))
     words, random, found = torch.stack(words[:-1]), torch.Generator().manual_seed(0), []
@@ -79,7 +80,7 @@ def against_synderm(
         rows = {c: part.to_dict("records") for c, part in other.groupby("condition")}
         folder = peers.save_folder(place / "base", base, "text-to-image")
         about = {**SETTINGS, **settings, "threads": threads, "base": str(folder)}
-        about |= {"images": references.pixels(frame.to_dict("records")), "labels": list(frame["condition"])}
+        about |= {"images": images.pixels(frame.to_dict("records")), "labels": list(frame["condition"])}
         with compute.get_executor("dask:2") as ours, timing.processes(1, threads) as theirs:
 
             def peer(run: int) -> dict[str, float]:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import re
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from .run import compute, paths, store
 
 __all__ = [
-    "FORMATS", "ImageError", "decode", "decode_bytes", "keep_shard", "keep_shards", "memmap", "prepare", "read_shard",
-    "write_shard",
+    "FORMATS", "ImageError", "decode", "decode_bytes", "keep_shard", "keep_shards", "memmap", "pictures", "pixels",
+    "prepare", "read_shard", "write_shard",
 ]  # fmt: skip
 
 RECIPE = 1  # raise it when the bytes of a shard or memmap change
@@ -177,6 +177,20 @@ def read_shard(key: str, places: Sequence[int] | None = None) -> tuple[pd.DataFr
             f"the unit shard/{key} is damaged: {folder} ({error}). Delete that folder and make it again."
         ) from error
     return rows, np.stack(images)
+
+
+def pictures(rows: pd.DataFrame | Sequence[Mapping]) -> list[np.ndarray]:
+    """The images of rows (unit, row) in their order, each uint8 (s, s, 3), of any size; raises as `read_shard`."""
+    wanted = pd.DataFrame(rows)[["unit", "row"]]
+    by_place: dict[int, np.ndarray] = {}
+    for unit, places in wanted.groupby("unit").indices.items():
+        by_place |= zip(places, read_shard(str(unit), wanted["row"].iloc[places].tolist())[1], strict=True)
+    return [by_place[place] for place in range(len(wanted))]
+
+
+def pixels(rows: pd.DataFrame | Sequence[Mapping], size: int | None = None) -> np.ndarray:
+    """As `pictures`, in one array uint8 (n, s, s, 3); resized to `size` where they are of another."""
+    return np.stack([one if size in (None, len(one)) else prepare(one, size) for one in pictures(rows)])
 
 
 def keep_shard(rows: pd.DataFrame, root: Path, size: int, max_pixels: int = MAX_PIXELS) -> str:

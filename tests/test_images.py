@@ -225,6 +225,19 @@ def test_a_damaged_or_absent_shard_is_named():
         images.read_shard(key)
 
 
+def test_pictures_of_rows_come_in_their_order_out_of_several_shards_and_sizes():
+    small, large = kept(4, seed=1, size=8), kept(3, seed=2, size=16)
+    rows = pd.DataFrame({"unit": [large, small, large, small], "row": [2, 3, 0, 3]}, index=[7, 7, 1, 0])
+    found = images.pictures(rows)
+    for picture, (unit, row) in zip(found, rows.itertuples(index=False), strict=True):
+        assert np.array_equal(picture, images.read_shard(unit)[1][row])
+    assert images.pixels(rows, 8).shape == (4, 8, 8, 3)
+    assert np.array_equal(images.pixels(rows, 8)[0], images.prepare(found[0], 8))
+    assert np.array_equal(images.pixels(rows.to_dict("records")[1::2]), np.stack(found[1::2]))
+    with pytest.raises(KeyError, match="unit"):
+        images.pictures(rows[["row"]])
+
+
 def test_the_memmap_stands_in_the_order_of_its_keys():
     first, second = kept(3, seed=1), kept(4, seed=2)
     pixels, index = images.memmap([second, first])

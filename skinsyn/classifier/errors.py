@@ -8,14 +8,13 @@ import pandas as pd
 from scipy.spatial.distance import cdist
 from sklearn.metrics import confusion_matrix
 
-from skinsyn import images as rooms
 from skinsyn.run import compute
 
 from . import features
 from .arms import Arm
 from .settings import Training
 
-__all__ = ["calibration", "confusion", "nearest", "pixels", "worst"]
+__all__ = ["calibration", "confusion", "nearest", "worst"]
 
 
 def _scores(part: pd.DataFrame) -> tuple[list[str], np.ndarray]:
@@ -117,12 +116,6 @@ def nearest(asked: pd.DataFrame, among: pd.DataFrame, training: Training, execut
             "distance": distance.min(1),
         }
     )
-
-
-def pixels(frame: pd.DataFrame) -> np.ndarray:
-    """The pictures of rows (unit, row) in their order, uint8 (n, s, s, 3)."""
-    shards = {unit: rooms.read_shard(unit)[1] for unit in _units(frame)}
-    return np.stack([shards[unit][row] for unit, row in zip(frame["unit"], frame["row"], strict=True)])
 
 
 def _units(frame: pd.DataFrame) -> list[str]:

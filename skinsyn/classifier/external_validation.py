@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinsyn import images as shards
 from skinsyn.datasets import audit, match, table
+from skinsyn.images import keep_shards
 from skinsyn.stats import contrasts
 from skinsyn.stats.by_group import gains_by_group
 from skinsyn.stats.predictions import Block, blocks
@@ -61,7 +61,7 @@ def external_images(
     rows["cluster_id"] = audit.clusters(rows, facts, audit.near_duplicates(facts, -1))
     source = f"{name}, shifted" if other.get("shift") else name
     rows = rows.assign(split="test", source=source, malignancy_only=task == "malignancy")
-    kept = shards.keep_shards(rows.assign(file_sha256=facts["file_sha256"]), folder, image_size)
+    kept = keep_shards(rows.assign(file_sha256=facts["file_sha256"]), folder, image_size)
     return rows.assign(unit=kept["unit"], row=kept["row"]), pd.concat([lost, unreadable], ignore_index=True), ""
 
 

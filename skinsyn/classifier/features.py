@@ -227,9 +227,9 @@ def extract(task: dict) -> str:
     key = key_of(task)
 
     def make(folder: Path) -> dict:
-        from skinsyn import images as rooms  # here, so that `embed` needs nothing of the images' room
+        from skinsyn.images import read_shard  # here, since `embed` does not need it
 
-        rows, pixels = rooms.read_shard(task["shard"])
+        rows, pixels = read_shard(task["shard"])
         ids = rows["image_id"].tolist()
         chosen = (
             np.arange(len(ids)) if task.get("image_ids") is None else _places(ids, task["image_ids"], task["shard"])

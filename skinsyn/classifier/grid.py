@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from skinsyn import images as rooms
+from skinsyn.images import memmap
 from skinsyn.run import compute, params, paths, seeds, store
 from skinsyn.run.records import Record, setting
 
@@ -160,7 +160,7 @@ def _train_network(one: Planned, prepared: Prepared) -> training.Trained:
     how = prepared.training
     compute.set_threads(how.threads)
     parts, ids = _parts(one)
-    pixels, index = rooms.memmap(prepared.units)
+    pixels, index = memmap(prepared.units)
     rows = pd.Series(np.arange(len(index)), index=index["image_id"]).loc[ids].to_numpy()
     body = features.shared_body(how.body, True, POOL[how.head])[0]
     source = training.Images(pixels, ids, body, how.image_size, how.device, rows)

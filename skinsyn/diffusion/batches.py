@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torchvision.transforms import v2
 
+from skinsyn.images import pictures
+
 from . import masks
-from .references import pictures
 
 __all__ = ["endless", "order"]
 

@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from skinsyn.images import pixels
 from skinsyn.run import compute, seeds, store
 
 from . import batches, checkpoints, dreambooth
 from .fastgan import LATENT, Discriminator, Generator, augment
-from .references import pixels
 
 __all__ = ["NO_BASE", "checked", "key_of", "operations", "plan", "sample", "train"]
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from skinsyn import images
+from skinsyn.images import pixels
 from skinsyn.run import compute, seeds, store
 
-from .references import pixels
 from .sampling import METHODS, SCHEDULERS, decode, flag, hands_on, latents, prompts, sample, to_bytes
 
 __all__ = [

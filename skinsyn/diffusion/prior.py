@@ -77,7 +77,7 @@ def _everything_painted(count: int, size: int) -> dict:
 
 
 def rows(key: str) -> list[dict]:
-    """The prior images as rows that `references.pixels` reads."""
+    """The prior images as rows that `images.pixels` reads."""
     names = pd.read_parquet(store.folder("shard", key) / "rows.parquet", columns=["image_id"])["image_id"]
     return json.loads(
         pd.DataFrame({"image_id": names, "unit": key, "row": range(len(names))}).to_json(orient="records")

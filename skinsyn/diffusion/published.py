@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from skinsyn import images
+from skinsyn.images import pixels
 from skinsyn.run import compute, files, paths, store
 
 from . import generation
-from .references import pixels
 from .sampling import flag
 
 __all__ = ["KINDS", "SUBMETHODS", "keep", "key_of", "plan", "scan", "take", "scan_folder", "scan_tar"]

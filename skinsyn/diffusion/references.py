@@ -2,11 +2,9 @@
 words."""
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from skinsyn import images
@@ -15,7 +13,7 @@ from skinsyn.run import compute, files, paths, seeds, store
 if TYPE_CHECKING:  # diffusers takes seconds to import, and who reads pictures alone has no use for it
     from . import base_model
 
-__all__ = ["load_base", "pictures", "pixels", "prepare_base", "prompt_of"]
+__all__ = ["load_base", "prepare_base", "prompt_of"]
 
 RECIPE = 1  # of the unit 'base_model'
 GENERIC_PROMPT = "An image of a skin disease"  # a base pretrained here learns no condition's name
@@ -79,7 +77,7 @@ def _pretrained(frame: pd.DataFrame, autoencoder: str, settings: dict, seed: int
         compute.set_threads(threads)
         kept = {"threads": threads, **settings, "autoencoder": autoencoder, "seed": seed}
         return base_model.pretrain(
-            pixels(rows), prompts, output / "model", about="pretrained on this run's training split", **kept
+            images.pixels(rows), prompts, output / "model", about="pretrained on this run's training split", **kept
         )
 
     store.keep("base_model", key, make, {**settings, "autoencoder": autoencoder, "seed": seed, "images": rows})
@@ -102,18 +100,3 @@ def load_base(reference: dict, task: str, dtype: str = "float32") -> "base_model
             f"base {reference['name']!r}: its weights are not those that this was planned for; run 02_dreambooth again"
         )
     return base
-
-
-def pictures(rows: Sequence[Mapping]) -> list[np.ndarray]:
-    """The images of rows (unit, row) in their order, each uint8 (s, s, 3), of any size."""
-    found: list[np.ndarray | None] = [None] * len(rows)
-    for unit in sorted({row["unit"] for row in rows}):
-        mine = [i for i, row in enumerate(rows) if row["unit"] == unit]
-        for i, picture in zip(mine, images.read_shard(unit, [rows[i]["row"] for i in mine])[1], strict=True):
-            found[i] = picture
-    return found
-
-
-def pixels(rows: Sequence[Mapping], size: int | None = None) -> np.ndarray:
-    """As `pictures`, uint8 (n, s, s, 3); resized to `size` where they are of another."""
-    return np.stack([one if size in (None, len(one)) else images.prepare(one, size) for one in pictures(rows)])

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from skinsyn import images
+from skinsyn.images import pixels
 from skinsyn.run import compute, files, paths, store, tables
 
 from . import generation
-from .references import pixels
 from .sampling import sample, to_bytes
 
 __all__ = ["Remade", "image"]

@@ -15,6 +15,7 @@ import pandas as pd
 from PIL import Image
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 
+from skinsyn.images import pictures
 from skinsyn.run import files, paths, seeds, tables
 from skinsyn.stats import mrmc
 
@@ -91,8 +92,6 @@ def _name(key: pd.DataFrame) -> str:
 
 def make(profile: str, number: int = 40, seed: int = 0) -> Path:
     """Write page.html and key.csv into runs/<profile>/reader_study. Raises FileNotFoundError, ValueError."""
-    from skinsyn.diffusion import references  # here, since it takes seconds and answers are analysed without it
-
     images = tables.read(profile, "images", made_by="01_data_prep")
     synthetic = tables.read(profile, "synthetic", made_by="03_generation")
     key = choose(images, synthetic, number, seed)
@@ -101,7 +100,7 @@ def make(profile: str, number: int = 40, seed: int = 0) -> Path:
     with files.atomic(folder / "key.csv") as temporary:
         key.assign(study=_name(key)).to_csv(temporary, index=False, lineterminator="\n")
     with files.atomic(folder / "page.html") as temporary:
-        temporary.write_text(page(key, references.pictures(key.to_dict("records")), note))
+        temporary.write_text(page(key, pictures(key), note))
     return folder / "page.html"
 
 

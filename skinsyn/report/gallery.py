@@ -105,12 +105,7 @@ def _skin(row: Mapping) -> str:
 
 def _pictures(rows: pd.DataFrame) -> list[str]:
     """The rows' images as data: URIs, in their order; each shard is read once, and noted as an input of the paper."""
-    shards = {unit: _shard(unit) for unit in sorted(rows["unit"].unique())}
-    return [_uri(shards[unit][row]) for unit, row in zip(rows["unit"], rows["row"], strict=True)]
-
-
-def _shard(unit: str) -> np.ndarray:
-    return images.read_shard(unit)[1]
+    return [_uri(image) for image in images.pictures(rows)]
 
 
 def _uri(image: np.ndarray) -> str:

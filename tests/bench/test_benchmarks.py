@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bench import drawing, peers, ratios, timing, tuning
+from skinsyn import images
 from skinsyn.diffusion import dreambooth, references
 
 CONDITIONS = ["annular", "papular"]
@@ -54,7 +55,7 @@ def test_time_in_the_unet_is_counted_and_nothing_else_is(monkeypatch):
 def test_the_store_is_its_own_and_goes_away(own_runs, monkeypatch):
     with timing.own_store() as place:
         frame = timing.phantoms(CONDITIONS, 3, 5)
-        assert len(references.pixels(frame.to_dict("records"))) == 6 and list(frame["condition"]) == sorted(
+        assert len(images.pixels(frame.to_dict("records"))) == 6 and list(frame["condition"]) == sorted(
             frame["condition"]
         )
         assert (place / "runs").exists() and not (own_runs / "runs").exists()

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from small_grid import HOW, hues, make_run
 
+from skinsyn import images
 from skinsyn.classifier import arms, errors, grid, thresholds
 from skinsyn.datasets import phantom
 from skinsyn.run import store
@@ -91,6 +92,6 @@ def test_the_worst_errors_and_the_synthetic_image_most_like_each(collected):
     one = next(grid.members(cell, given) for cell in wanted if cell.arm == arm)
     among, asked = one.training[one.n_real :], one.test.head(4)
     found = errors.nearest(asked, among, how.training)
-    assert set(found["nearest"]) <= set(among["image_id"]) and errors.pixels(found).shape == (4, 32, 32, 3)
+    assert set(found["nearest"]) <= set(among["image_id"]) and images.pixels(found).shape == (4, 32, 32, 3)
     itself = errors.nearest(among.head(3), among, how.training)
     assert itself["nearest"].tolist() == among["image_id"].head(3).tolist() and itself["distance"].max() < 1e-6

@@ -6,7 +6,7 @@ import pytest
 
 from skinsyn import images
 from skinsyn.datasets import phantom
-from skinsyn.diffusion import generation, references, remake, sampling
+from skinsyn.diffusion import generation, remake, sampling
 from skinsyn.run import store, tables
 
 
@@ -25,7 +25,7 @@ def test_what_is_usual_is_in_no_key(study):
 
 def test_img2img_stays_nearer_to_its_source_the_less_noise_it_goes_through(study):
     tasks = [study.draw("img2img", strength_img2img=s, sampling_steps=10)[0] for s in (0.1, 0.9)]
-    pixels = sampling._to_tensor(references.pixels(tasks[0]["parents"])) * 2 - 1
+    pixels = sampling._to_tensor(images.pixels(tasks[0]["parents"])) * 2 - 1
     vae = sampling._pipeline_of(tasks[0]).vae
     back = (
         vae.decode(vae.encode(pixels).latents).sample.detach().permute(0, 2, 3, 1).clamp(-1, 1).numpy()
@@ -81,7 +81,7 @@ def test_what_is_shown_of_handed_latents_is_near_to_what_pixels_would_show(study
     """The fast way is nearer to encoding the masked pixels than unmasked latents would be."""
     task = study.draw("in-then-outpaint", preset="fast", batch_size=8)[0]
     pipeline = sampling._pipeline_of(task)
-    parents = references.pixels(task["parents"])
+    parents = images.pixels(task["parents"])
     pixels = sampling._to_tensor(parents) * 2 - 1
     handed = pipeline.vae.encode(pixels).latents.detach() * (pipeline.vae.config.scaling_factor or 1.0)
     told = sampling._painted(task, pipeline, handed.numpy())
