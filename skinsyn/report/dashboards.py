@@ -1,45 +1,41 @@
-"""Figures of the statistics: metrics by group, calibration, and what a study of another size would find."""
+"""Figures of the statistics: metrics by group, calibration, and minimum detectable gains."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from .style import GREY, canvas, colours, columns, styled
+from .style import GREY, canvas, colours, columns, dodge, in_order, intervals, legend, log_ticks, percent, styled
 
-__all__ = ["calibration", "group_metrics", "power"]
+__all__ = ["calibration", "group_metrics", "power", "reliability"]
 
-ORDER = {"all": 0, "I-II": 1, "III-IV": 2, "V-VI": 3, "unknown": 4}
 NAMES = {
-    "tpr": "TPR: malignant called malignant",
-    "fpr": "FPR: benign called malignant",
-    "ppv": "PPV: called malignant and is",
+    "tpr": "sensitivity (TPR)",
+    "fpr": "false-positive rate (FPR)",
+    "ppv": "positive predictive value (PPV)",
     "auroc": "AUROC",
     "brier": "Brier score (lower is better)",
     "ece": "calibration error (grey: by chance)",
 }
 
 
-def _sorted(groups) -> list:
-    return sorted(dict.fromkeys(groups), key=lambda name: (ORDER.get(name, 9), str(name)))
-
-
 @styled
 def group_metrics(
-    frame: pd.DataFrame, title: str = "Malignant or benign, by skin-type group", note: str = ""
+    frame: pd.DataFrame, title: str = "Malignant against benign, by skin-type group", note: str = ""
 ) -> Figure:
-    """One panel a metric, one mark an arm. Columns: group, arm, metric, estimate, low, high; optional chance."""
+    """One panel per metric, one mark per arm. Columns: group, arm, metric, estimate, low, high; optional chance."""
     columns(frame, ("group", "arm", "metric", "estimate", "low", "high"), "group_metrics")
-    metrics, groups = [m for m in NAMES if (frame["metric"] == m).any()], _sorted(frame["group"])
+    metrics, groups = [name for name in NAMES if (frame["metric"] == name).any()], in_order(frame["group"])
     rows = -(-len(metrics) // 3)
     figure, axes = canvas(2.1 * rows + 0.4, title, note, rows=rows, cols=min(3, len(metrics)))
     shade = colours(frame["arm"])
     for ax, metric in zip(axes, metrics, strict=False):
         for number, (arm, colour) in enumerate(shade.items()):
             part = frame[(frame["metric"] == metric) & (frame["arm"] == arm)].set_index("group").reindex(groups)
-            x = np.arange(len(groups)) + 0.4 * ((number + 0.5) / len(shade) - 0.5)
-            ax.vlines(x, part["low"], part["high"], color=colour, linewidth=1.4)
-            ax.plot(x, part["estimate"], "o", color=colour, label=arm)
+            x = np.arange(len(groups)) + dodge(number, len(shade), 0.4)
+            intervals(ax, x, part, "estimate", colour, arm)
             if "chance" in part:
                 ax.plot(x, part["chance"], "_", color=GREY, markersize=9)
         ax.set_xticks(range(len(groups)), groups, fontsize=7)
@@ -47,36 +43,44 @@ def group_metrics(
         ax.grid(axis="x", visible=False)
     for ax in axes[len(metrics) :]:
         ax.set_visible(False)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(shade), fontsize=7.5)
+    legend(figure, ncols=len(shade))
     return figure
 
 
 @styled
 def calibration(
-    frame: pd.DataFrame, title: str = "Of those given this probability, how many are malignant?", note: str = ""
+    frame: pd.DataFrame, title: str = "Calibration: share of malignant images by predicted probability", note: str = ""
 ) -> Figure:
-    """One panel a group, one line an arm, bins of equal mass. Columns: group, arm, score, observed."""
+    """One panel per group, one line per arm, bins of equal mass. Columns: group, arm, score, observed."""
     columns(frame, ("group", "arm", "score", "observed"), "calibration")
-    groups, shade = _sorted(frame["group"]), colours(frame["arm"])
+    groups = in_order(frame["group"])
     figure, axes = canvas(2.5, title, note, cols=len(groups), sharey=True)
-    for ax, group in zip(axes, groups, strict=True):
-        ax.plot([0, 1], [0, 1], ":", color=GREY, linewidth=1)
-        for arm, colour in shade.items():
-            part = frame[(frame["group"] == group) & (frame["arm"] == arm)].sort_values("score")
-            ax.plot(part["score"], part["observed"], marker="o", markersize=3.5, color=colour, label=arm)
-        ax.set(title=group, xlabel="probability given", xlim=(0, 1), ylim=(-0.02, 1.02))
-        ax.xaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes[0].set_ylabel("share malignant")
-    axes[0].yaxis.set_major_formatter(PercentFormatter(1, 0))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(shade), fontsize=7.5)
+    reliability(axes, frame, {"group": groups}, "score", "observed", "predicted probability", "share malignant")
     return figure
+
+
+def reliability(
+    axes: Sequence[Axes], frame: pd.DataFrame, panels: Mapping[str, Sequence], x: str, y: str, xlabel: str, ylabel: str
+) -> None:
+    """Reliability diagram: column y against x, one line per arm. panels: the column of the panels → their values."""
+    [(by, names)] = panels.items()
+    shade = colours(frame["arm"])
+    for ax, name in zip(axes, names, strict=True):
+        ax.plot([0, 1], [0, 1], "--", color=GREY, linewidth=0.9)
+        for arm, rows in frame[frame[by] == name].groupby("arm", sort=False):
+            rows = rows.sort_values(x)
+            ax.plot(rows[x], rows[y], marker="o", markersize=3.5, color=shade[arm], label=arm)
+        ax.set(title=name, xlabel=xlabel, xlim=(0, 1), ylim=(-0.02, 1.02))
+        percent(ax.xaxis, ax.yaxis)
+    axes[0].set_ylabel(ylabel)
+    legend(axes[0].get_figure(), ncols=2)
 
 
 @styled
 def power(
-    frame: pd.DataFrame, title: str = "The least gain that a study of another size would find", note: str = ""
+    frame: pd.DataFrame, title: str = "Minimum detectable gain by number of runs and patients", note: str = ""
 ) -> Figure:
-    """Detectable gain against clusters, one line a number of runs. Columns: runs, clusters, detectable (points),
+    """Detectable gain against clusters, one line per number of runs. Columns: runs, clusters, detectable (points),
     in_hand."""
     columns(frame, ("runs", "clusters", "detectable", "in_hand"), "power")
     figure, (ax,) = canvas(2.6, title, note)
@@ -85,10 +89,7 @@ def power(
         ax.plot(part["clusters"], part["detectable"], marker="o", color=colour, label=f"{runs} runs")
     here = frame[frame["in_hand"].astype(bool)]
     ax.plot(here["clusters"], here["detectable"], "s", color="black", fillstyle="none", markersize=10, label="this run")
-    ax.set_xscale("log", base=2)
-    ticks = sorted(frame["clusters"].unique())
-    ax.set_xticks(ticks, [f"{n:g}" for n in ticks])
-    ax.minorticks_off()
+    log_ticks(ax, frame["clusters"])
     ax.set(xlabel="test patients or lesions", ylabel="percentage points", ylim=(0, None))
-    figure.legend(loc="outside lower center", ncols=4, fontsize=7.5)
+    legend(figure, ncols=4)
     return figure

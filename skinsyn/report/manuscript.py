@@ -4,17 +4,19 @@ Structure comes from the manuscript's YAML, words from jinja2 inside each block,
 file's reason) can become text and never structure.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import yaml
 
 from ..run import files, paths
+from . import numbers
 from .inference import Inference
 from .links import mark, plain
-from .numbers import NOT_RUN, lookup, show, show_p
+from .numbers import NOT_RUN
 
 __all__ = ["MANUSCRIPT", "blocks", "context", "figure_files"]
 
@@ -29,11 +31,19 @@ SOURCES |= {"ham10000": "HAM10000"}
 KINDS = ("heading", "text", "note", "list", "table", "figure", "figures", "gallery")
 
 
-def context(profile: str, numbers: Mapping[str, dict], verdicts: Mapping[str, str], sources: list[str]) -> dict:
+def context(
+    profile: str, saved: Mapping[str, dict], verdicts: Mapping[str, str], sources: Sequence[str]
+) -> dict[str, Any]:
     """What the manuscript's words may use: numbers by id, verdicts by claim, and facts about the run."""
 
-    def marked(name: str, text: str) -> str:
-        return mark(name, text) if name in numbers else text
+    def written(write: Callable[..., str], **options: Any) -> Callable[..., str]:
+        """A function of an id, and of what `write` takes besides a number: the text of that number, marked."""
+
+        def text(name: str, *given: Any, **more: Any) -> str:
+            shown = write(numbers.lookup(saved, name), *given, **options, **more)
+            return mark(name, shown) if name in saved else shown
+
+        return text
 
     return {
         "profile": profile,
@@ -41,24 +51,16 @@ def context(profile: str, numbers: Mapping[str, dict], verdicts: Mapping[str, st
         "phantom": any(source.startswith("phantom") for source in sources),
         "pad": any(source.startswith("pad_ufes_20") for source in sources),
         "level": Inference.of_run(profile).percent,
-        "v": lambda name, digits=2, sign=False: marked(name, show(lookup(numbers, name), digits, sign, unit=True)),
-        "n": lambda name, digits=2, sign=False: marked(
-            name, show(lookup(numbers, name), digits, sign, unit=True, interval=True)
-        ),
-        "bare": lambda name, digits=2, interval=False: marked(
-            name, show(lookup(numbers, name), digits, interval=interval)
-        ),
-        "p": lambda name: marked(name, _p(lookup(numbers, name))),
+        "v": written(numbers.show, unit=True),
+        "n": written(numbers.show, unit=True, interval=True),
+        "bare": lambda name, digits=2, interval=False: written(numbers.show)(name, digits, interval=interval),
+        "percent": written(numbers.show_percent),
+        "shift": written(numbers.show_shift),
+        "p": written(lambda given: numbers.equals_p(given["value"]) if given else NOT_RUN),
+        "estimated": lambda name: (numbers.lookup(saved, name) or {}).get("value") is not None,
         "verdict": lambda claim: verdicts.get(claim, NOT_RUN),
         "has": lambda notebook: bool(figure_files(profile, notebook)),
     }
-
-
-def _p(given: Mapping | None) -> str:
-    if given is None:
-        return NOT_RUN
-    shown = show_p(given["value"])
-    return shown if given["value"] is None or given["value"] < 0.001 else "= " + shown
 
 
 def figure_files(profile: str, notebook: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Figures of fidelity: where images lie, how far synthetic ones are from real ones, and the tone of their skin."""
+"""Figures of fidelity: embeddings, distances between synthetic and real images, and skin tone."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .style import GREY, PALETTE, canvas, colours, columns, styled
+from .style import GREY, PALE, PALETTE, canvas, colours, columns, dodge, in_order, legend, styled
 
 __all__ = ["beside_floor", "embedding_map", "skin_tone"]
 
@@ -25,7 +25,7 @@ MARKERS = "osv^D<>ph*XP"
 
 @styled
 def embedding_map(
-    frame: pd.DataFrame, title: str = "Where real and synthetic images lie: two principal components", note: str = ""
+    frame: pd.DataFrame, title: str = "Real and synthetic images: two principal components", note: str = ""
 ) -> Figure:
     """Two panels of the same points, coloured by kind and by condition. Columns: x, y, kind, condition.
 
@@ -34,26 +34,17 @@ def embedding_map(
     columns(frame, ("x", "y", "kind", "condition"), "embedding_map")
     figure, axes = canvas(4.0, title, note, cols=2, sharex=True, sharey=True)
     for ax, by in zip(axes, ("kind", "condition"), strict=True):
-        names = sorted(frame[by].unique(), key=lambda name: (name != "real", name))
-        for number, (name, colour) in enumerate(colours(names).items()):
+        for number, (name, colour) in enumerate(colours(in_order(frame[by], ("real",))).items()):
             part = frame[frame[by] == name]
             marker = MARKERS[number // len(PALETTE)] if by == "condition" else MARKERS[number % len(MARKERS)]
             ax.scatter(
-                part["x"],
-                part["y"],
-                s=7,
-                color=colour,
-                marker=marker,
-                alpha=0.45,
-                linewidth=0,
-                label=name,
+                part["x"], part["y"], s=7, color=colour, marker=marker, alpha=0.45, linewidth=0, label=name,
                 rasterized=True,
-            )
+            )  # fmt: skip
         ax.set(title=by, xticks=[], yticks=[])
         ax.grid(visible=False)
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=6.5, markerscale=1.8)
-    explained = frame.attrs.get("explained")
-    if explained is not None:
+    if explained := frame.attrs.get("explained"):
         axes[0].set(xlabel=f"first, {explained[0]:.0%} of the variance", ylabel=f"second, {explained[1]:.0%}")
     return figure
 
@@ -61,18 +52,18 @@ def embedding_map(
 @styled
 def beside_floor(
     frame: pd.DataFrame,
-    title: str = "Synthetic against held-out real images, beside real against real (grey)",
+    title: str = "Distance of synthetic (blue) and of training images (grey) to held-out real images",
     note: str = "",
     names: Mapping[str, str] = NAMES,
 ) -> Figure:
-    """One panel a measure, one line a model. Columns: model, and for each measure its name and floor_<name>."""
+    """One panel per measure, one line per model. Columns: model, and for each measure its name and floor_<name>."""
     measures = [name for name in names if name in frame.columns]
     columns(frame, ("model", *[f"floor_{name}" for name in measures]), "beside_floor")
     rows = -(-len(measures) // 4)
     figure, axes = canvas(rows * (0.85 + 0.2 * len(frame)) + 0.3, title, note, rows=rows, cols=4, sharey=True)
     places = np.arange(len(frame))
     for ax, name in zip(axes, measures, strict=False):
-        ax.hlines(places, frame[f"floor_{name}"], frame[name], color="#bdbdbd", linewidth=1)
+        ax.hlines(places, frame[f"floor_{name}"], frame[name], color=PALE, linewidth=1)
         ax.plot(frame[f"floor_{name}"], places, "|", color=GREY, markersize=10, markeredgewidth=1.6)
         ax.plot(frame[name], places, "o", color=PALETTE[0])
         ax.set_title(names[name], fontsize=8)
@@ -89,25 +80,20 @@ def beside_floor(
 
 @styled
 def skin_tone(
-    frame: pd.DataFrame, title: str = "Skin tone by requested skin type: real and synthetic images", note: str = ""
+    frame: pd.DataFrame, title: str = "Skin tone of real and synthetic images by requested skin type", note: str = ""
 ) -> Figure:
     """Median, quartiles and 10-90 % of the typology angle. Columns: kind, fst, q10, q25, median, q75, q90 (degrees)."""
     columns(frame, ("kind", "fst", "q10", "q25", "median", "q75", "q90"), "skin_tone")
-    kinds, types = (
-        sorted(frame["kind"].unique(), key=lambda name: (name != "real", name)),
-        sorted(frame["fst"].unique()),
-    )
+    kinds, types = in_order(frame["kind"], ("real",)), sorted(frame["fst"].unique())
     figure, (ax,) = canvas(3.0, title, note)
     for number, (kind, colour) in enumerate(colours(kinds).items()):
         rows = frame[frame["kind"] == kind].set_index("fst").reindex(types)
-        x = np.arange(len(types)) + 0.7 * ((number + 0.5) / len(kinds) - 0.5)
+        x = np.arange(len(types)) + dodge(number, len(kinds), 0.7)
         ax.vlines(x, rows["q10"], rows["q90"], color=colour, linewidth=1)
         ax.vlines(x, rows["q25"], rows["q75"], color=colour, linewidth=3.5)
         ax.plot(x, rows["median"], "o", color="white", markeredgecolor=colour, markersize=4.5, label=kind, zorder=3)
     ax.set_xticks(range(len(types)), ["unknown" if fst == -1 else str(fst) for fst in types])
-    ax.set(
-        xlabel="Fitzpatrick skin type that was asked for", ylabel="individual typology angle, degrees (high is light)"
-    )
+    ax.set(xlabel="requested Fitzpatrick skin type", ylabel="individual typology angle, degrees (higher is lighter)")
     ax.grid(axis="x", visible=False)
-    figure.legend(loc="outside lower center", ncols=min(3, len(kinds)), fontsize=7.5)
+    legend(figure, ncols=3)
     return figure

@@ -1,18 +1,18 @@
-"""Figures of errors: confusion matrices and calibration. Drawn from the tables of `skinsyn.classifier.errors`."""
+"""Figures of errors: confusion matrices, and calibration over all classes. From `skinsyn.classifier.errors`."""
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
-from .style import GREY, canvas, colours, columns, styled
+from .dashboards import reliability
+from .style import GREY, canvas, columns, styled
 
 __all__ = ["calibration", "confusion"]
 
 
 @styled
-def confusion(frame: pd.DataFrame, title: str = "What each condition was taken for", note: str = "") -> Figure:
-    """One matrix an arm: rows are the truth, columns the call. Columns: arm, y_true, called, share (of the row, 0 to
-    1)."""
+def confusion(frame: pd.DataFrame, title: str = "Confusion matrices", note: str = "") -> Figure:
+    """One matrix per arm: rows are true classes, columns predicted ones. Columns: arm, y_true, called, share (of the
+    row, 0 to 1)."""
     columns(frame, ("arm", "y_true", "called", "share"), "confusion")
     arms, names = list(dict.fromkeys(frame["arm"])), list(dict.fromkeys(frame["y_true"]))
     figure, axes = canvas(1.5 + 0.2 * len(names), title, note, cols=len(arms), sharey=True)
@@ -26,29 +26,18 @@ def confusion(frame: pd.DataFrame, title: str = "What each condition was taken f
         ax.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=6.8)
         ax.set_yticks(range(len(names)), names, fontsize=6.8)
         ax.set_title(arm, fontsize=7.5)
-        ax.set_xlabel("called")
+        ax.set_xlabel("predicted")
         ax.grid(visible=False)
-    axes[0].set_ylabel("truth (per cent of each row)")
+    axes[0].set_ylabel("true (per cent of each row)")
     return figure
 
 
 @styled
-def calibration(frame: pd.DataFrame, title: str = "Can its probabilities be believed?", note: str = "") -> Figure:
-    """How often it is right against how sure it is, one line an arm, one panel a task. Columns: arm, task, sure,
+def calibration(frame: pd.DataFrame, title: str = "Calibration: accuracy by confidence", note: str = "") -> Figure:
+    """Share of correct answers against confidence, one line per arm, one panel per task. Columns: arm, task, sure,
     right."""
     columns(frame, ("arm", "task", "sure", "right"), "calibration")
-    tasks, shade = list(dict.fromkeys(frame["task"])), colours(frame["arm"])
+    tasks = list(dict.fromkeys(frame["task"]))
     figure, axes = canvas(3.2, title, note, cols=len(tasks), sharey=True)
-    for ax, task in zip(axes, tasks, strict=True):
-        ax.plot([0, 1], [0, 1], "--", color=GREY, linewidth=0.9)
-        for arm, rows in frame[frame["task"] == task].groupby("arm", sort=False):
-            ax.plot(rows["sure"], rows["right"], marker="o", color=shade[arm], label=arm)
-        ax.set(title=task, xlabel="how sure (highest probability)", xlim=(0, 1), ylim=(0, 1))
-        ax.xaxis.set_major_formatter(PercentFormatter(1, 0))
-        ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    axes[0].set_ylabel("how often right")
-    handles = {name: line for ax in axes for line, name in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(
-        list(handles.values()), list(handles), loc="outside lower center", ncols=min(2, len(handles)), fontsize=7.5
-    )
+    reliability(axes, frame, {"task": tasks}, "sure", "right", "confidence (highest probability)", "accuracy")
     return figure

@@ -19,6 +19,7 @@ from ..run import files, paths, tables
 __all__ = [
     "Origin",
     "contradiction",
+    "equals_p",
     "lookup",
     "number",
     "place_of_row",
@@ -26,6 +27,8 @@ __all__ = [
     "save",
     "show",
     "show_p",
+    "show_percent",
+    "show_shift",
 ]
 
 MINUS = "\N{MINUS SIGN}"
@@ -235,11 +238,59 @@ def show(given: Mapping | None, digits: int = 2, sign: bool = False, interval: b
     return text
 
 
+def show_percent(given: Mapping | None, digits: int = 0) -> str:
+    """A proportion as a percentage, with its interval where there is one.
+
+    >>> show_percent(number(0.125, "", 0.05, 0.2), 1)
+    '12.5 % (5.0 to 20.0 %)'
+    """
+    if given is None or given["value"] is None:
+        return show(given)
+    value, low, high = (
+        None if given[part] is None else _text(float(Decimal(repr(float(given[part]))) * 100), digits, False)
+        for part in ("value", "low", "high")
+    )
+    return f"{value} %" if low is None else f"{value} % ({low} to {high} %)"
+
+
+def show_shift(given: Mapping | None, up: str, down: str, digits: int = 1) -> str:
+    """A difference in degrees in words: `up` says what is above zero, `down` what is below.
+
+    >>> show_shift(number(-1.0, "degrees", -2.5, 0.5), "lighter", "darker")
+    'darker by 1.0° (2.5° darker to 0.5° lighter)'
+    """
+    if given is None or given["value"] is None:
+        return show(given)
+
+    def sided(value: float) -> tuple[str, str]:
+        return _text(abs(value), digits, False) + "°", up if value > 0 else down
+
+    size, side = sided(given["value"])
+    text = f"{side} by {size}"
+    if given["low"] is None:
+        return text
+    return f"{text} ({' to '.join(' '.join(sided(given[end])) for end in ('low', 'high'))})"
+
+
 def show_p(p: float | None) -> str:
-    """A p value with three decimals, never rounded to nothing; an empty one is 'not estimable'."""
+    """A p value with three decimals, never rounded to nothing; an empty one is 'not estimable'.
+
+    >>> show_p(0.0004), show_p(0.05)
+    ('< 0.001', '0.050')
+    """
     if p is None or math.isnan(p):
         return NOT_ESTIMABLE
     return "< 0.001" if p < 0.001 else _text(float(p), 3, False)
+
+
+def equals_p(p: float | None) -> str:
+    """What follows the letter p in a sentence.
+
+    >>> equals_p(0.0004), equals_p(0.05)
+    ('< 0.001', '= 0.050')
+    """
+    shown = show_p(p)
+    return f"= {shown}" if shown[0].isdigit() else shown
 
 
 def _text(value: float | int, digits: int, sign: bool) -> str:

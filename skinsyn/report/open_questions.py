@@ -1,19 +1,19 @@
-"""Figures of what the study left open: the best ratio with its interval, and the gain against an image count."""
+"""Figures of the open questions: the optimal ratio with its interval, and the gain by number of training images."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .style import GREY, PALETTE, canvas, colours, columns, styled
+from .style import GREY, PALETTE, canvas, colours, columns, intervals, legend, styled, zero
 
 __all__ = ["gain_by_own_images", "optimal_ratio"]
 
 
 @styled
 def optimal_ratio(
-    frame: pd.DataFrame, title: str = "Synthetic images per real one at which accuracy was highest", note: str = ""
+    frame: pd.DataFrame, title: str = "Ratio of synthetic to real images with the highest accuracy", note: str = ""
 ) -> Figure:
-    """One line a series and condition. Columns: id, best, low, high (ratios), top (bool: an arrow, the interval is
+    """One line per series and condition. Columns: id, best, low, high (ratios), top (bool: an arrow, the interval is
     open)."""
     columns(frame, ("id", "best", "low", "high", "top"), "optimal_ratio")
     figure, (ax,) = canvas(0.75 + 0.21 * len(frame), title, note)
@@ -28,16 +28,15 @@ def optimal_ratio(
     ticks = sorted({*frame["best"], *frame["low"].dropna(), *frame["high"].dropna()})
     ax.set_xticks([np.log2(1 + x) for x in ticks], [f"{x:g}" for x in ticks])
     ax.set_yticks(range(len(frame)), frame["id"], fontsize=7.5)
-    ax.set(
-        ylim=(len(frame) - 0.4, -0.6), xlabel="synthetic images per real one (an arrow: larger ratios were not tested)"
-    )
+    xlabel = "synthetic images per real image (arrow: larger ratios were not tested)"
+    ax.set(ylim=(len(frame) - 0.4, -0.6), xlabel=xlabel)
     ax.grid(axis="y", visible=False)
     return figure
 
 
 @styled
 def gain_by_own_images(
-    frame: pd.DataFrame, title: str = "Gain against the number of own training images", note: str = ""
+    frame: pd.DataFrame, title: str = "Gain by number of training images of the class", note: str = ""
 ) -> Figure:
     """One panel each for conditions and cells. Columns: over, condition, own (images), estimate, low, high (points)."""
     columns(frame, ("over", "condition", "own", "estimate", "low", "high"), "gain_by_own_images")
@@ -49,14 +48,12 @@ def gain_by_own_images(
         # A small step aside within equal counts, so that intervals do not hide each other.
         rank, size = part.groupby("own").cumcount(), part.groupby("own")["own"].transform("size")
         step = 0.7 * np.diff(np.unique(part["own"])).min() if part["own"].nunique() > 1 else 0.7
-        x = part["own"] + step * ((rank + 0.5) / size - 0.5)
-        for place, row in zip(x, part.to_dict("records"), strict=True):
-            ax.vlines(place, row["low"], row["high"], color=shade[row["condition"]], linewidth=1)
-            ax.plot(place, row["estimate"], "o", color=shade[row["condition"]], markersize=4)
-        ax.axhline(0, color="#444444", linewidth=0.9, zorder=1)
+        places = part["own"] + step * ((rank + 0.5) / size - 0.5)
+        for condition, rows in part.groupby("condition", sort=True):
+            intervals(ax, places[rows.index], rows, "estimate", shade[condition], str(condition))
+        zero(ax.axhline)
         ax.set_xticks(sorted(part["own"].unique()))
-        ax.set(title=over, xlabel="own training images")
+        ax.set(title=over, xlabel="training images of the class")
     axes[0].set_ylabel("gain, percentage points")
-    handles = [axes[0].plot([], [], "o", color=colour, label=name)[0] for name, colour in shade.items()]
-    figure.legend(handles, list(shade), loc="outside lower center", ncols=5, fontsize=7)
+    legend(figure, ncols=5)
     return figure

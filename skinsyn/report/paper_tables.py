@@ -90,7 +90,7 @@ def maker(profile: str, ledger: pd.DataFrame, claims: Sequence[Claim], numbers: 
         "tests": ("tests", lambda frame: _tests(frame, marker("tests"), inference)),
         "plain_words": (
             "plain_words",
-            lambda frame: _table(["result", "in plain words"], frame.to_numpy().tolist(), [1, 4.6]),
+            lambda frame: _table(["result", "summary"], frame.to_numpy().tolist(), [1, 4.6]),
         ),
         "open_answers": (
             "open_answers",

@@ -1,7 +1,7 @@
-"""One function a figure: each takes a saved table and returns a matplotlib Figure; nothing is computed here but layout.
+"""One function per figure: each takes a saved table and returns a matplotlib Figure; only layout is computed here.
 
-Pictures made of images live in `pictures`, looks and saving in `style`; both are reached from here, so that a notebook
-needs `plots` alone. Every function takes `title` (what is seen, in words) and `note` (e.g. 'Phantoms, not patients').
+Pictures made of images live in `pictures`, the common style and saving in `style`; both are re-exported, so that a
+notebook needs `plots` alone. Every function takes `title` and `note` (e.g. 'Phantoms, not patients').
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,25 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import PercentFormatter
 
+from .numbers import equals_p
 from .pictures import before_after, contact_sheet, sheet_with_parents
-from .style import GREY, PALETTE, canvas, colours, columns, save, styled
+from .style import (
+    GREY,
+    PALETTE,
+    canvas,
+    colours,
+    columns,
+    dodge,
+    in_order,
+    intervals,
+    legend,
+    log_ticks,
+    percent,
+    save,
+    styled,
+    zero,
+)
 
 __all__ = [
     "accuracy_by_group",
@@ -32,32 +47,27 @@ __all__ = [
     "sheet_with_parents",
 ]
 
-GROUPS = {"I-II": "#9ecae1", "III-IV": "#4292c6", "V-VI": "#08306b", "unknown": "#c9c9c9"}
+SHADES = {"I-II": "#9ecae1", "III-IV": "#4292c6", "V-VI": "#08306b", "unknown": "#c9c9c9"}
 SPLITS = ("train", "validation", "test", "unused")
+BESIDE = {"textcoords": "offset points", "va": "center"}
 
 
 @styled
 def counts(frame: pd.DataFrame, title: str = "Images by condition, skin type and split", note: str = "") -> Figure:
-    """Stacked bars, one panel a split. Columns: condition, fst_group, split, images (number; rows are added up)."""
+    """Stacked bars, one panel per split. Columns: condition, fst_group, split, images (number; rows are added up)."""
     columns(frame, ("condition", "fst_group", "split", "images"), "counts")
-    splits = [s for s in SPLITS if (frame["split"] == s).any()] + sorted(set(frame["split"]) - set(SPLITS))
-    names = sorted(frame["condition"].unique())
-    height = 0.9 + 0.22 * len(names)
-    figure, axes = canvas(height, title, note, cols=len(splits), sharey=True)
-    table = frame.pivot_table(index="condition", columns=["split", "fst_group"], values="images", aggfunc="sum").fillna(
-        0
-    )
-    shades = {g: c for g, c in GROUPS.items() if (frame["fst_group"] == g).any()}
-    shades |= {g: GREY for g in frame["fst_group"].unique() if g not in GROUPS}
+    splits, names = in_order(frame["split"], SPLITS), sorted(frame["condition"].unique())
+    figure, axes = canvas(0.9 + 0.22 * len(names), title, note, cols=len(splits), sharey=True)
+    totals = frame.groupby(["split", "fst_group", "condition"], observed=True)["images"].sum()
+    shades = {group: SHADES.get(group, GREY) for group in in_order(frame["fst_group"])}
     for ax, split in zip(axes, splits, strict=True):
+        table = totals[split].unstack("fst_group").reindex(names).fillna(0)
         left = np.zeros(len(names))
-        for group, colour in shades.items():
-            if (split, group) in table.columns:
-                width = table[(split, group)].reindex(names).to_numpy()
-                ax.barh(names, width, left=left, color=colour, label=group, height=0.72)
-                left += width
+        for group in [group for group in shades if group in table]:
+            ax.barh(names, table[group], left=left, color=shades[group], label=group, height=0.72)
+            left += table[group].to_numpy()
         for y, total in enumerate(left):
-            ax.annotate(f"{total:.0f}", (total, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=7)
+            ax.annotate(f"{total:.0f}", (total, y), xytext=(3, 0), fontsize=7, **BESIDE)
         ax.set(title=split, xlabel="images", xlim=(0, max(left.max(), 1) * 1.16))
         ax.grid(axis="y", visible=False)
     axes[0].invert_yaxis()
@@ -72,23 +82,21 @@ def flow(
 ) -> Figure:
     """Images left after each stage. Columns: stage (in order), images (number)."""
     columns(frame, ("stage", "images"), "flow")
-    total = max(float(frame["images"].max()), 1.0)
     figure, (ax,) = canvas(0.7 + 0.32 * len(frame), title, note)
-    places = np.arange(len(frame))
-    ax.barh(places, frame["images"], color=PALETTE[5], height=0.62)
-    for y, images in enumerate(frame["images"]):
-        lost = frame["images"].iloc[y - 1] - images if y else 0
-        text = f"{images:,.0f}" + (f"   (\N{MINUS SIGN}{lost:,.0f})" if lost > 0 else "")
-        ax.annotate(text, (images, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
-    ax.set_yticks(places, frame["stage"])
-    ax.set(xlim=(0, total * 1.18), xlabel="images")
+    ax.barh(range(len(frame)), frame["images"], color=PALETTE[5], height=0.62)
+    lost = -frame["images"].diff().fillna(0)
+    for y, (images, fewer) in enumerate(zip(frame["images"], lost, strict=True)):
+        text = f"{images:,.0f}" + (f"   (\N{MINUS SIGN}{fewer:,.0f})" if fewer > 0 else "")
+        ax.annotate(text, (images, y), xytext=(4, 0), fontsize=8, **BESIDE)
+    ax.set_yticks(range(len(frame)), frame["stage"])
+    ax.set(xlim=(0, max(float(frame["images"].max()), 1.0) * 1.18), xlabel="images")
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     return figure
 
 
 @styled
-def losses(frame: pd.DataFrame, title: str = "Fine-tuning loss, one line a generator", note: str = "") -> Figure:
+def losses(frame: pd.DataFrame, title: str = "Fine-tuning loss by generator", note: str = "") -> Figure:
     """A running mean of each generator's loss. Columns: condition, task, step, loss."""
     columns(frame, ("condition", "task", "step", "loss"), "losses")
     tasks = list(dict.fromkeys(frame["task"]))
@@ -97,27 +105,24 @@ def losses(frame: pd.DataFrame, title: str = "Fine-tuning loss, one line a gener
     for ax, task in zip(axes, tasks, strict=True):
         for number, (condition, rows) in enumerate(frame[frame["task"] == task].groupby("condition", sort=True)):
             rows = rows.sort_values("step")
-            window = max(1, len(rows) // 12)
-            smooth = rows["loss"].rolling(window, min_periods=1, center=True).mean()
+            smooth = rows["loss"].rolling(max(1, len(rows) // 12), min_periods=1, center=True).mean()
             dash = "-" if number < len(PALETTE) else "--"
             ax.plot(rows["step"], smooth, dash, color=shade[condition], label=condition, linewidth=1.2)
         ax.set(title=task, xlabel="optimiser step")
     axes[0].set_ylabel("loss (running mean)")
-    # Handles of one panel: a condition has one colour in all of them.
-    handles = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
-    figure.legend(list(handles.values()), list(handles), loc="outside right upper", fontsize=7)
+    legend(figure, ncols=1, loc="outside right upper")
     return figure
 
 
 @styled
 def distances(
     frame: pd.DataFrame,
-    title: str = "Does a synthetic image lie nearer to its source than to another real image?",
+    title: str = "Cosine distance of synthetic images to their source and to another real image",
     note: str = "",
 ) -> Figure:
     """Cosine distances to the own source and to another real image. Columns: kind, distance; optional: method.
 
-    kind: e.g. 'paired', 'permuted'; one violin each, with quartiles, one group a method.
+    kind: e.g. 'paired', 'permuted'; one violin each, with quartiles, one group per method.
     """
     columns(frame, ("kind", "distance"), "distances")
     data = frame.assign(method=frame["method"] if "method" in frame.columns else "synthetic images")
@@ -135,44 +140,38 @@ def distances(
 @styled
 def learning_curves(
     frame: pd.DataFrame,
-    title: str = "Accuracy on the test images, by real training images",
+    title: str = "Accuracy on the test images by number of real training images",
     note: str = "",
     xlabel: str = "real training images per class",
     ylabel: str = "accuracy",
 ) -> Figure:
-    """Accuracy against n, one line an arm. Columns: arm (label), n, accuracy (proportion); optional: run, low, high.
+    """Accuracy against n, one line per arm. Columns: arm (label), n, accuracy (proportion); optional: run, low, high.
 
     Rows of several runs are drawn as faint points and joined by their mean; low and high are drawn as bars.
     """
     columns(frame, ("arm", "n", "accuracy"), "learning_curves")
     figure, (ax,) = canvas(3.1, title, note)
     shade = colours(frame["arm"])
-    for number, (arm, rows) in enumerate((arm, frame[frame["arm"] == arm]) for arm in shade):
+    for number, (arm, colour) in enumerate(shade.items()):
+        rows = frame[frame["arm"] == arm]
         mean = rows.groupby("n", sort=True)["accuracy"].mean()
         # A small step aside on the logarithmic axis, so that intervals of two arms do not hide each other.
-        aside = 1.025 ** (number - (len(shade) - 1) / 2)
-        ax.plot(mean.index * aside, mean, marker="o", color=shade[arm], label=arm, zorder=3)
+        aside = 1.025 ** dodge(number, len(shade), len(shade))
+        ax.plot(mean.index * aside, mean, marker="o", color=colour, label=arm, zorder=3)
         if {"low", "high"} <= set(rows.columns):
-            ax.vlines(rows["n"] * aside, rows["low"], rows["high"], color=shade[arm], linewidth=1, alpha=0.7)
+            ax.vlines(rows["n"] * aside, rows["low"], rows["high"], color=colour, linewidth=1, alpha=0.7)
         if len(rows) > len(mean):
-            ax.scatter(rows["n"] * aside, rows["accuracy"], s=9, color=shade[arm], alpha=0.28, linewidth=0)
-    ax.set_xscale("log", base=2)
-    ticks = sorted(frame["n"].unique())
-    ax.set_xticks(ticks, [f"{n:g}" for n in ticks])
-    ax.minorticks_off()
+            ax.scatter(rows["n"] * aside, rows["accuracy"], s=9, color=colour, alpha=0.28, linewidth=0)
+    log_ticks(ax, frame["n"])
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
-    figure.legend(loc="outside lower center", ncols=min(2, len(shade)), fontsize=7.5)
+    percent(ax.yaxis)
+    legend(figure)
     return figure
 
 
 @styled
 def forest(
-    frame: pd.DataFrame,
-    title: str = "",
-    note: str = "",
-    xlabel: str = "percentage points",
-    level: float = 0.95,
+    frame: pd.DataFrame, title: str = "", note: str = "", xlabel: str = "percentage points", level: float = 0.95
 ) -> Figure:
     """One line per hypothesis. Columns: id, estimate, low, high (points); optional: family, p_adjusted, verdict.
 
@@ -183,24 +182,23 @@ def forest(
     title = title or f"Gains with {100 * level:g} % intervals, in percentage points"
     if "p_adjusted" in frame.columns:
         xlabel += f" (filled mark: adjusted p at most {1 - level:g})"
-    rows = []
+    lines: list[tuple[str, pd.Series | None]] = []
     for family, members in frame.groupby("family", sort=False) if "family" in frame.columns else [("", frame)]:
-        rows += [(family, None)] if family else []
-        rows += [("", row) for _, row in members.iterrows()]
-    figure, (ax,) = canvas(0.75 + 0.21 * len(rows), title, note)
-    texts: list[tuple[int, pd.Series]] = []
-    for y, (family, row) in enumerate(rows):
-        if row is None:
-            ax.annotate(
-                family, (0, y), xycoords=("axes fraction", "data"), xytext=(-6, 0), textcoords="offset points",
-                ha="right", va="center", fontweight="bold", fontsize=8, color="#222222",
-            )  # fmt: skip
+        lines += [(str(family), None)] if family else []
+        lines += [(str(row["id"]), row) for _, row in members.iterrows()]
+    figure, (ax,) = canvas(0.75 + 0.21 * len(lines), title, note)
+    for y, (name, row) in enumerate(lines):
+        if row is not None:
+            _forest_row(ax, y, row, 1 - level)
             continue
-        _forest_row(ax, y, row, 1 - level)
-        texts.append((y, row))
-    ax.axvline(0, color="#444444", linewidth=0.9, zorder=1)
-    ax.set_yticks([y for y, _ in texts], [str(row["id"]) for _, row in texts], fontsize=7.5)
-    ax.set(ylim=(len(rows) - 0.4, -0.6), xlabel=xlabel)
+        ax.annotate(
+            name, (0, y), xycoords=("axes fraction", "data"), xytext=(-6, 0), ha="right", fontweight="bold",
+            fontsize=8, color="#222222", **BESIDE,
+        )  # fmt: skip
+    zero(ax.axvline)
+    labels = {y: name for y, (name, row) in enumerate(lines) if row is not None}
+    ax.set_yticks(list(labels), list(labels.values()), fontsize=7.5)
+    ax.set(ylim=(len(lines) - 0.4, -0.6), xlabel=xlabel)
     ax.grid(axis="y", visible=False)
     return figure
 
@@ -214,22 +212,16 @@ def _forest_row(ax: Axes, y: int, row: pd.Series, alpha: float) -> None:
         ax.plot(row["estimate"], y, "o", color=colour, markerfacecolor=colour if sure else "white", zorder=3)
     if np.isfinite(row["low"]):
         ax.hlines(y, row["low"], row["high"], color=PALETTE[0], linewidth=1.5, zorder=2)
-    text = (
-        ("p < 0.001" if p < 0.001 else f"p = {p:.3f}")
-        if np.isfinite(p)
-        else str(row.get("verdict", "") or "not estimable")
-    )
-    ax.annotate(
-        text, (1, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center",
-        fontsize=7, color="#222222" if sure else GREY,
-    )  # fmt: skip
+    text = f"p {equals_p(p)}" if np.isfinite(p) else str(row.get("verdict", "") or "not estimable")
+    colour = "#222222" if sure else GREY
+    ax.annotate(text, (1, y), xycoords=("axes fraction", "data"), xytext=(4, 0), fontsize=7, color=colour, **BESIDE)
 
 
 @styled
 def dose_response(
     points: Mapping | pd.DataFrame,
     curve: Mapping | pd.DataFrame | None = None,
-    title: str = "Accuracy by synthetic images per real one",
+    title: str = "Accuracy by ratio of synthetic to real images",
     note: str = "",
     marks: Mapping[str, float] | None = None,
     unit: float = 1.0,
@@ -238,20 +230,20 @@ def dose_response(
     """Measured accuracy at each dose, and the fitted curve with its band.
 
     points: x, y, low, high (equal lists). curve: the same, or None or empty where no curve is identified. marks: label
-    → dose of a dashed line, e.g. ED90. unit: 1 where y is a proportion, 100 where it is in per cent.
+    → dose of a dashed line, e.g. ED90. unit: 1 where y is a proportion, 100 where it is in per cent. level: of low to
+    high.
     """
     figure, (ax,) = canvas(2.9, title, note)
     points = pd.DataFrame(dict(points))
     columns(points, ("x", "y", "low", "high"), "dose_response")
-    curve = pd.DataFrame(dict(curve)) if curve is not None and len(curve) else None
-    if curve is not None and len(curve):
-        ax.plot(curve["x"], curve["y"], color=PALETTE[0], label="fitted curve")
-        if {"low", "high"} <= set(curve.columns):
-            ax.fill_between(curve["x"], curve["low"], curve["high"], color=PALETTE[0], alpha=0.13, linewidth=0)
-    ax.vlines(points["x"], points["low"], points["high"], color=PALETTE[1], linewidth=1.3, zorder=3)
-    ax.plot(points["x"], points["y"], "o", color=PALETTE[1], label=f"measured, {100 * level:g} % interval", zorder=4)
-    if curve is None:
+    fitted = pd.DataFrame(dict(curve)) if curve is not None and len(curve) else pd.DataFrame()
+    if len(fitted):
+        ax.plot(fitted["x"], fitted["y"], color=PALETTE[0], label="fitted curve")
+        if {"low", "high"} <= set(fitted.columns):
+            ax.fill_between(fitted["x"], fitted["low"], fitted["high"], color=PALETTE[0], alpha=0.13, linewidth=0)
+    else:
         ax.plot(points["x"], points["y"], ":", color=GREY, linewidth=1, label="no curve identified")
+    intervals(ax, points["x"], points, "y", PALETTE[1], f"measured, {100 * level:g} % interval")
     for label, dose in (marks or {}).items():
         if dose is not None and np.isfinite(dose) and dose <= 1.2 * points["x"].max():
             ax.axvline(dose, color=GREY, linestyle="--", linewidth=1)
@@ -259,10 +251,11 @@ def dose_response(
                 label, (dose, 0), xycoords=("data", "axes fraction"), xytext=(4, 5), textcoords="offset points",
                 fontsize=7.5, color=GREY,
             )  # fmt: skip
-    ax.set_xticks(sorted(points["x"].unique()), [f"{x:g}" for x in sorted(points["x"].unique())])
-    ax.set(xlabel="synthetic images per real one", ylabel="accuracy")
-    ax.yaxis.set_major_formatter(PercentFormatter(unit, 0))
-    figure.legend(loc="outside lower center", ncols=3)
+    ticks = sorted(points["x"].unique())
+    ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
+    ax.set(xlabel="synthetic images per real image", ylabel="accuracy")
+    percent(ax.yaxis, unit=unit)
+    legend(figure, ncols=3)
     return figure
 
 
@@ -270,30 +263,24 @@ def dose_response(
 def accuracy_by_group(
     frame: pd.DataFrame, title: str = "Accuracy by skin-type group", note: str = "", ylabel: str = "accuracy"
 ) -> Figure:
-    """Accuracy with intervals, one mark an arm. Columns: group, accuracy, low, high (proportions).
+    """Accuracy with intervals, one mark per arm. Columns: group, accuracy, low, high (proportions).
 
     Optional columns: arm, task (one panel each), images. Groups stand in the order of the skin types.
     """
     columns(frame, ("group", "accuracy", "low", "high"), "accuracy_by_group")
     frame = frame.assign(**{name: frame.get(name, "") for name in ("arm", "task")})
-    tasks, shade = list(dict.fromkeys(frame["task"])), colours(frame["arm"])
-    groups = [g for g in GROUPS if (frame["group"] == g).any()] + sorted(set(frame["group"]) - set(GROUPS))
+    tasks, shade, groups = list(dict.fromkeys(frame["task"])), colours(frame["arm"]), in_order(frame["group"])
     figure, axes = canvas(2.9, title, note, cols=len(tasks), sharey=True)
     for ax, task in zip(axes, tasks, strict=True):
         part = frame[frame["task"] == task]
         for number, (arm, colour) in enumerate(shade.items()):
             rows = part[part["arm"] == arm].set_index("group").reindex(groups)
-            x = np.arange(len(groups)) + 0.5 * ((number + 0.5) / len(shade) - 0.5)
-            ax.vlines(x, rows["low"], rows["high"], color=colour, linewidth=1.6)
-            ax.plot(x, rows["accuracy"], "o", color=colour, label=arm or "all")
+            intervals(ax, np.arange(len(groups)) + dodge(number, len(shade), 0.5), rows, "accuracy", colour, arm)
         sizes = part.drop_duplicates("group").set_index("group").get("images", pd.Series(dtype=float))
         ax.set_xticks(range(len(groups)), [f"{g}\n{sizes[g]:.0f} images" if g in sizes else g for g in groups])
         ax.set(title=task, xlim=(-0.5, len(groups) - 0.5))
         ax.grid(axis="x", visible=False)
-        ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
+        percent(ax.yaxis)
     axes[0].set_ylabel(ylabel)
-    if len(shade) > 1:
-        figure.legend(
-            *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(2, len(shade)), fontsize=7.5
-        )
+    legend(figure)
     return figure

@@ -2,69 +2,64 @@
 
 import functools
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+import matplotlib.style
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from ..run import files, paths
 
-__all__ = ["GREY", "PALETTE", "WIDTH", "canvas", "columns", "colours", "save", "styled"]
+__all__ = [
+    "GREY",
+    "PALETTE",
+    "WIDTH",
+    "canvas",
+    "colours",
+    "columns",
+    "dodge",
+    "in_order",
+    "intervals",
+    "legend",
+    "log_ticks",
+    "percent",
+    "save",
+    "styled",
+    "zero",
+]
 
 WIDTH = 6.7  # inches, the text width of the paper
 # Okabe and Ito 2008, in an order whose neighbours differ in lightness as well.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-GREY = "#6b6b6b"
-STYLE = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters on every machine
-    "text.parse_math": False,  # a condition's name may hold a $; it is a name, not a formula
-    "font.size": 8.5,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.titlepad": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#9a9a9a",
-    "axes.linewidth": 0.8,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6,
-    "xtick.color": "#4a4a4a",
-    "ytick.color": "#4a4a4a",
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 4.5,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "svg.fonttype": "path",
-    "svg.hashsalt": "skinsyn",
-}
+GREY, PALE = "#6b6b6b", "#bdbdbd"
+STYLE = Path(__file__).parents[1] / "assets" / "figures.mplstyle"
+GROUPS = ("all", "I-II", "III-IV", "V-VI", "unknown")
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Draw under the house style, whatever the caller's settings are."""
 
     @functools.wraps(draw)
-    def wrapped(*args, **kwargs) -> Figure:
-        with mpl.rc_context():
-            mpl.rcdefaults()
-            mpl.rcParams.update(STYLE)
+    def wrapped(*args: Any, **kwargs: Any) -> Figure:
+        with mpl.style.context(STYLE, after_reset=True):
             return draw(*args, **kwargs)
 
     return wrapped
 
 
 def canvas(
-    height: float, title: str, note: str = "", rows: int = 1, cols: int = 1, **kwargs
+    height: float, title: str, note: str = "", rows: int = 1, cols: int = 1, **kwargs: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of the paper's width [height in inches], its title, and a note in grey (e.g. that images are
-    phantoms)."""
+    """A figure of the paper's width [height in inches], its title, and a note in grey (e.g. that images are phantoms).
+
+    Axes beyond those that are drawn on may be left over in a grid: hide them.
+    """
     lines = textwrap.wrap(title, 88)
     figure = Figure(figsize=(WIDTH, height + 0.16 * (len(lines) - 1)), layout="constrained")
     axes = figure.subplots(rows, cols, squeeze=False, **kwargs)
@@ -74,19 +69,69 @@ def canvas(
     return figure, list(axes.flat)
 
 
-def columns(frame: pd.DataFrame, needed: Sequence[str], what: str) -> pd.DataFrame:
-    """The frame, if it can be drawn. Raises ValueError where a column is missing or there is no row."""
+def columns(frame: pd.DataFrame, needed: Sequence[str], what: str) -> None:
+    """Raises ValueError where a table cannot be drawn: a column is missing, or there is no row."""
     lacking = [name for name in needed if name not in frame.columns]
     if lacking:
         raise ValueError(f"{what}: the table has no column {lacking[0]!r}; it has {list(frame.columns)}")
     if frame.empty:
         raise ValueError(f"{what}: the table has no rows")
-    return frame
 
 
-def colours(labels: Sequence) -> dict:
+def colours(labels: Iterable) -> dict[Any, str]:
     """Label → colour, in the order of the labels; the palette repeats after eight."""
     return {label: PALETTE[number % len(PALETTE)] for number, label in enumerate(dict.fromkeys(labels))}
+
+
+def in_order(names: Iterable, first: Sequence[str] = GROUPS) -> list:
+    """Distinct names, those of `first` in its order, then the others by name.
+
+    >>> in_order(["unknown", "V-VI", "I-II", "V-VI"])
+    ['I-II', 'V-VI', 'unknown']
+    """
+    return sorted(set(names), key=lambda name: (first.index(name) if name in first else len(first), str(name)))
+
+
+def dodge(number: int, total: int, width: float) -> float:
+    """How far series `number` (from 0) of `total` stands beside its place on the axis."""
+    return width * ((number + 0.5) / total - 0.5)
+
+
+def intervals(ax: Axes, x: Any, rows: pd.DataFrame | Mapping, value: str, colour: str, label: str = "") -> None:
+    """Estimates as dots with their intervals as bars. rows: `value`, low, high."""
+    ax.vlines(x, rows["low"], rows["high"], color=colour, linewidth=1.4)
+    ax.plot(x, rows[value], "o", color=colour, label=label or None, zorder=3)
+
+
+def legend(figure: Figure, ncols: int = 2, loc: str = "outside lower center", **kwargs: Any) -> None:
+    """One legend for all axes of a figure, each label once."""
+    handles: dict[str, Any] = {}
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        figure.legend(
+            list(handles.values()), list(handles), loc=loc, ncols=min(ncols, len(handles)), fontsize=7.5, **kwargs
+        )
+
+
+def log_ticks(ax: Axes, values: Iterable[float]) -> None:
+    """A logarithmic x axis with a tick at each value, written as a number."""
+    ax.set_xscale("log", base=2)
+    ticks = sorted(set(values))
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+
+
+def percent(*axis: Axis, unit: float = 1) -> None:
+    """Ticks in per cent. unit: 1 where values are proportions, 100 where they are in per cent."""
+    for one in axis:
+        one.set_major_formatter(PercentFormatter(unit, 0))
+
+
+def zero(draw: Callable[..., Any]) -> None:
+    """The line of no difference; draw: `axvline` or `axhline` of the axes."""
+    draw(0, color="#444444", linewidth=0.9, zorder=1)
 
 
 def save(profile: str, figure: Figure, stem: str) -> Path:
@@ -95,10 +140,8 @@ def save(profile: str, figure: Figure, stem: str) -> Path:
     stem: '<NOTEBOOK>-what'. Raises ValueError for a stem that leaves the folder.
     """
     target = paths.inside(paths.figures_dir(profile), f"{stem}.svg")
-    forms = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(STYLE)
+    forms: dict[str, dict[str, None]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
+    with mpl.style.context(STYLE, after_reset=True):
         for form, metadata in forms.items():
             path = target.with_suffix(f".{form}")
             with files.atomic(path) as temporary:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from .numbers import number, show, show_p
+from .numbers import equals_p, number, show, show_p
 
 __all__ = ["claim", "dose", "exploratory", "fairness", "gain", "groups", "heterogeneity", "power", "sensitivity"]
 
@@ -31,7 +31,7 @@ def _estimate(row: Mapping) -> str:
     if pd.isna(row["low"]):
         return text
     p = float(row["p"] if pd.isna(row.get("p_adjusted")) else row["p_adjusted"])
-    return f"{text} ({_signed(row['low'])} to {_signed(row['high'])}; p {'' if p < 0.001 else '= '}{show_p(p)})"
+    return f"{text} ({_signed(row['low'])} to {_signed(row['high'])}; p {equals_p(p)})"
 
 
 def gain(row: Mapping, what: str = "Adding synthetic images") -> str:

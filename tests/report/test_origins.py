@@ -129,7 +129,7 @@ def test_an_unknown_id_raises_and_a_declared_one_is_not_run(origin):
             numbers.lookup(saved, name)
     words = manuscript.context("tiny", saved, {}, [])
     assert words["bare"]("recognised.chance") == "not run"
-    for show in ("v", "n", "bare", "p"):
+    for show in ("v", "n", "bare", "p", "percent", "estimated"):
         with pytest.raises(ValueError, match="declares the number 'chance'"):
             words[show]("chance")
     with pytest.raises(ValueError, match="declares the number 'chance'"):
@@ -138,7 +138,11 @@ def test_an_unknown_id_raises_and_a_declared_one_is_not_run(origin):
 
 def test_every_id_of_the_manuscript_and_the_cards_is_declared():
     texts = [manuscript.MANUSCRIPT, *(manuscript.MANUSCRIPT.parents[1] / "cards").iterdir()]
-    found = [name for text in texts for name in re.findall(r"\b(?:v|n|bare|p)\('([^']+)'", text.read_text())]
+    found = [
+        name
+        for text in texts
+        for name in re.findall(r"\b(?:v|n|bare|p|percent|shift|estimated)\('([^']+)'", text.read_text())
+    ]
     assert len(found) > 60 and all(numbers.lookup({}, name) is None for name in found)
 
 
