@@ -25,7 +25,7 @@ RECIPE = 1  # raise it when the bytes of a shard or memmap change
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # decided by content, not by the file's name
 MAX_PIXELS = 50_000_000
 SHARD_IMAGES = 1000
-_SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,200}")
+SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,200}")
 
 
 class ImageError(ValueError):
@@ -141,7 +141,7 @@ def write_shard(folder: Path, images: np.ndarray, rows: pd.DataFrame) -> None:
         )
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
         raise ValueError(f"images: expected uint8 (n, size, size, 3), got {images.dtype} {images.shape}")
-    unsafe = [i for i in rows["image_id"] if not _SAFE_ID.fullmatch(str(i))]
+    unsafe = [i for i in rows["image_id"] if not SAFE_ID.fullmatch(str(i))]
     if unsafe or rows["image_id"].duplicated().any():
         raise ValueError(f"image_id must be unique and of letters, digits, _ and -; see {unsafe[:3] or 'duplicates'}")
     digests = []
@@ -167,7 +167,8 @@ def read_shard(key: str, places: Sequence[int] | None = None) -> tuple[pd.DataFr
         rows = rows if places is None else rows.iloc[list(places)].reset_index(drop=True)
         with tarfile.open(folder / "images.tar") as tar:
             for image_id, digest in zip(rows["image_id"], rows["sha256"], strict=True):
-                content = tar.extractfile(f"{image_id}.webp").read()
+                member = tar.extractfile(f"{image_id}.webp")
+                content = member.read() if member else b""
                 if hashlib.sha256(content).hexdigest() != digest:
                     raise ValueError(f"{image_id}.webp does not have the bytes that rows.parquet names")
                 with Image.open(io.BytesIO(content), formats=["WEBP"]) as image:
@@ -235,18 +236,17 @@ def memmap(keys: Sequence[str]) -> tuple[np.memmap, pd.DataFrame]:
     key = store.key_of("memmap", RECIPE, {"shards": keys}, {}, threads=0)
 
     def make(folder: Path) -> None:
-        lengths = [len(pd.read_parquet(store.folder("shard", k) / "rows.parquet", columns=["image_id"])) for k in keys]
-        index, out, start = [], None, 0
-        for shard, length in zip(keys, lengths, strict=True):
-            rows, images = read_shard(shard)
-            if out is None:
-                shape = (sum(lengths), *images.shape[1:])
-                out = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
-            if images.shape[1:] != out.shape[1:]:
-                raise ValueError(f"shard {shard} holds {images.shape[1]} px images and {keys[0]} {out.shape[1]} px")
-            out[start : start + length] = images
-            index.append(pd.DataFrame({"image_id": rows["image_id"], "unit": shard, "row": np.arange(length)}))
-            start += length
+        index = [pd.read_parquet(store.folder("shard", k) / "rows.parquet", columns=["image_id"]) for k in keys]
+        index = [part.assign(unit=k, row=np.arange(len(part))) for k, part in zip(keys, index, strict=True)]
+        side, start = read_shard(keys[0], [0])[1].shape[1], 0
+        shape = (sum(map(len, index)), side, side, 3)
+        out = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
+        for shard, part in zip(keys, index, strict=True):
+            images = read_shard(shard)[1]
+            if images.shape[1] != side:
+                raise ValueError(f"shard {shard} holds {images.shape[1]} px images and {keys[0]} {side} px")
+            out[start : start + len(part)] = images
+            start += len(part)
         out.flush()
         pd.concat(index, ignore_index=True).to_parquet(folder / "index.parquet", index=False)
 

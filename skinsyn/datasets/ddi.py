@@ -36,19 +36,15 @@ def rows(folder: Path) -> pd.DataFrame:
     empty = frame["skin_tone"].isna()
     _refuse(file, frame, "skin_tone", ~(tone.isin(SKIN_TONES) | empty), "12, 34 or 56")
     malignant = malignant.astype(bool)
-    return pd.DataFrame(
-        {
-            "image_id": [Path(name).stem for name in frame["DDI_file"]],
-            "file": frame["DDI_file"],
-            "condition": np.where(malignant, "malignant", "benign"),
-            "malignant": malignant,
-            "fst": tone.astype("int64"),
-            "patient_id": "",
-            "lesion_id": "",
-            "label_flag": "",
-            "disease": frame["disease"].astype("str"),
-        }
-    )
+    columns = {
+        "image_id": [Path(name).stem for name in frame["DDI_file"]],
+        "file": frame["DDI_file"],
+        "condition": np.where(malignant, "malignant", "benign"),
+        "malignant": malignant,
+        "fst": tone.astype("int64"),
+        "disease": frame["disease"].astype("str"),
+    }
+    return pd.DataFrame(match.NOT_RECORDED | columns)
 
 
 def _refuse(file: Path, frame: pd.DataFrame, column: str, wrong: pd.Series, expected: str) -> None:

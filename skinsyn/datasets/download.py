@@ -21,6 +21,7 @@ from urllib.parse import urljoin, urlsplit
 import pandas as pd
 import requests
 import urllib3
+from urllib3 import BaseHTTPResponse
 from urllib3.util import Retry
 
 from .. import images
@@ -49,16 +50,22 @@ class Limits(NamedTuple):
     allow_http: bool = False  # also without encryption, where https is not offered
 
 
-class Dead(Exception):
-    """The address will not give an image."""
+class NoImage(Exception):
+    """An address gave no image. outcome: dead | failed; retry: try again now; silent: the host gave no answer.
 
+    response: of urllib3, where it may say when to retry.
+    """
 
-class Again(Exception):
-    """No image this time. `response` may say when to retry; `silent`: the host gave no answer; `later`: not today."""
-
-    def __init__(self, reason: str, response=None, silent: bool = False, later: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        outcome: str = "dead",
+        retry: bool = False,
+        silent: bool = False,
+        response: BaseHTTPResponse | None = None,
+    ) -> None:
         super().__init__(reason)
-        self.response, self.silent, self.later = response, silent, later
+        self.outcome, self.retry, self.silent, self.response = outcome, retry, silent, response
 
 
 class Way(NamedTuple):
@@ -88,7 +95,7 @@ def new_session() -> requests.Session:
     """A session without retries of its own (they are counted here) that takes bytes as they are: no unpacking."""
     session = requests.Session()
     name = f"skinsyn/{importlib.metadata.version('skinsyn')} (research; one request at a time)"
-    session.headers = {"User-Agent": name, "Accept": "image/*", "Accept-Encoding": "identity"}
+    session.headers.update({"User-Agent": name, "Accept": "image/*", "Accept-Encoding": "identity"})
     return session
 
 
@@ -103,42 +110,41 @@ def _ask(way: Way, url: str) -> requests.Response:
     """The answer to a GET after redirections, its body unread. Every hop is paced, and checked for its scheme."""
     for _ in range(HOPS + 1):
         if not url.startswith(("https://", "http://") if way.limits.allow_http else "https://"):
-            raise Dead("not an https address")
+            raise NoImage("not an https address")
         way.wait(_host_of(url))
         try:
             response = way.session.get(url, stream=True, allow_redirects=False, timeout=way.limits.timeout)
         except requests.exceptions.SSLError as error:
-            raise Again("no trusted encryption", silent=True, later=True) from error
+            raise NoImage("no trusted encryption", "failed", silent=True) from error
         except (requests.ConnectionError, requests.Timeout) as error:
-            raise Again("the host does not answer", silent=True) from error
+            raise NoImage("the host does not answer", "failed", retry=True, silent=True) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-            raise Dead("not an address") from error
+            raise NoImage("not an address") from error
         if not response.is_redirect:
             return response
         url = urljoin(url, response.headers["location"])
         response.close()
-    raise Dead("too many redirections")
+    raise NoImage("too many redirections")
 
 
 def _body(response: requests.Response, limits: Limits, begun: float) -> bytes:
     """The bytes of an answer, as they were sent; stops at the cap and at the deadline."""
     if response.status_code in LATER:
-        raise Again(f"HTTP {response.status_code}", response.raw)
+        raise NoImage(f"HTTP {response.status_code}", "failed", retry=True, response=response.raw)
     if response.status_code != 200:
-        raise Dead(f"HTTP {response.status_code}")
-    told = response.headers.get("content-length", "")
-    content = bytearray()
+        raise NoImage(f"HTTP {response.status_code}")
+    length, content = response.headers.get("content-length", ""), bytearray()
     try:
-        while len(content) <= limits.max_bytes and not (told.isdigit() and int(told) > limits.max_bytes):
+        while len(content) <= limits.max_bytes and not (length.isdigit() and int(length) > limits.max_bytes):
             if time.monotonic() > begun + limits.deadline:
-                raise Again("too slow")
+                raise NoImage("too slow", "failed", retry=True)
             piece = response.raw.read1(CHUNK, decode_content=False)
             if not piece:
                 return bytes(content)
             content += piece
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise Again("the connection broke off") from error
-    raise Dead("larger than max_bytes")
+        raise NoImage("the connection broke off", "failed", retry=True) from error
+    raise NoImage("larger than max_bytes")
 
 
 def _try(way: Way, url: str, target: Path) -> dict:
@@ -153,7 +159,12 @@ def _try(way: Way, url: str, target: Path) -> dict:
             images.decode(temporary, target.parent, way.limits.max_pixels)
         except images.ImageError as error:
             # Without a length in its header, an answer that broke off looks whole until it is decoded.
-            raise (Again if error.reason == "truncated or damaged" else Dead)(error.reason) from error
+            damaged = error.reason == "truncated or damaged"
+            raise NoImage(error.reason, "failed" if damaged else "dead", retry=damaged) from error
+    return _facts(content, came_from)
+
+
+def _facts(content: bytes, came_from: str) -> dict:
     return {"came_from": came_from, "bytes": len(content), "md5": hashlib.md5(content).hexdigest()}
 
 
@@ -163,8 +174,8 @@ def _insist(way: Way, url: str, target: Path) -> dict:
     while True:
         try:
             return _try(way, url, target)
-        except Again as error:
-            if error.later:
+        except NoImage as error:
+            if not error.retry:
                 raise
             try:
                 retry = retry.increment("GET", url, response=error.response)
@@ -175,41 +186,40 @@ def _insist(way: Way, url: str, target: Path) -> dict:
                 raise
 
 
-def _fetch_one(way: Way, row: dict, addresses: Sequence[str], folder: Path) -> dict:
-    """The record of one row: image_id, url, outcome, reason, silent; and of a fetched one came_from, bytes, md5."""
-    record = {"image_id": row["image_id"], "url": row["url"], "reason": "", "silent": False}
-    target = paths.inside(folder, row["file"])
+def _record(row: dict, outcome: str, reason: str = "", **facts: object) -> dict:
+    """One line of downloads.jsonl."""
+    return {"image_id": row["image_id"], "url": row["url"], "outcome": outcome, "reason": reason, **facts}
+
+
+def _fetch_one(way: Way, row: dict, addresses: Sequence[str], folder: Path) -> tuple[dict, bool]:
+    """The record of one row, with came_from, bytes and md5 where it is fetched; whether the host was silent."""
+    target, record, silent = paths.inside(folder, row["file"]), {}, False
     for address in addresses:
         try:
-            return record | {"outcome": "fetched", "reason": "", "silent": False} | _insist(way, address, target)
-        except Dead as error:
-            record |= {"outcome": "dead", "reason": str(error), "silent": False}
-        except Again as error:
-            record |= {"outcome": "failed", "reason": str(error), "silent": error.silent}
-    return record
+            return _record(row, "fetched", **_insist(way, address, target)), False
+        except NoImage as error:
+            record, silent = _record(row, error.outcome, str(error)), error.silent
+    return record, silent
 
 
-def _host(way: Way, rows: list[dict], folder: Path, done: queue.Queue) -> None:
+def _host(way: Way, rows: list[dict], folder: Path, done: queue.Queue[dict | Exception]) -> None:
     """Fetch the images of one host in turn; by http only where that is allowed and https is not offered."""
-    silent, plain = 0, False
+    silent_rows, plain = 0, False
     for row in rows:
         if way.stop.is_set():
             return
-        if silent >= GIVE_UP:
-            reason = f"not asked: the host did not answer for {GIVE_UP} images in a row"
-            done.put({"image_id": row["image_id"], "url": row["url"], "outcome": "failed", "reason": reason})
+        if silent_rows >= GIVE_UP:
+            done.put(_record(row, "failed", f"not asked: the host did not answer for {GIVE_UP} images in a row"))
             continue
         safe = row["url"].replace("http://", "https://", 1)
-        asked = (
-            [safe] if not way.limits.allow_http else [row["url"]] if plain else list(dict.fromkeys([safe, row["url"]]))
-        )
+        either = [row["url"]] if plain else list(dict.fromkeys([safe, row["url"]]))
         try:
-            record = _fetch_one(way, row, asked, folder)
+            record, silent = _fetch_one(way, row, either if way.limits.allow_http else [safe], folder)
         except Exception as error:  # e.g. a full disk: handed to the caller, who stops
             done.put(error)
             return
         plain = plain or record.get("came_from", "").startswith("http://")
-        silent = silent + 1 if record.pop("silent") else 0
+        silent_rows = silent_rows + 1 if silent else 0
         done.put(record)
 
 
@@ -218,7 +228,8 @@ def _results(rows: Sequence[dict], folder: Path, limits: Limits) -> Iterator[dic
     by_host: dict[str, list[dict]] = collections.defaultdict(list)
     for row in rows:
         by_host[_host_of(row["url"])].append(row)
-    wait, done, stop = pacer(limits.pause), queue.Queue(), threading.Event()
+    wait, stop = pacer(limits.pause), threading.Event()
+    done: queue.Queue[dict | Exception] = queue.Queue()
     with ThreadPoolExecutor(max_workers=max(1, min(16, len(by_host)))) as pool:
         try:
             for mine in by_host.values():
@@ -235,15 +246,14 @@ def _results(rows: Sequence[dict], folder: Path, limits: Limits) -> Iterator[dic
 
 def read_record(folder: Path) -> dict[str, dict]:
     """image_id → its last record. A last line that was cut off by a kill is left out: that row is asked again."""
-    file = folder / RECORD
-    found = {}
+    file, records = folder / RECORD, {}
     for number, line in enumerate(file.read_text().splitlines() if file.exists() else [], 1):
         try:
             record = json.loads(line)
-            found[record["image_id"]] = record
+            records[record["image_id"]] = record
         except (ValueError, KeyError, TypeError):
             print(f"{file}: line {number} is not whole and is left out", flush=True)
-    return found
+    return records
 
 
 def _on_disk(row: dict, folder: Path, max_pixels: int) -> dict | None:
@@ -253,14 +263,7 @@ def _on_disk(row: dict, folder: Path, max_pixels: int) -> dict | None:
         images.decode(file, folder, max_pixels)
     except images.ImageError:
         return None
-    about = {
-        "image_id": row["image_id"],
-        "url": row["url"],
-        "outcome": "fetched",
-        "reason": "",
-        "came_from": "was there",
-    }
-    return about | {"bytes": file.stat().st_size, "md5": hashlib.md5(file.read_bytes()).hexdigest()}
+    return _record(row, "fetched", **_facts(file.read_bytes(), "was there"))
 
 
 def fetch(rows: pd.DataFrame, folder: Path, limits: Limits, again: bool = False) -> dict[str, dict]:

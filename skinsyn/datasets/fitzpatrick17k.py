@@ -48,21 +48,18 @@ def rows(folder: Path, fst_annotator: str = "scale") -> pd.DataFrame:
     if fst_annotator not in ("scale", "centaur"):
         raise ValueError(f"fst_annotator is {fst_annotator!r}; Fitzpatrick 17k has 'scale' and 'centaur'")
     frame = metadata(folder)
-    return pd.DataFrame(
-        {
-            "image_id": frame["md5hash"],
-            "file": frame["md5hash"] + ".jpg",
-            "condition": frame["label"].astype("str"),
-            "malignant": frame["three_partition_label"] == "malignant",
-            "fst": frame[f"fitzpatrick_{fst_annotator}"].fillna(-1).astype("int64"),
-            "fst_scale": frame["fitzpatrick_scale"].fillna(-1).astype("int64"),
-            "fst_centaur": frame["fitzpatrick_centaur"].fillna(-1).astype("int64"),
-            "patient_id": "",
-            "lesion_id": "",
-            "label_flag": frame["qc"].fillna("").astype("str"),
-            "url": frame["url"].fillna("").astype("str"),
-        }
-    )
+    columns = {
+        "image_id": frame["md5hash"],
+        "file": frame["md5hash"] + ".jpg",
+        "condition": frame["label"].astype("str"),
+        "malignant": frame["three_partition_label"] == "malignant",
+        "fst": frame[f"fitzpatrick_{fst_annotator}"].fillna(-1).astype("int64"),
+        "fst_scale": frame["fitzpatrick_scale"].fillna(-1).astype("int64"),
+        "fst_centaur": frame["fitzpatrick_centaur"].fillna(-1).astype("int64"),
+        "label_flag": frame["qc"].fillna("").astype("str"),
+        "url": frame["url"].fillna("").astype("str"),
+    }
+    return pd.DataFrame(match.NOT_RECORDED | columns)
 
 
 def annotators(folder: Path) -> tuple[pd.Series, pd.Series]:

@@ -8,7 +8,7 @@ The description is `data/<name>/dataset.yml` (or below $SKINSYN_DATA), which `py
     encoding: utf-8-sig
     # image and condition are required
     columns: {image: img_id, condition: diagnostic, fst: fitspatrick, patient: patient_id}
-    names: {BCC: basal cell carcinoma}   # values of the condition column that have another name here
+    rename: {BCC: basal cell carcinoma}  # values of the condition column that have another name here
     malignant: [basal cell carcinoma]    # names of the malignant conditions, where no column says it
 """
 
@@ -16,16 +16,18 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import yaml
 
 from ..run import files, paths
+from ..run.records import Record, setting
 from . import match
 
-__all__ = ["ROLES", "describe", "description_file", "match_rows", "read_table", "root", "rows"]
+__all__ = ["ROLES", "Description", "describe", "description_file", "match_rows", "read_table", "root", "rows"]
 
 # What a column can be, and the question that init asks for it. The first two are needed.
 ROLES = {
@@ -36,13 +38,36 @@ ROLES = {
     "patient": "names the patient",
     "lesion": "names the lesion",
 }
-KEYS = {"images", "table", "separator", "encoding", "columns", "names", "malignant"}
 NO_CONDITION = "no condition given"
 UNKNOWN = ("", "-1", "-1.0", "nan", "na", "n/a", "none", "unknown", "?", "-")
 YES = ("1", "1.0", "true", "t", "yes", "y", "malignant")
 NO = ("0", "0.0", "false", "f", "no", "n", "benign")
 ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6}
 _TYPE = re.compile(r"(?:fitzpatrick|fst|skin)?[\s_]*(?:skin)?[\s_]*(?:type)?[\s_]*([1-6]|iii|ii|iv|i|vi|v)(?:\.0)?")
+
+
+@dataclass(frozen=True)
+class Description(Record):
+    """Where a data set of one's own lies and what its columns mean: the content of dataset.yml.
+
+    >>> Description("photos", "table.csv", ",", "utf-8", {"image": "file", "condition": "dx"}, {}, []).columns["image"]
+    'file'
+    """
+
+    images: str = setting(about="folder of the photographs")
+    table: str = setting(about="the CSV table")
+    separator: str = setting(about="between the table's cells")
+    encoding: str = setting(about="of the table")
+    columns: dict = setting(about="role (ROLES) → column")
+    rename: dict = setting(about="value of the condition column → name of the condition")
+    malignant: list = setting(about="names of the malignant conditions, where no column says it")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not {"image", "condition"} <= set(self.columns) <= set(ROLES):
+            raise ValueError(
+                f"columns: expected image, condition, others of {', '.join(ROLES)}; found {self.columns!r:.99}"
+            )
 
 
 def description_file(name: str) -> Path:
@@ -61,29 +86,23 @@ def description_file(name: str) -> Path:
     raise FileNotFoundError(f"{message}\nA data set of one's own is described by: {how}")
 
 
-def describe(name: str) -> dict:
+def describe(name: str) -> Description:
     """The checked description. Raises FileNotFoundError, or ValueError naming file, key and expected value."""
     file = description_file(name)
     try:
         content = yaml.safe_load(file.read_text())
     except yaml.YAMLError as error:
         raise ValueError(f"{file}: not YAML: {error}") from error
-    if not isinstance(content, dict) or set(content) != KEYS:
-        raise ValueError(f"{file}: expected the keys {', '.join(sorted(KEYS))}, found {content!r:.200}")
-    columns = content["columns"]
-    if not isinstance(columns, dict) or not {"image", "condition"} <= set(columns) <= set(ROLES):
-        raise ValueError(
-            f"{file}: columns: expected image, condition, others of {', '.join(ROLES)}; found {columns!r:.99}"
-        )
-    if not isinstance(content["names"], dict) or not isinstance(content["malignant"], list):
-        raise ValueError(f"{file}: expected names: {{value: name}} and malignant: [names]")
+    keys = sorted(Description.names())
+    if not isinstance(content, dict) or sorted(content) != keys:
+        raise ValueError(f"{file}: expected the keys {', '.join(keys)}, found {content!r:.200}")
     files.log_access("read", file)
-    return content
+    return Description.read(content, where=str(file))
 
 
 def root(name: str) -> Path:
     """The folder of the photographs. Raises FileNotFoundError where it is gone."""
-    folder = Path(describe(name)["images"])
+    folder = Path(describe(name).images)
     if not folder.is_dir():
         raise FileNotFoundError(
             f"the photographs of {name} are gone: no folder {folder}; mend {description_file(name)}"
@@ -114,6 +133,7 @@ def read_table(file: Path, separator: str = "", encoding: str = "utf-8-sig") -> 
     except LookupError as error:
         raise ValueError(f"{file}: no encoding is called {encoding!r}; usual ones: utf-8-sig, cp1252") from error
     separator = separator or max(",;\t|", key=text.partition("\n")[0].count)
+    # The csv module, since pandas fills short rows silently.
     lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if line]
     if len(lines) < 2:
         raise ValueError(f"{file}: expected a line of column names and at least one row; found {len(lines)} lines")
@@ -126,7 +146,7 @@ def read_table(file: Path, separator: str = "", encoding: str = "utf-8-sig") -> 
     return pd.DataFrame(lines[1:], columns=names, dtype="str").apply(lambda column: column.str.strip()), separator
 
 
-def _parsed(values: pd.Series, read: dict[str, object], what: str, expected: str, keys: pd.Series) -> pd.Series:
+def _parsed(values: pd.Series, read: Mapping[str, object], what: str, expected: str, keys: pd.Series) -> pd.Series:
     """Each value looked up in `read`. Raises ValueError naming the values that are not in it, and a row of each."""
     strange = ~values.isin(list(read))
     if strange.any():
@@ -157,16 +177,23 @@ def _safe_ids(names: pd.Series) -> list[str]:
     return [f"{s}_{d}" if t else s for s, d, t in zip(safe, digests, twice, strict=True)]
 
 
-def rows(given: dict) -> pd.DataFrame:
+def rows(description: Description) -> pd.DataFrame:
     """Every row of the table: image_id, file, condition, malignant, fst (-1 unknown), patient_id, lesion_id and
     label_flag.
 
-    given: a description, of `describe`. Raises FileNotFoundError or ValueError naming the table, column, value and row.
+    Raises FileNotFoundError or ValueError naming the table, column, value and row.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "t.csv").write_text("file,dx,skin\\na.jpg,BCC,III\\n")
+    ...     columns = {"image": "file", "condition": "dx", "fst": "skin"}
+    ...     about = Description(folder, f"{folder}/t.csv", ",", "utf-8", columns, {"BCC": "basal cell carcinoma"}, [])
+    ...     rows(about)[["image_id", "condition", "fst"]].to_numpy().tolist()
+    [['a', 'basal cell carcinoma', 3]]
     """
-    file = Path(given["table"])
-    frame, _ = read_table(file, given["separator"], given["encoding"])
+    file, columns = Path(description.table), description.columns
+    frame, _ = read_table(file, description.separator, description.encoding)
     files.log_access("read", file)
-    columns = given["columns"]
     if lacking := [name for name in columns.values() if name not in frame]:
         raise ValueError(f"{file}: no column {lacking[0]!r}; it has {', '.join(frame.columns)}")
     names = frame[columns["image"]].str.replace("\\", "/", regex=False).str.removeprefix("./")
@@ -174,31 +201,28 @@ def rows(given: dict) -> pd.DataFrame:
         raise ValueError(f"{file}: {columns['image']} is empty in row {int((names == '').argmax()) + 2}")
     if names.duplicated().any():
         example = names[names.duplicated()].iloc[0]
-        raise ValueError(
-            f"{file}: {example!r} stands in several rows of {columns['image']}; one row an image is expected"
-        )
+        raise ValueError(f"{file}: {example!r} stands in several rows of {columns['image']}; expected one per image")
     value = {role: frame[name] for role, name in columns.items()}
     empty = pd.Series("", index=frame.index, dtype="str")
-    condition = value["condition"].replace(given["names"]).replace("", NO_CONDITION)
-    malignant = condition.isin(given["malignant"])
+    condition = value["condition"].replace(description.rename).replace("", NO_CONDITION)
+    malignant = condition.isin(description.malignant)
     if "malignant" in value:
         words = dict.fromkeys(YES, True) | dict.fromkeys(NO, False)
         what, expected = f"{file}: {columns['malignant']}", "1 or 0, true or false, yes or no, malignant or benign"
         malignant = _parsed(value["malignant"].str.lower(), words, what, expected, names).astype(bool)
     patient, lesion = value.get("patient", empty), value.get("lesion", empty)
-    return pd.DataFrame(
-        {
-            "image_id": _safe_ids(names),
-            "file": names,
-            "condition": condition,
-            "malignant": malignant,
-            "fst": _skin_types(value.get("fst", empty), names),
-            "patient_id": patient,
-            # Lesions are often numbered anew for each patient: a lesion of another patient is another lesion.
-            "lesion_id": (patient + "/" + lesion).where(lesion != "", ""),
-            "label_flag": "",
-        }
-    ).astype({name: "str" for name in ("image_id", "file", "condition", "patient_id", "lesion_id")})
+    read = {
+        "image_id": _safe_ids(names),
+        "file": names,
+        "condition": condition,
+        "malignant": malignant,
+        "fst": _skin_types(value.get("fst", empty), names),
+        "patient_id": patient,
+        # Lesions are often numbered anew for each patient: a lesion of another patient is another lesion.
+        "lesion_id": (patient + "/" + lesion).where(lesion != "", ""),
+    }
+    strings = dict.fromkeys(("image_id", "file", "condition", "patient_id", "lesion_id"), "str")
+    return pd.DataFrame(match.NOT_RECORDED | read).astype(strings)
 
 
 def match_rows(names: Sequence[str], images: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -210,19 +234,12 @@ def match_rows(names: Sequence[str], images: Sequence[str]) -> tuple[list[str], 
     >>> match_rows(["a", "2019/b.png", "c"], ["2019/b.png", "2020/b.png", "x/a.jpg"])
     (['x/a.jpg', '2019/b.png', ''], ['2020/b.png'])
     """
-    by_stem: dict[str, list[str]] = {}
-    for image in images:
-        by_stem.setdefault(PurePosixPath(image).stem, []).append(image)
-    paths_of_rows = []
+    by_stem, paths_of_rows = match.stems(images), []
     for name in names:
         path = PurePosixPath(name)
         stem = path.stem if path.suffix.lower() in match.SUFFIXES else path.name
         fits = [image for image in by_stem.get(stem, []) if _agree(path.parts[:-1], PurePosixPath(image).parts[:-1])]
-        best = (
-            [image for image in fits if image == name]
-            or [i for i in fits if PurePosixPath(i).name == path.name]
-            or fits
-        )
+        best = [i for i in fits if i == name] or [i for i in fits if PurePosixPath(i).name == path.name] or fits
         paths_of_rows.append(best[0] if len(best) == 1 else "")
     return paths_of_rows, sorted(set(images) - set(paths_of_rows))
 

@@ -39,16 +39,12 @@ def rows(folder: Path) -> pd.DataFrame:
     ValueError naming the file, the column and the rows.
     """
     frame = match.read_csv(folder / "HAM10000_metadata.csv", COLUMNS, key="image_id")
-    return pd.DataFrame(
-        {
-            "image_id": frame["image_id"],
-            "file": frame["image_id"] + ".jpg",
-            "condition": [CONDITIONS.get(code, str(code)) for code in frame["dx"]],
-            "malignant": frame["dx"].isin(MALIGNANT),
-            "fst": -1,
-            "patient_id": "",
-            "lesion_id": frame["lesion_id"].fillna("").astype("str"),
-            "label_flag": "",
-            "dx_type": frame["dx_type"].fillna("").astype("str"),
-        }
-    )
+    columns = {
+        "image_id": frame["image_id"],
+        "file": frame["image_id"] + ".jpg",
+        "condition": [CONDITIONS.get(code, str(code)) for code in frame["dx"]],
+        "malignant": frame["dx"].isin(MALIGNANT),
+        "lesion_id": frame["lesion_id"].fillna("").astype("str"),
+        "dx_type": frame["dx_type"].fillna("").astype("str"),
+    }
+    return pd.DataFrame(match.NOT_RECORDED | columns)

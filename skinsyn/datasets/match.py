@@ -1,13 +1,15 @@
 """Rows to files: which row of a metadata table has its photograph, and which photograph has no row."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-__all__ = ["SUFFIXES", "excluded", "find_images", "match", "read_csv"]
+__all__ = ["NOT_RECORDED", "SUFFIXES", "excluded", "find_images", "match", "read_csv", "stems"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+# What a loader's rows hold in the columns that a data set does not have.
+NOT_RECORDED = {"fst": -1, "patient_id": "", "lesion_id": "", "label_flag": ""}
 
 
 def read_csv(file: Path, columns: Sequence[str], key: str) -> pd.DataFrame:
@@ -28,8 +30,7 @@ def read_csv(file: Path, columns: Sequence[str], key: str) -> pd.DataFrame:
         frame = pd.read_csv(file, dtype={key: "str"})
     except (ValueError, pd.errors.ParserError) as error:
         raise ValueError(f"{file}: not a readable CSV table: {error}") from error
-    lacking = [name for name in columns if name not in frame]
-    if lacking:
+    if lacking := [name for name in columns if name not in frame]:
         raise ValueError(
             f"{file}: the column(s) {', '.join(lacking)} are missing; found {', '.join(map(str, frame.columns))}"
         )
@@ -42,7 +43,14 @@ def read_csv(file: Path, columns: Sequence[str], key: str) -> pd.DataFrame:
 
 
 def find_images(folder: Path) -> list[str]:
-    """All image files below a folder, as paths relative to it, sorted; hidden files are left out."""
+    """All image files below a folder, as paths relative to it, sorted; hidden files are left out.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = [Path(folder, name).touch() for name in ("b.PNG", "a.jpg", ".c.jpg", "d.txt")]
+    ...     find_images(Path(folder))
+    ['a.jpg', 'b.PNG']
+    """
     paths = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
     return sorted(path.relative_to(folder).as_posix() for path in paths)
 
@@ -67,12 +75,21 @@ def match(files: Sequence[str], images: Sequence[str]) -> tuple[list[str], list[
     >>> match(["a.png", "b.png"], ["part 1/a.jpg", "part 2/a.png"])
     (['part 2/a.png', ''], ['part 1/a.jpg'])
     """
+    by_stem, paths = stems(images), []
+    for name in files:
+        fits = by_stem.get(PurePosixPath(name).stem, [])
+        order = sorted(fits, key=lambda image: (image != name, Path(image).name != Path(name).name, image))
+        paths.append((order or [""])[0])
+    return paths, sorted(set(images) - set(paths))
+
+
+def stems(images: Iterable[str]) -> dict[str, list[str]]:
+    """Images by their names without folder and suffix.
+
+    >>> stems(["a/x.jpg", "x.png", "y.png"])
+    {'x': ['a/x.jpg', 'x.png'], 'y': ['y.png']}
+    """
     by_stem: dict[str, list[str]] = {}
     for image in images:
-        by_stem.setdefault(Path(image).stem, []).append(image)
-    paths = []
-    for name in files:
-        candidates = by_stem.get(Path(name).stem, [])
-        candidates = sorted(candidates, key=lambda image: (image != name, Path(image).name != Path(name).name, image))
-        paths.append((candidates or [""])[0])
-    return paths, sorted(set(images) - set(paths))
+        by_stem.setdefault(PurePosixPath(image).stem, []).append(image)
+    return by_stem

@@ -163,10 +163,9 @@ def init(
         "separator": separator,
         "encoding": encoding,
     }
-    given |= {"columns": chosen, "names": dict(names), "malignant": malignant}
+    given |= {"columns": chosen, "rename": dict(names), "malignant": malignant}
     like = like or ("pad_ufes_20" if paths.model_dir("taesd") else "demo")
-    rows = folder.rows(given)
-
+    rows = folder.rows(folder.Description.read(given))
     paths_found, lonely = folder.match_rows(rows["file"], found)
     there = pd.Series(paths_found, index=rows.index) != ""
     print(f"{len(rows)} rows, {int(there.sum())} of them with a photograph; {len(lonely)} photographs without a row")

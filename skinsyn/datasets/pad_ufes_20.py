@@ -37,15 +37,13 @@ def rows(folder: Path) -> pd.DataFrame:
     rows.
     """
     frame = match.read_csv(folder / "metadata.csv", COLUMNS, key="img_id")
-    return pd.DataFrame(
-        {
-            "image_id": [Path(name).stem for name in frame["img_id"]],
-            "file": frame["img_id"],
-            "condition": [CONDITIONS.get(code, str(code)) for code in frame["diagnostic"]],
-            "malignant": frame["diagnostic"].isin(MALIGNANT),
-            "fst": frame["fitspatrick"].fillna(-1).astype("int64"),
-            "patient_id": frame["patient_id"].fillna("").astype("str"),
-            "lesion_id": [f"lesion {x}" if pd.notna(x) else "" for x in frame["lesion_id"]],
-            "label_flag": "",
-        }
-    )
+    columns = {
+        "image_id": [Path(name).stem for name in frame["img_id"]],
+        "file": frame["img_id"],
+        "condition": [CONDITIONS.get(code, str(code)) for code in frame["diagnostic"]],
+        "malignant": frame["diagnostic"].isin(MALIGNANT),
+        "fst": frame["fitspatrick"].fillna(-1).astype("int64"),
+        "patient_id": frame["patient_id"].fillna("").astype("str"),
+        "lesion_id": [f"lesion {x}" if pd.notna(x) else "" for x in frame["lesion_id"]],
+    }
+    return pd.DataFrame(match.NOT_RECORDED | columns)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageFilter
 
-from skinsyn.datasets import patterns
+from skinsyn.datasets import match, patterns
 from skinsyn.datasets.patterns import Canvas, disc, smooth_noise
 
 # Centre and half-width of each type's ITA in degrees, inside the usual bands (Chardon 1991; Del Bino & Bernerd 2013).
@@ -162,7 +162,8 @@ def make_dataset(
         raise ValueError(f"per_condition is {per_condition}: expected at least 1 image of each condition")
     folder = Path(folder)
     (folder / "masks").mkdir(parents=True, exist_ok=True)
-    rng, rows, lesion, fst, view = np.random.default_rng([seed, 9]), [], 0, 0, 0
+    rng, lesion, fst, view = np.random.default_rng([seed, 9]), 0, 0, 0
+    records: list[dict] = []
     for condition in CONDITIONS:
         for i in range(per_condition):
             again = rng.random() < second_views
@@ -171,10 +172,10 @@ def make_dataset(
             if view == 0:
                 lesion, fst = lesion + 1, kind
             one = draw(condition, fst, seed * 1_000_003 + lesion, size, shift, view)
-            name = f"phantom_{seed}_{len(rows):05d}"
+            name = f"phantom_{seed}_{len(records):05d}"
             Image.fromarray(one.image).save(folder / f"{name}.png")
             Image.fromarray(one.mask.astype(np.uint8) * 255).save(folder / "masks" / f"{name}.png")
-            rows.append(
+            records.append(
                 {
                     "image_id": name,
                     "file": f"{name}.png",
@@ -186,6 +187,16 @@ def make_dataset(
                     "patient_id": f"patient_{seed}_{lesion:05d}",
                 }
             )
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(records)
     table.to_csv(folder / "metadata.csv", index=False, lineterminator="\n")
     return table
+
+
+def rows(folder: Path) -> pd.DataFrame:
+    """Every row of a folder that `make_dataset` wrote: image_id, file, condition, malignant, fst, patient_id and more.
+
+    Raises FileNotFoundError or ValueError naming the file, the column and the rows.
+    """
+    known = ("image_id", "file", "condition", "malignant", "fst", "patient_id")
+    frame = match.read_csv(folder / "metadata.csv", known, key="image_id")
+    return frame.astype({"file": "str", "patient_id": "str"}).assign(lesion_id="", label_flag="")

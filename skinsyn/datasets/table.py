@@ -5,57 +5,38 @@ One row per image; excluded rows are counted with a stage and a reason in the at
 
 import difflib
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 
+from ..images import SAFE_ID
 from ..run import paths, store
 from . import ddi, fitzpatrick17k, ham10000, match, pad_ufes_20, phantom
 from . import folder as own
 
 __all__ = [
-    "COLUMNS",
-    "DATASETS",
-    "SPLITS",
-    "check_conditions",
-    "conditions_of",
-    "conditions_of",
-    "find",
-    "flow",
-    "fst_group",
-    "keep_phantoms",
-    "load",
-    "validate",
-]
+    "COLUMNS", "DATASETS", "SPLITS", "check_conditions", "conditions_of", "find", "flow", "fst_group", "keep_phantoms",
+    "load", "validate",
+]  # fmt: skip
 
 RECIPE = 1  # raise it when a data set of phantoms is laid out in another way
 GROUPS = {-1: "unknown", 1: "I-II", 2: "I-II", 3: "III-IV", 4: "III-IV", 5: "V-VI", 6: "V-VI"}
 GROUPS |= dict(zip(ddi.SKIN_TONES, ("I-II", "III-IV", "V-VI"), strict=True))  # DDI knows the pair only
 SPLITS = ("train", "validation", "test", "unused")
-DATASETS = ("phantom", "pad_ufes_20", "fitzpatrick17k", "ddi", "ham10000")
+# Each has rows(folder), CONDITIONS where they are fixed, and HOW_TO get its images where the user brings them.
+LOADERS: dict[str, ModuleType] = {
+    "phantom": phantom, "pad_ufes_20": pad_ufes_20, "fitzpatrick17k": fitzpatrick17k, "ddi": ddi, "ham10000": ham10000,
+}  # fmt: skip
+DATASETS = tuple(LOADERS)
 # What a loader gives, and what 01 adds to it.
 COLUMNS = {
-    "image_id": "str",
-    "path": "str",
-    "condition": "str",
-    "malignant": "bool",
-    "fst": "int",
-    "fst_group": "str",
-    "source": "str",
-    "patient_id": "str",
-    "lesion_id": "str",
-    "malignancy_only": "bool",
-}
+    "image_id": "str", "path": "str", "condition": "str", "malignant": "bool", "fst": "int", "fst_group": "str",
+    "source": "str", "patient_id": "str", "lesion_id": "str", "malignancy_only": "bool",
+}  # fmt: skip
 ADDED = {"cluster_id": "str", "split": "str", "unit": "str", "row": "int"}
-_IS = {
-    "str": pd.api.types.is_string_dtype,
-    "bool": pd.api.types.is_bool_dtype,
-    "int": pd.api.types.is_integer_dtype,
-}
-BROUGHT = {"pad_ufes_20": pad_ufes_20, "fitzpatrick17k": fitzpatrick17k, "ddi": ddi, "ham10000": ham10000}
-HOW_TO = {name: module.HOW_TO for name, module in BROUGHT.items()}
+_IS = {"str": pd.api.types.is_string_dtype, "bool": pd.api.types.is_bool_dtype, "int": pd.api.types.is_integer_dtype}
 
 
 def fst_group(fst: pd.Series) -> pd.Series:
@@ -95,8 +76,7 @@ def validate(frame: pd.DataFrame, conditions: Sequence[str] | None = None, compl
     there. Raises ValueError naming the column, the rows and what was expected.
     """
     expected = COLUMNS | (ADDED if complete else {})
-    lacking = [name for name in expected if name not in frame]
-    if lacking:
+    if lacking := [name for name in expected if name not in frame]:
         raise ValueError(
             f"the table of images lacks the column(s) {', '.join(lacking)}; found {', '.join(frame.columns)}"
         )
@@ -108,8 +88,7 @@ def validate(frame: pd.DataFrame, conditions: Sequence[str] | None = None, compl
     twice = frame["image_id"][frame["image_id"].duplicated()].unique()
     if len(twice):
         raise ValueError(f"image_id must be unique; {len(twice)} are repeated, e.g. {', '.join(twice[:3])}")
-    unsafe = [i for i in frame["image_id"] if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,200}", i)]
-    if unsafe:
+    if unsafe := [name for name in frame["image_id"] if not SAFE_ID.fullmatch(name)]:
         raise ValueError(f"image_id may hold letters, digits, _ and -; {unsafe[:3]} do not fit")
     if conditions is not None:
         check_conditions(sorted(frame["condition"].unique()), list(conditions), "column 'condition'")
@@ -143,7 +122,11 @@ def find(dataset: str, data_folder: str) -> Path:
     try:
         return paths.data_dir(data_folder or dataset)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}\n{HOW_TO.get(dataset, '')}") from None
+        raise FileNotFoundError(f"{error}\n{_how_to(dataset)}") from None
+
+
+def _how_to(dataset: str) -> str:
+    return getattr(LOADERS.get(dataset), "HOW_TO", "")
 
 
 def keep_phantoms(seed: int, per_condition: int, size: int, fst_weights: Sequence[float], shift: float = 0.0) -> Path:
@@ -154,44 +137,27 @@ def keep_phantoms(seed: int, per_condition: int, size: int, fst_weights: Sequenc
     """
     drawn = [phantom.draw(name, 3, seed, size).image.tobytes() for name in phantom.CONDITIONS]
     look = hashlib.sha256(b"".join(drawn)).hexdigest()
-    settings = {
-        "seed": seed,
-        "per_condition": per_condition,
-        "size": size,
-        "fst_weights": list(map(float, fst_weights)),
-    }
+    weights = list(map(float, fst_weights))
+    settings: dict[str, object] = {"seed": seed, "per_condition": per_condition, "size": size, "fst_weights": weights}
     settings |= {"shift": float(shift)} if shift else {}
     key = store.key_of("phantoms", RECIPE, settings, {"drawing": look}, threads=0)
 
     def make(folder: Path) -> None:
-        phantom.make_dataset(folder, **settings)
+        phantom.make_dataset(folder, seed, per_condition, size, weights, shift=float(shift))
 
     return store.keep("phantoms", key, make, settings)
 
 
-def _phantom_rows(folder: Path) -> pd.DataFrame:
-    """The rows of a folder of phantoms, as phantom.make_dataset writes it."""
-    known = ("image_id", "file", "condition", "malignant", "fst", "patient_id")
-    frame = match.read_csv(folder / "metadata.csv", known, key="image_id")
-    for name in ("file", "patient_id"):
-        frame[name] = frame[name].astype("str")
-    return frame.assign(lesion_id="", label_flag="")
-
-
 def _rows(dataset: str, folder: Path, fst_annotator: str) -> pd.DataFrame:
-    if dataset == "phantom":
-        return _phantom_rows(folder)
     if dataset == "fitzpatrick17k":
         return fitzpatrick17k.rows(folder, fst_annotator)
-    return BROUGHT[dataset].rows(folder) if dataset in BROUGHT else own.rows(own.describe(dataset))
+    return LOADERS[dataset].rows(folder) if dataset in LOADERS else own.rows(own.describe(dataset))
 
 
 def _known(dataset: str, rows: pd.DataFrame) -> list[str]:
-    if dataset in ("phantom", "ddi"):
-        return list({"phantom": phantom, "ddi": ddi}[dataset].CONDITIONS)
-    if dataset in ("pad_ufes_20", "ham10000"):
-        return list(BROUGHT[dataset].CONDITIONS.values())
-    return sorted(rows["condition"].unique())
+    """The conditions that a loader names, by its codes or in a list; else those of the rows."""
+    names = getattr(LOADERS.get(dataset), "CONDITIONS", sorted(rows["condition"].unique()))
+    return list(names.values() if isinstance(names, dict) else names)
 
 
 def conditions_of(dataset: str, folder: Path) -> list[str]:
@@ -221,13 +187,11 @@ def load(
     known = _known(dataset, rows)
     check_conditions(conditions, known, "conditions")
     check_conditions(malignancy_only, known, "malignancy_only")
-    if set(conditions) & set(malignancy_only):
-        raise ValueError(
-            f"malignancy_only: {sorted(set(conditions) & set(malignancy_only))} are also among the conditions"
-        )
+    if both := sorted(set(conditions) & set(malignancy_only)):
+        raise ValueError(f"malignancy_only: {both} are also among the conditions")
     images = [i for i in match.find_images(folder) if not (dataset == "phantom" and i.startswith("masks/"))]
     if not images:
-        raise FileNotFoundError(f"no image at all below {folder}.\n{HOW_TO.get(dataset, '')}")
+        raise FileNotFoundError(f"no image at all below {folder}.\n{_how_to(dataset)}")
     rows["path"], lonely = (match.match if dataset in DATASETS else own.match_rows)(rows["file"], images)
     out = [match.excluded(lonely, "files", "image without a row, or a second file of a row")]
 
@@ -236,11 +200,9 @@ def load(
         return rows[~gone]
 
     strange = ~rows["condition"].isin(known)
-    names = [f"unknown condition {name!r}" for name in rows["condition"][strange]]
-    rows = drop(rows, strange, "selection", names)
-    rows = drop(
-        rows, ~rows["condition"].isin([*conditions, *malignancy_only]), "selection", "not a condition of this study"
-    )
+    rows = drop(rows, strange, "selection", [f"unknown condition {name!r}" for name in rows["condition"][strange]])
+    others = ~rows["condition"].isin([*conditions, *malignancy_only])
+    rows = drop(rows, others, "selection", "not a condition of this study")
     rows = drop(rows, rows["label_flag"] == fitzpatrick17k.WRONG, "labels", "marked wrongly labelled")
     gone = rows["path"] == ""
     urls = rows["url"][gone] if "url" in rows else [None] * int(gone.sum())

@@ -43,7 +43,7 @@ def describe(place, text: str, **changed) -> dict:
         "separator": ",",
         "encoding": "utf-8-sig",
     }
-    given |= {"columns": columns, "names": {}, "malignant": []} | changed
+    given |= {"columns": columns, "rename": {}, "malignant": []} | changed
     (place / "data/mine").mkdir(parents=True, exist_ok=True)
     (place / "data/mine/dataset.yml").write_text(yaml.safe_dump(given))
     return given
@@ -99,6 +99,7 @@ def test_other_separators_marks_and_quotes(place):
         ("file,dx\na.jpg,x\na.jpg,y\n", r"'a.jpg' stands in several rows of file"),
         ("file,dx\na.jpg,x\n,y\n", r"file is empty in row 3"),
         ("file,dx\na.jpg,x\nb.jpg\n", r"row 3 has 1 cells, 2 are named"),
+        ("file,dx\na.jpg,x\nb.jpg,x,y\n", r"row 3 has 3 cells, 2 are named"),
         ("file,dx,dx\na.jpg,x,y\n", r"the column 'dx' stands twice"),
         ("file,dx\n", r"at least one row; found 1 lines"),
     ],
@@ -106,7 +107,7 @@ def test_other_separators_marks_and_quotes(place):
 def test_a_table_that_cannot_be_read_is_refused_with_the_row(place, text, told):
     given = describe(place, text)
     with pytest.raises(ValueError, match=told) as error:
-        folder.rows(given)
+        folder.rows(folder.Description.read(given))
     assert "table.csv" in str(error.value) or "skin type" in told
 
 
@@ -114,11 +115,12 @@ def test_a_wrong_encoding_or_column_is_named(place):
     given = describe(place, "file,dx\na.jpg,x\n")
     (place / "table.csv").write_bytes(b"file,dx\na.jpg,Lichen plan\xe9\n")
     with pytest.raises(ValueError, match="not utf-8-sig at byte 25; save it as CSV UTF-8, or give --encoding"):
-        folder.rows(given)
+        folder.rows(folder.Description.read(given))
     with pytest.raises(ValueError, match="no encoding is called 'klingon'"):
-        folder.rows(given | {"encoding": "klingon"})
+        folder.rows(folder.Description.read(given | {"encoding": "klingon"}))
     with pytest.raises(ValueError, match="no column 'diagnosis'; it has file, dx"):
-        folder.rows(given | {"encoding": "cp1252", "columns": {"image": "file", "condition": "diagnosis"}})
+        changed = {"encoding": "cp1252", "columns": {"image": "file", "condition": "diagnosis"}}
+        folder.rows(folder.Description.read(given | changed))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,7 @@ def test_a_wrong_encoding_or_column_is_named(place):
         ("images: x", "expected the keys columns, encoding, images"),
         ({"columns": {"image": "file"}}, "expected image, condition"),
         ({"columns": {"image": "file", "condition": "dx", "colour": "x"}}, "expected image, condition"),
-        ({"names": []}, "expected names"),
+        ({"rename": []}, r"rename is \[\], expected dict"),
     ],
 )
 def test_a_damaged_description_is_named(place, content, told):
@@ -146,7 +148,7 @@ def test_an_unknown_data_set_says_how_to_make_it_known(place):
     given = describe(place, "file,dx\na.jpg,x\n", images=str(place / "gone"))
     with pytest.raises((FileNotFoundError, ValueError), match="the photographs of mine are gone"):
         table.find("mine", "")
-    assert folder.describe("mine") == given
+    assert folder.describe("mine").json() == given
 
 
 def test_table_and_description_count_as_inputs(place, monkeypatch):

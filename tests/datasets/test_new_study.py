@@ -169,7 +169,7 @@ def test_it_asks_on_a_terminal(study):
     assert child.exitstatus == 0
     written = yaml.safe_load((study / "data/mine/dataset.yml").read_text())
     assert written["columns"] == {"image": "file", "condition": "dx", "fst": "skin type", "patient": "who"}
-    assert written["names"] == {"NEV": "nevus", "MEL": "melanoma"} and written["malignant"] == ["melanoma"]
+    assert written["rename"] == {"NEV": "nevus", "MEL": "melanoma"} and written["malignant"] == ["melanoma"]
 
 
 def test_every_profile_survives_being_written(study):
