@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from skinsyn.classifier import grid, training
+from skinsyn.classifier import features, grid, training
 from skinsyn.classifier.settings import Training
 from skinsyn.run import compute
 
@@ -32,8 +32,8 @@ def train_head(task: dict) -> dict[str, str | float]:
 
     compute.set_threads(1)
     one = grid.plan(task["cell"], task["how"], grid.read_tables(study.PROFILE, [task["cell"]]))
-    parts, ids = grid._parts(one)
-    place, bank = grid._bank(tuple(task["how"].plain), ())
+    parts, ids = one.parts()
+    place, bank = features.bank(task["how"].plain)
     rows = np.array([place[name] for name in ids])
     shown, held, asked = (
         *(list(zip(bank[0, rows[p.rows]], p.labels, strict=True)) for p in parts[:2]),

@@ -29,7 +29,7 @@ class Passes(NamedTuple):
 def _prepared(about: Passes) -> torch.nn.Module:
     """The body as a cell of `head+bn` has it, all but its norms frozen."""
     compute.set_threads(1)
-    body = features.shared_body(about.body, True, "catavgmax")[0]
+    body = features.shared_body(about.body, "catavgmax")[0]
     source = training.Images(np.zeros((1, 8, 8, 3), np.uint8), ["none"], body, about.image_size, "cpu")
     model = source.model(2, Training(trainable="head+bn", head="fastai"))
     training._set_mode(model, "head+bn")

@@ -131,7 +131,7 @@ def thousand_cells(
 def _on_memmap(about: dict) -> dict[str, float]:
     """Peak growth in bytes of training on `count` of `images` pictures in a sparse file, and on as many in memory."""
     compute.set_threads(1)
-    body = features.shared_body(about["body"], True, "catavgmax")[0]
+    body = features.shared_body(about["body"], "catavgmax")[0]
     side, count, total = about["image_size"], about["count"], about["images"]
     random = np.random.default_rng(0)
     settings = Training(trainable=about["trainable"], head="fastai", epochs=1)

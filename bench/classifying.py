@@ -71,7 +71,7 @@ def against_fastai(
         def peer(turn: int) -> None:
             for number in thirds[turn]:
                 answers.append(theirs.submit(learners.train_cell, told[number]).result())
-                print(f"fastai, {sample[number]['arm']}, run {sample[number]['run']}: {answers[-1]}", flush=True)
+                print(f"fastai, {sample[number].arm}, run {sample[number].run}: {answers[-1]}", flush=True)
 
         peer(0)
         seconds.append(timing.seconds_of(lambda: _features(wanted, asked)))
@@ -173,7 +173,7 @@ def cell_by_cell(
         with compute.get_executor("dask:2") as ours, timing.processes(1, threads) as theirs:
             gain = min(timing.all_of(ours, body.gain_of_bf16, _twice(bare, 0)))
             works = {
-                dtype: lambda run, dtype=dtype: timing.all_of(ours, grid.run_cells, _tasks(cells, how, dtype, run))
+                dtype: lambda run, dtype=dtype: timing.all_of(ours, grid.run_cells, _chunks(cells, how, dtype, run))
                 for dtype in ("fp32", "bf16")
                 if dtype == "fp32" or gain > 1
             }
@@ -208,10 +208,10 @@ def _twice(bare: body.Passes, run: int) -> list[body.Passes]:
     return [bare._replace(seed=2 * run + number) for number in range(2)]
 
 
-def _tasks(cells: list[dict], how: grid.Prepared, dtype: str, run: int) -> list[dict]:
-    """A task a cell, another root seed every run, so that nothing is found made."""
+def _chunks(cells: list[Cell], how: grid.Prepared, dtype: str, run: int) -> list[grid.Chunk]:
+    """One chunk per cell, another root seed every run, so that nothing is found made."""
     changed = how.but(training=how.training.but(dtype=dtype, seed=run))
-    return [{"profile": study.PROFILE, "prepared": changed, "cells": [cell]} for cell in cells]
+    return [grid.Chunk(study.PROFILE, changed, (cell,)) for cell in cells]
 
 
 def against_processes(
@@ -230,15 +230,12 @@ def against_processes(
         how = _features(wanted, asked)
         kept = store.unit_dir("cell", "any").parent
 
-        def planned(number: int) -> list[dict]:
+        def planned(number: int) -> list[grid.Chunk]:
             """Tasks of a turn; what the turn before it kept is set aside, so that all is trained again."""
             bytes_of[number - 1] = _digests(kept)
             if kept.exists():
                 kept.rename(kept.with_name(f"cell-{number - 1}"))
-            return [
-                task
-                for _, task in grid.tasks(study.PROFILE, wanted, how.but(training=how.training.but(seed=number // 2)))
-            ]
+            return grid.chunks(study.PROFILE, wanted, how.but(training=how.training.but(seed=number // 2)))
 
         seconds, _, start = timing.side_by_side(grid.run_cells, planned, runs)
         bytes_of[2 * runs + 1] = _digests(kept)

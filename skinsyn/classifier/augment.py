@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch.nn import functional as F
 
 from skinsyn.run import seeds
@@ -40,11 +41,11 @@ def draw(seed: int, image_id: str, view: int) -> Draw:
     level = rng.uniform(0.5 * (1 - MAX_LIGHTING), 0.5 * (1 + MAX_LIGHTING))
     spread = np.log(1 - MAX_LIGHTING)
     contrast = np.exp(rng.uniform(spread, -spread) * contrasts)
-    warp = matrix(bool(flip), degrees, zoom, centre, tilt)
+    warp = matrix(bool(flip), degrees, zoom, centre, (tilt[0], tilt[1]))
     return Draw(warp, float(np.log(level / (1 - level)) * lights), float(contrast))
 
 
-def matrix(flip: bool, degrees: float, zoom: float, centre: Sequence[float], tilt: Sequence[float]) -> np.ndarray:
+def matrix(flip: bool, degrees: float, zoom: float, centre: ArrayLike, tilt: Sequence[float]) -> np.ndarray:
     """The homography (3, 3) from output to input places of fastai's flip, rotation, zoom and warp, in its order.
 
     zoom: at least 1. centre: of the zoom, x and y as shares of the picture. tilt: of the warp, x and y.

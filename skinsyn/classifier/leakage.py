@@ -40,7 +40,8 @@ def audit(
     saw = {name: frozenset(part) for name, part in exposure.groupby("saw")["image_id"]} | {"": frozenset()}
     if unknown := set(synthetic["saw"]) - set(saw):
         raise ValueError(f"the table 'exposure' does not say what {min(unknown)!r} saw; run 03_generation again")
-    rows, broken = [], {}
+    rows: list[dict] = []
+    broken: dict[str, str] = {}
     for cell, ids in uses:
         used = made.loc[made.index.intersection(pd.Index(ids))]
         ranked = subsets[cell.run]
@@ -57,12 +58,11 @@ def audit(
             "generators saw real images that their arms claim they did not (generator_data in arms of 04):\n"
             + "\n".join(list(broken.values())[:8])
         )
-    if not rows:
-        return pd.DataFrame(columns=["arm", "claim", "runs", "generators", "seen", "own"])
+    table = pd.DataFrame(rows, columns=["arm", "claim", "run", "own", "generators", "seen"])
     most = {
         "runs": ("run", "nunique"),
         "generators": ("generators", "max"),
         "seen": ("seen", "max"),
         "own": ("own", "min"),
     }
-    return pd.DataFrame(rows).groupby(["arm", "claim"], sort=False, as_index=False).agg(**most)
+    return table.groupby(["arm", "claim"], sort=False, as_index=False).agg(**most)

@@ -1,6 +1,6 @@
 """Which images a cell of the grid sees: real ones shared by all arms of a run, and synthetic ones as its arm says."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,17 +20,26 @@ SYNTHETIC = [
 ]  # fmt: skip
 
 
+class Labelled(NamedTuple):
+    """A task: its images (image_id, condition, unit, row, label, split), sorted by name; its classes in the order of
+    labels; COLUMNS of the parts held out."""
+
+    images: pd.DataFrame
+    classes: list[str]
+    validation: pd.DataFrame
+    test: pd.DataFrame
+
+
 class Tables(NamedTuple):
     """What the cells are made of, looked up once for all of them.
 
-    images: the table of 01. tasks: task → its images (image_id, condition, unit, row, label, split), classes, and the
-    parts held out, {validation, test: COLUMNS}. subsets: run → rows of 01's table. ranked: (task, run) → the images of
-    that run's order, by condition and rank. synthetic: (method, generator, scope, run, n) → rows of 03's table
-    (SYNTHETIC), whose index is their parent; empty where no arm needs it.
+    images: the table of 01. tasks: by name. subsets: run → rows of 01's table. ranked: (task, run) → the images of that
+    run's order, by condition and rank. synthetic: (method, generator, scope, run, n) → rows of 03's table (SYNTHETIC),
+    whose index is their parent; empty where no arm needs it.
     """
 
     images: pd.DataFrame
-    tasks: dict[str, tuple[pd.DataFrame, list[str], dict[str, pd.DataFrame]]]
+    tasks: dict[str, Labelled]
     subsets: dict[int, pd.DataFrame]
     ranked: dict[tuple[str, int], pd.DataFrame]
     synthetic: dict[tuple, pd.DataFrame]
@@ -52,7 +61,7 @@ class Members(NamedTuple):
         """Weight of each training image in the loss, float32 (n,); None where all weigh the same."""
         if self.weight == 1 or not 0 < self.n_real < len(self.training):
             return None
-        return np.repeat(np.float32([1, self.weight]), [self.n_real, len(self.training) - self.n_real])
+        return np.repeat(np.array([1, self.weight], np.float32), [self.n_real, len(self.training) - self.n_real])
 
 
 def read_tables(profile: str, wanted: Iterable[Arm]) -> Tables:
@@ -64,42 +73,42 @@ def tables_of(profile: str, synthetic_too: bool) -> Tables:
     """The tables that cells need. Raises FileNotFoundError naming the notebook that makes the missing one."""
     images = tables.read(profile, "images", made_by="01_data_prep")
     orders = tables.read(profile, "subsets", made_by="01_data_prep")
-    synthetic = {}
+    synthetic: dict[tuple, pd.DataFrame] = {}
     if synthetic_too:
-        made = tables.read(profile, "synthetic", made_by="03_generation")
-        made = made[[name for name in SYNTHETIC if name in made]].set_index(made["parent"].astype(object).rename(None))
-        synthetic = dict(iter(made.groupby(["method", "generator", "scope", "run", "n"])))
+        table = tables.read(profile, "synthetic", made_by="03_generation")
+        table = table[[name for name in SYNTHETIC if name in table]]
+        table = table.set_index(table["parent"].astype(object).rename(None))
+        synthetic = dict(iter(table.groupby(["method", "generator", "scope", "run", "n"])))
     tasks = {task: _labelled(images, task) for task in TASKS}
-    ranked = {}
-    for task, (table, *_) in tasks.items():
-        all_runs = orders[["run", "image_id", "rank"]].merge(table, on="image_id")
-        all_runs = all_runs.sort_values(["run", "condition", "rank"], kind="stable")
-        ranked |= {(task, run): part.drop(columns="run") for run, part in all_runs.groupby("run")}
+    ranked: dict[tuple[str, int], pd.DataFrame] = {}
+    for task, labelled in tasks.items():
+        order = orders[["run", "image_id", "rank"]].merge(labelled.images, on="image_id")
+        order = order.sort_values(["run", "condition", "rank"], kind="stable")
+        ranked |= {(task, run): part.drop(columns="run") for run, part in order.groupby("run")}
     return Tables(images, tasks, dict(iter(orders.groupby("run"))), ranked, synthetic)
 
 
-def with_test(given: Tables, more: pd.DataFrame) -> Tables:
+def with_test(data: Tables, more: pd.DataFrame) -> Tables:
     """The same tables with further test images, e.g. of another data set. more: as the table of 01, all of them `test`.
 
     Raises ValueError where an image_id is there already, an image is not a test image, or a class would be new.
     """
-    twice = sorted(set(more["image_id"]) & set(given.images["image_id"]))
+    twice = sorted(set(more["image_id"]) & set(data.images["image_id"]))
     if twice:
         raise ValueError(f"further test images: {twice[0]} is in this run already")
     if (more["split"] != "test").any():
         raise ValueError("further test images: not all are of the split test")
-    images = pd.concat([given.images, more[[name for name in given.images if name in more]]], ignore_index=True)
-    images = images.astype({name: given.images[name].dtype for name in ("malignant", "malignancy_only")})
+    images = pd.concat([data.images, more[[name for name in data.images if name in more]]], ignore_index=True)
+    images = images.astype({name: data.images[name].dtype for name in ("malignant", "malignancy_only")})
     tasks = {task: _labelled(images, task) for task in TASKS}
-    for task, (_, classes, _) in tasks.items():
-        if classes != given.tasks[task][1]:
-            new = sorted(set(classes) - set(given.tasks[task][1]))
+    for task, labelled in tasks.items():
+        if labelled.classes != data.tasks[task].classes:
+            new = sorted(set(labelled.classes) - set(data.tasks[task].classes))
             raise ValueError(f"further test images: {', '.join(new)} are no classes of this run's task {task!r}")
-    return given._replace(images=images, tasks=tasks)
+    return data._replace(images=images, tasks=tasks)
 
 
-def _labelled(images: pd.DataFrame, task: str) -> tuple[pd.DataFrame, list[str], dict[str, pd.DataFrame]]:
-    """A task's images with their label, sorted by name; its classes in the order of labels; the parts held out."""
+def _labelled(images: pd.DataFrame, task: str) -> Labelled:
     if task == "condition":
         images = images[~images["malignancy_only"]]
         classes = sorted(images["condition"].unique())
@@ -107,95 +116,84 @@ def _labelled(images: pd.DataFrame, task: str) -> tuple[pd.DataFrame, list[str],
     else:
         classes, labels = ["benign", "malignant"], images["malignant"]
     images = images.assign(label=labels.astype(np.int64)).sort_values("image_id")
-    held = {split: images.loc[images["split"] == split, COLUMNS] for split in ("validation", "test")}
-    return images[["image_id", "condition", "unit", "row", "label", "split"]], classes, held
+    validation, test = (images.loc[images["split"] == split, COLUMNS] for split in ("validation", "test"))
+    return Labelled(images[["image_id", "condition", "unit", "row", "label", "split"]], classes, validation, test)
 
 
-def members(cell: Cell, given: Tables, use_flags: Sequence[str] = ("",)) -> Members:
+def members(cell: Cell, data: Tables, use_flags: Sequence[str] = ("",)) -> Members:
     """Which images a cell trains on, is validated on and answers. Every arm of a run shares the real images.
 
     use_flags: flags of synthetic images that may be used, '' for none; the others are counted as left out.
     Raises ValueError naming the arm where real images are fewer than asked for or synthetic ones have not been made.
     """
-    _, classes, held = given.tasks[cell.task]
-    real = _real(cell, given)
-    parts = [real] if cell.n else []
-    left_out = 0
+    task, real = data.tasks[cell.task], _real(cell, data)
+    parts, left_out = [real] if cell.n else [], 0
     if cell.ratio:
-        made = _synthetic(cell, real, given)
-        usable = made["flags"].isin(list(use_flags)) | (cell.filter == "off")
-        parts, left_out = [*parts, made[usable]], int((~usable).sum())
-    for split, part in held.items():
-        absent = set(range(len(classes))) - set(part["label"])
+        synthetic = pd.concat(
+            [_synthetic(cell, name, ratio, real, data) for name, ratio in shares(cell.method, cell.ratio)]
+        )
+        usable = synthetic["flags"].isin(list(use_flags)) | (cell.filter == "off")
+        parts, left_out = [*parts, synthetic[usable]], int((~usable).sum())
+    for split in ("validation", "test"):
+        absent = set(range(len(task.classes))) - set(getattr(task, split)["label"])
         if absent:
-            raise ValueError(f"{cell.arm}: the {split} split holds no image of {classes[min(absent)]!r} (01_data_prep)")
+            name = task.classes[min(absent)]
+            raise ValueError(f"{cell.arm}: the {split} split holds no image of {name!r} (01_data_prep)")
     training = pd.concat([part[COLUMNS] for part in parts])
-    return Members(training, *held.values(), classes, len(real) if cell.n else 0, cell.weight, left_out)
+    n_real = len(real) if cell.n else 0
+    return Members(training, task.validation, task.test, task.classes, n_real, cell.weight, left_out)
 
 
-def _real(cell: Cell, given: Tables) -> pd.DataFrame:
+def _real(cell: Cell, data: Tables) -> pd.DataFrame:
     """The run's first real images of each condition. Only conditions of malignancy alone may have fewer."""
-    if cell.run not in given.subsets:
-        runs = sorted(given.subsets)
+    if cell.run not in data.subsets:
+        runs = sorted(data.subsets)
         raise ValueError(
             f"{cell.arm}: run {cell.run} is not in the table subsets, which holds {runs}; raise runs of 01"
         )
-    real = given.ranked[cell.task, cell.run]
+    real = data.ranked[cell.task, cell.run]
     real = real[real["rank"] < cell.sources]
     few = real["condition"].value_counts(sort=False)
     few = few[few < cell.sources]
-    if len(few):
-        few = few.drop(given.images.loc[given.images["malignancy_only"], "condition"], errors="ignore")
+    if len(few):  # looked up only then
+        few = few.drop(data.images.loc[data.images["malignancy_only"], "condition"], errors="ignore")
     if len(few):
         raise ValueError(
-            f"{cell.arm}: {cell.sources} real images per class were asked for, but {few.index[0]!r} has "
-            f"{few.iloc[0]} "
+            f"{cell.arm}: {cell.sources} real images per class were asked for, but {few.index[0]!r} has {few.iloc[0]} "
             "for training; ask for fewer (n in 04_training_grid), or leave more to training (01_data_prep)"
         )
     return real
 
 
-def _synthetic(cell: Cell, real: pd.DataFrame, given: Tables) -> pd.DataFrame:
-    """The cell's synthetic images, flagged ones among them, with label; method by method where they are mixed."""
-    found = [_of_method(cell, name, ratio, real, given) for name, ratio in shares(cell.method, cell.ratio)]
-    return pd.concat(found) if len(found) > 1 else found[0]
-
-
-def _of_method(cell: Cell, method: str, ratio: int, real: pd.DataFrame, given: Tables) -> pd.DataFrame:
-    """`ratio` synthetic images of one method for each real one, children in the order of their parents."""
-    asked = {"method": method, "generator": cell.generator, "scope": cell.scope}
-    made = _by_model(cell, tuple(asked.values()), given.synthetic)
+def _synthetic(cell: Cell, method: str, ratio: int, real: pd.DataFrame, data: Tables) -> pd.DataFrame:
+    """`ratio` synthetic images of one method per real one with their label, flagged ones among them, children in the
+    order of their parents."""
+    model, matched = (method, cell.generator, cell.scope), cell.generator_data == "matched"
+    # Of models of the run's own real images where matched; else of the run's own model of all, or of the shared one.
+    keys = [(*model, cell.run, cell.sources)] if matched else [(*model, cell.run, 0), (*model, -1, 0)]
+    # Where none was made at all, an empty table of the same columns leads to the same message as too few.
+    none = next(iter(data.synthetic.values())).head(0)
+    images = next((data.synthetic[key] for key in keys if key in data.synthetic), none)
     if cell.parents == "subset":
         # A look into the index, which is hashed once; a merge for every cell took longer.
-        places, _ = made.index.get_indexer_non_unique(real["image_id"])
-        found = made.iloc[places[places >= 0]]
-        found = found[found["replicate"] < ratio]
-        found = found.assign(label=real.set_index("image_id")["label"].loc[found["parent"]].to_numpy())
+        places, _ = images.index.get_indexer_non_unique(real["image_id"])
+        images = images.iloc[places[places >= 0]]
+        images = images[images["replicate"] < ratio]
+        images = images.assign(label=real.set_index("image_id")["label"].loc[images["parent"]].to_numpy())
     else:
         # Replicate by replicate, in the order of names, as many of each condition as the subset's children would be.
-        found = made.sort_values(["replicate", "image_id"])
-        wanted = real.groupby("condition").agg(label=("label", "first"), wanted=("label", "size"))
-        found = found.merge(wanted, left_on="condition", right_index=True)
-        found = found[found.groupby("condition").cumcount() < found["wanted"] * ratio]
-    if len(found) != len(real) * ratio:
+        per_condition = real.groupby("condition").agg(label=("label", "first"), sources=("label", "size"))
+        images = images.sort_values(["replicate", "image_id"])
+        images = images.merge(per_condition, left_on="condition", right_index=True)
+        images = images[images.groupby("condition").cumcount() < images["sources"] * ratio]
+    if len(images) != len(real) * ratio:
         by, of = ("image_id", "parent") if cell.parents == "subset" else ("condition", "condition")
-        lacking = real[~real[by].isin(found[of])]
-        what = ", ".join(f"{key} {value}" for key, value in asked.items())
+        lacking = real[~real[by].isin(images[of])]
         first = f", first for {lacking['image_id'].iloc[0]} ({lacking['condition'].iloc[0]})" if len(lacking) else ""
         raise ValueError(
-            f"{cell.arm}, run {cell.run}: {len(real) * ratio} synthetic images are needed ({what}), "
-            f"{ratio} for each of {len(real)} real ones, but {len(found)} have been made{first}. "
+            f"{cell.arm}, run {cell.run}: {len(real) * ratio} synthetic images are needed (method {method}, generator "
+            f"{cell.generator}, scope {cell.scope}), {ratio} for each of {len(real)} real ones, but {len(images)} have "
+            f"been made{first}. "
             "Add them to plan in 03_generation and run it, or take the arm out of 04_training_grid"
         )
-    return found
-
-
-def _by_model(cell: Cell, asked: tuple, synthetic: Mapping[tuple, pd.DataFrame]) -> pd.DataFrame:
-    """Images by models of the run's own real images where matched; else by the run's own model of all, or the shared
-    one."""
-    matched = cell.generator_data == "matched"
-    found = synthetic.get((*asked, cell.run, cell.sources if matched else 0))
-    if found is None and not matched:
-        found = synthetic.get((*asked, -1, 0))
-    # Where none was made at all, an empty table of the same columns leads to the same message as too few.
-    return next(iter(synthetic.values())).head(0) if found is None else found
+    return images

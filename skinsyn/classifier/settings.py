@@ -10,6 +10,7 @@ import pandas as pd
 from skinsyn.run import tables
 from skinsyn.run.records import Record, setting
 
+from .features import Extraction
 from .heads import POOL
 
 __all__ = ["Training"]
@@ -54,10 +55,10 @@ class Training(Record):
         changed = [name for name in ("dtype", "compile") if getattr(self, name) != getattr(Training, name)]
         return {name: getattr(self, name) for name in (*LOOP, *changed)}
 
-    def features_task(self, shard: str, views: Sequence[int] = (0,), image_ids: list[str] | None = None) -> dict:
-        """The task of `features.extract` for a shard: what the frozen body sees in it."""
-        named = {name: getattr(self, name) for name in ("body", "image_size", "seed", "threads")}
-        return named | {"pool": POOL[self.head], "shard": shard, "views": list(views), "image_ids": image_ids}
+    def extraction(self, shard: str, views: Sequence[int] = (0,), image_ids: list[str] | None = None) -> Extraction:
+        """What the frozen body sees in a shard."""
+        shared = {name: getattr(self, name) for name in ("body", "image_size", "seed", "threads")}
+        return Extraction(shard, views=list(views), image_ids=image_ids, pool=POOL[self.head], **shared)
 
     def table(self) -> pd.DataFrame:
         """One row per setting: its name, and its value as JSON."""

@@ -8,7 +8,7 @@ a cell's bytes do not depend on which other cells it was stacked with.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .heads import OPTIMISER, Dropout, decays, make_head
+from .heads import Dropout, decays
 from .settings import Training
-from .training import DEFAULT, Features, Part, Trained, batch_size, batches, check, pick_device
+from .training import DEFAULT, Features, History, Part, Trained, batches, check, make_optimiser, pick_device
 
 __all__ = ["Job", "train_heads"]
 
@@ -38,6 +38,36 @@ class Job(NamedTuple):
     transforms: bool = False
     epoch_images: int | None = None
 
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """`training.batches` of one epoch."""
+        return batches(len(self.training.rows), self.epoch_images, self.seed, epoch)
+
+
+class _Learner:
+    """A cell that is still learning: its place among the jobs, its history, and its generator, which goes on where the
+    making of its head ended; all as `train` has them."""
+
+    def __init__(self, place: int, job: Job, bank: np.ndarray, settings: Training, device: torch.device) -> None:
+        self.place, self.job, self.history = place, job, History(settings)
+        self.source, self.generator = Features(bank, "cpu", job.places), torch.Generator(device)
+
+    def begin(self, classes: int) -> nn.Module:
+        """A fresh head."""
+        device = self.generator.device
+        with torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []):
+            torch.manual_seed(self.job.seed)
+            head = self.source.model(classes, self.history.settings)
+            if device.type == "cpu":
+                self.generator.set_state(torch.get_rng_state())
+            else:
+                self.generator.manual_seed(self.job.seed)
+        return head
+
+    def rows(self, epoch: int) -> np.ndarray:
+        """Rows of its training images in the flattened bank (views × images)."""
+        views, places = self.source.where(self.job.training.rows, self.job.seed, epoch if self.job.transforms else 0)
+        return views * self.source.array.shape[1] + places
+
 
 def train_heads(
     bank: np.ndarray, jobs: Sequence[Job], classes: int, settings: Training = DEFAULT, device: str = "auto"
@@ -53,78 +83,56 @@ def train_heads(
     for number, job in enumerate(jobs):
         try:
             check(job.training, job.validation, job.test, classes)
-            lengths = _lengths(job)
+            lengths = tuple(map(len, job.batches(1)))
         except ValueError as error:
             yield number, error
             continue
-        held = tuple(job.places[part.rows].tobytes() for part in (job.validation, job.test))
-        stacks.setdefault((lengths, *held, job.validation.labels.tobytes()), []).append(number)
+        shared = (job.places[job.validation.rows], job.places[job.test.rows], job.validation.labels)
+        stacks.setdefault((lengths, *(part.tobytes() for part in shared)), []).append(number)
     for (lengths, *_), numbers in stacks.items():
         width = max(1, WORKING // (8 * lengths[0] * bank.shape[-1]))
         for start in range(0, len(numbers), width):
-            chosen = numbers[start : start + width]
-            stack = _Stack(bank, [jobs[number] for number in chosen], classes, settings, pick_device(device))
-            yield from ((chosen[place], done) for place, done in stack.run())
-
-
-def _shown(job: Job) -> int:
-    return max(job.epoch_images or 0, len(job.training.rows))
-
-
-def _size(job: Job) -> int:
-    """Images of a full batch."""
-    return min(batch_size(_shown(job)), _shown(job))
-
-
-def _lengths(job: Job) -> tuple[int, ...]:
-    """Images of each batch of an epoch."""
-    return tuple(map(len, batches(len(job.training.rows), _shown(job), _size(job), job.seed, 1)))
+            chosen = {number: jobs[number] for number in numbers[start : start + width]}
+            yield from _Stack(bank, chosen, classes, settings, pick_device(device)).run()
 
 
 class _Stack:
     """Cells that are still learning. `flat` holds all that is learned, (cells, numbers) of what weight decay shrinks
     and of what it leaves; `moving` the running statistics."""
 
-    def __init__(self, bank, jobs: list[Job], classes: int, settings: Training, device: torch.device) -> None:
+    def __init__(
+        self, bank: np.ndarray, jobs: Mapping[int, Job], classes: int, settings: Training, device: torch.device
+    ) -> None:
         self.settings, self.device = settings, device
         self.bank = torch.from_numpy(bank).view(-1, bank.shape[-1])
-        self.sources = [Features(bank, "cpu", job.places) for job in jobs]
-        self.jobs, self.at = jobs, list(range(len(jobs)))
-        held = [self.bank[torch.from_numpy(jobs[0].places[part.rows])] for part in (jobs[0].validation, jobs[0].test)]
-        self.validation, self.test = (rows.to(device) for rows in held)
-        self.labels = torch.from_numpy(jobs[0].validation.labels).to(device)
-        begun = [_begin(bank.shape[-1], classes, settings.head, job.seed, device) for job in jobs]
-        self.head, self.generators = begun[0][0], [generator for _, generator in begun]
-        self.layout, ends = {}, [0, 0]
-        for name, value in self.head.named_parameters():
+        self.cells = [_Learner(place, job, bank, settings, device) for place, job in jobs.items()]
+        job, heads = self.cells[0].job, [cell.begin(classes) for cell in self.cells]
+        self.validation, self.test = (
+            self.bank[torch.from_numpy(job.places[part.rows])].to(device) for part in (job.validation, job.test)
+        )
+        self.labels = torch.from_numpy(job.validation.labels).to(device)
+        self.layout: dict[str, tuple[int, int, torch.Size]] = {}
+        ends = [0, 0]
+        for name, value in heads[0].named_parameters():
             part = 0 if decays(settings.head, value.shape) else 1
             self.layout[name] = (part, ends[part], value.shape)
             ends[part] += -(-value.numel() // ALIGNED) * ALIGNED
-        flat = [torch.zeros(len(jobs), end) for end in ends]
-        for cell, (head, _) in enumerate(begun):
-            for name, value in head.named_parameters():
-                part, start, _ = self.layout[name]
-                flat[part][cell, start : start + value.numel()] = value.detach().flatten()
+        flat = [torch.zeros(len(heads), end) for end in ends]
+        for name, value in self._named(flat).items():
+            value.copy_(torch.stack([head.get_parameter(name).detach() for head in heads]))
         self.moving = {
-            name: torch.stack([head.get_buffer(name) for head, _ in begun]).to(device)
-            for name, _ in self.head.named_buffers()
+            name: torch.stack([head.get_buffer(name) for head in heads]).to(device)
+            for name, _ in heads[0].named_buffers()
             if "running" in name
         }
-        self.head.to(device)
+        self.head = heads[0].to(device)
         self._learn([part.to(device) for part in flat])
-        self.losses: list[list[float]] = [[] for _ in jobs]
-        self.best = [0] * len(jobs)
-        self.states: list[dict] = [{} for _ in jobs]
 
     def _learn(self, flat: Sequence[torch.Tensor], states: Sequence[dict] = ({}, {})) -> None:
         """Go on with these numbers and these states of the optimiser."""
         self.flat = [part.requires_grad_() for part in flat]
-        how = {"lr": self.settings.learning_rate, "fused": True, **OPTIMISER[self.settings.head]}
-        decay = (self.settings.weight_decay, 0.0)
-        groups = [
-            {"params": [part], "weight_decay": w} for part, w in zip(self.flat, decay, strict=True) if part.shape[1]
-        ]
-        self.optimiser = torch.optim.AdamW(groups, **how)
+        groups = [(decayed, [part]) for decayed, part in zip((True, False), self.flat, strict=True) if part.shape[1]]
+        self.optimiser = make_optimiser(groups, self.settings)
         for part, state in zip(self.flat, states, strict=True):
             if state:
                 self.optimiser.state[part] = state
@@ -137,35 +145,35 @@ class _Stack:
         }
 
     def run(self) -> Iterator[tuple[int, Trained | ValueError]]:
-        """Train until all have stopped; (place among the stack's first jobs, what became of it)."""
-        for epoch in range(1, self.settings.epochs + 1):
+        """Train until all have stopped; (place among the jobs, what became of it)."""
+        epoch = 0
+        while self.cells:
+            epoch += 1
             self._epoch(epoch)
-            stopped = []
-            for cell, place in enumerate(self.at):
-                going = self._judge(cell, epoch)
-                if isinstance(going, ValueError):
-                    yield place, going
-                elif not going or epoch == self.settings.epochs:
-                    yield place, self._answer(cell)
-                if going is not True:
-                    stopped.append(cell)
-            self._drop(stopped)
-            if not self.at:
-                return
+            left = []
+            for number, cell in enumerate(self.cells):
+                try:
+                    going = self._judge(number)
+                except ValueError as error:
+                    yield cell.place, error
+                    continue
+                if going:
+                    left.append(number)
+                else:
+                    yield cell.place, self._answer(number)
+            if len(left) < len(self.cells):
+                self._keep(left)
 
     def _epoch(self, epoch: int) -> None:
         """One epoch of every cell, step by step."""
-        orders = [batches(len(job.training.rows), _shown(job), _size(job), job.seed, epoch) for job in self.jobs]
-        rows = []
-        for job, source in zip(self.jobs, self.sources, strict=True):
-            views, places = source.where(job.training.rows, job.seed, epoch if job.transforms else 0)
-            rows.append(views * source.array.shape[1] + places)
-        for batch in zip(*orders, strict=True):
+        parts = [cell.job.training for cell in self.cells]
+        rows = [cell.rows(epoch) for cell in self.cells]
+        for batch in zip(*(cell.job.batches(epoch) for cell in self.cells), strict=True):
             index = np.stack([row[at] for row, at in zip(rows, batch, strict=True)])
-            labels = np.stack([job.training.labels[at] for job, at in zip(self.jobs, batch, strict=True)])
+            labels = np.stack([part.labels[at] for part, at in zip(parts, batch, strict=True)])
             weights = np.ones(index.shape, np.float32)
-            for row, job, at in zip(weights, self.jobs, batch, strict=True):
-                row[:] = 1 if job.training.weights is None else job.training.weights[at]
+            for row, part, at in zip(weights, parts, batch, strict=True):
+                row[:] = 1 if part.weights is None else part.weights[at]
             inputs = self.bank.index_select(0, torch.from_numpy(index).flatten()).view(*index.shape, -1)
             self._step(*(x.to(self.device) for x in (inputs, torch.from_numpy(labels), torch.from_numpy(weights))))
 
@@ -180,24 +188,21 @@ class _Stack:
 
     def _forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (cells, batch, classes) in training mode, by batched forms of the head's layers."""
-        given, layers = self._named(self.flat), list(self.head.named_children())
-        first = True
-        for (name, norm), (_, dropout), (of, linear) in zip(layers[0::4], layers[1::4], layers[2::4], strict=True):
-            x = x if first else x.relu()
+        numbers, layers = self._named(self.flat), list(self.head.named_children())
+        blocks = zip(layers[0::4], layers[1::4], layers[2::4], strict=True)
+        for block, ((name, norm), (_, dropout), (of, linear)) in enumerate(blocks):
+            x = x.relu() if block else x
             centred, scale = self._centre(name, norm, x)
             kept = self._kept(dropout, x.shape)
-            gamma, beta = given[f"{name}.weight"] * scale, given[f"{name}.bias"]
-            if first and linear.out_features < ALIGNED * 2:
+            gamma, beta, weight = numbers[f"{name}.weight"] * scale, numbers[f"{name}.bias"], numbers[f"{of}.weight"]
+            if not block and linear.out_features < ALIGNED * 2:
                 # ((x - mean)·γ·scale + β)·kept·W, ordered so that no gradient of the width of the inputs is made.
                 both = torch.cat([centred * kept, kept], 2)
-                wide = torch.cat(
-                    [gamma.unsqueeze(1) * given[f"{of}.weight"], beta.unsqueeze(1) * given[f"{of}.weight"]], 2
-                )
+                wide = torch.cat([gamma.unsqueeze(1) * weight, beta.unsqueeze(1) * weight], 2)
             else:
-                both, wide = (centred * gamma.unsqueeze(1) + beta.unsqueeze(1)) * kept, given[f"{of}.weight"]
+                both, wide = (centred * gamma.unsqueeze(1) + beta.unsqueeze(1)) * kept, weight
             x = torch.bmm(both, wide.transpose(1, 2))
-            x = x if linear.bias is None else x + given[f"{of}.bias"].unsqueeze(1)
-            first = False
+            x = x if linear.bias is None else x + numbers[f"{of}.bias"].unsqueeze(1)
         return x
 
     def _centre(self, name: str, norm: nn.BatchNorm1d, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -214,25 +219,19 @@ class _Stack:
     def _kept(self, dropout: Dropout, shape: torch.Size) -> torch.Tensor:
         """What dropout multiplies by, each cell's from its own generator and as `Dropout` draws it: 0 or 1 / (1 -
         share)."""
-        cells, *each = shape
-        words = torch.empty(cells, -(-math.prod(each) // 8), dtype=torch.int64, device=self.device)
-        for row, generator in zip(words, self.generators, strict=True):
-            row.random_(-(2**63), None, generator=generator)
+        count, *each = shape
+        words = torch.empty(count, -(-math.prod(each) // 8), dtype=torch.int64, device=self.device)
+        for row, cell in zip(words, self.cells, strict=True):
+            row.random_(-(2**63), None, generator=cell.generator)
         kept = words.view(torch.uint8)[:, : math.prod(each)].reshape(shape) >= dropout.limit
         return kept * dropout.scale
 
-    def _judge(self, cell: int, epoch: int) -> bool | ValueError:
-        """Whether the cell goes on, by its validation loss; keeps its numbers where they are the best so far."""
-        losses, state = self.losses[cell], self._state(cell)
+    def _judge(self, cell: int) -> bool:
+        """Whether a cell goes on, by its validation loss. Raises ValueError where that is not finite."""
+        state = self._state(cell)
         with torch.inference_mode():
-            losses.append(float(F.cross_entropy(self._logits(state, self.validation), self.labels)))
-        if not np.isfinite(losses[-1]):
-            return ValueError(f"the validation loss is {losses[-1]} after epoch {epoch}; lower the learning rate")
-        if losses[-1] < min(losses[:-1], default=np.inf):
-            self.best[cell] = epoch
-            if self.settings.best_model == "restore":
-                self.states[cell] = {name: value.clone() for name, value in state.items()}
-        return epoch - self.best[cell] < self.settings.patience
+            loss = float(F.cross_entropy(self._logits(state, self.validation), self.labels))
+        return self.cells[cell].history.goes_on(loss, lambda: state)
 
     def _state(self, cell: int) -> dict[str, torch.Tensor]:
         """One cell's own numbers and statistics, under the names of its head."""
@@ -245,32 +244,15 @@ class _Stack:
         return torch.func.functional_call(self.head.eval(), state, (rows,))
 
     def _answer(self, cell: int) -> Trained:
-        state, losses, best = self.states[cell] or self._state(cell), self.losses[cell], self.best[cell]
+        history = self.cells[cell].history
+        state = history.state or self._state(cell)
         with torch.inference_mode():
-            test, held = (self._logits(state, rows).softmax(1).cpu().numpy() for rows in (self.test, self.validation))
-        return Trained(test, held, len(losses), best, losses[best - 1], losses)
+            return history.trained(*(self._logits(state, rows) for rows in (self.test, self.validation)))
 
-    def _drop(self, stopped: list[int]) -> None:
-        """Go on without the cells that have stopped."""
-        if not stopped:
-            return
-        left = [cell for cell in range(len(self.at)) if cell not in stopped]
-        for name in ("at", "jobs", "sources", "generators", "losses", "best", "states"):
-            setattr(self, name, [getattr(self, name)[cell] for cell in left])
+    def _keep(self, left: list[int]) -> None:
+        """Go on with these cells alone."""
+        self.cells = [self.cells[cell] for cell in left]
         self.moving = {name: value[left] for name, value in self.moving.items()}
         states = [self.optimiser.state.get(part, {}) for part in self.flat]
         fewer = [{k: v[left] if v.dim() > 1 else v for k, v in state.items()} for state in states]
         self._learn([part.detach()[left] for part in self.flat], fewer)
-
-
-def _begin(inputs: int, classes: int, kind: str, seed: int, device: torch.device) -> tuple[nn.Module, torch.Generator]:
-    """A cell's fresh head, and the generator that goes on where its making ended: both as `train` has them."""
-    generator = torch.Generator(device)
-    with torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        head = make_head(inputs, classes, kind)
-        if device.type == "cpu":
-            generator.set_state(torch.get_rng_state())
-        else:
-            generator.manual_seed(seed)
-    return head, generator

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pandas as pd
+import psutil
 
 from skinsyn.run import files, paths, store
 
@@ -36,7 +37,8 @@ def at_work(profile: str, keys: Sequence[str]) -> Iterator[Callable[[Future], No
 
     All are waited for at the end. An error of keeping, as of a full disk, is raised here or by the next call.
     """
-    note, waiting = _folder(profile) / f"running-{socket.gethostname()}-{os.getpid()}.json", deque()
+    note = _folder(profile) / f"running-{socket.gethostname()}-{os.getpid()}.json"
+    waiting: deque[Future] = deque()
 
     def settle() -> None:
         forget(profile, waiting.popleft().result())
@@ -61,9 +63,9 @@ def at_work(profile: str, keys: Sequence[str]) -> Iterator[Callable[[Future], No
         note.unlink(missing_ok=True)
 
 
-def note_failure(profile: str, key: str, what: Mapping) -> None:
+def note_failure(profile: str, key: str, about: Mapping) -> None:
     """Note that a cell failed: {cell, parameters, error}."""
-    files.write_json(_folder(profile) / f"failed-{key}.json", dict(what))
+    files.write_json(_folder(profile) / f"failed-{key}.json", dict(about))
 
 
 def forget(profile: str, key: str) -> None:
@@ -74,8 +76,8 @@ def forget(profile: str, key: str) -> None:
 def failures(profile: str) -> dict[str, dict]:
     """Key → {cell, parameters, error} of the cells whose last attempt failed."""
     notes = sorted(_folder(profile).glob("failed-*.json"))
-    found = {note.stem.removeprefix("failed-"): json.loads(note.read_text()) for note in notes}
-    return {key: what for key, what in found.items() if store.missing("cell", key)}
+    cells = {note.stem.removeprefix("failed-"): json.loads(note.read_text()) for note in notes}
+    return {key: about for key, about in cells.items() if store.missing("cell", key)}
 
 
 def running(profile: str) -> dict[str, float]:
@@ -83,38 +85,28 @@ def running(profile: str) -> dict[str, float]:
 
     On this machine the process must be alive; on another its note must have been touched within SILENT seconds.
     """
-    found = {}
-    for note in _folder(profile).glob("running-*.json"):
+    cells: dict[str, float] = {}
+    for path in _folder(profile).glob("running-*.json"):
         try:
-            told, age = json.loads(note.read_text()), time.time() - note.stat().st_mtime
+            note, age = json.loads(path.read_text()), time.time() - path.stat().st_mtime
         except FileNotFoundError:  # it has just ended
             continue
-        if _alive(told["pid"]) if told["host"] == socket.gethostname() else age < SILENT:
-            found |= {key: told["since"] for key in told["cells"]}
-    return found
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+        if psutil.pid_exists(note["pid"]) if note["host"] == socket.gethostname() else age < SILENT:
+            cells |= dict.fromkeys(note["cells"], note["since"])
+    return cells
 
 
 def states(profile: str, wanted: Sequence[Cell], keys: Sequence[str]) -> pd.DataFrame:
-    """One row a cell: arm, run, state (done, running, failed, missing), key, error. keys: '' where none can be given
+    """One row per cell: arm, run, state (done, running, failed, missing), key, error. keys: '' where none can be given
     yet."""
-    at_it, lost = running(profile), failures(profile)
+    in_training, failed = running(profile), failures(profile)
     rows = []
     for cell, key in zip(wanted, keys, strict=True):
         if key and not store.missing("cell", key):
             state = "done"
         else:
-            state = "running" if key in at_it else "failed" if key in lost else "missing"
-        error = lost[key]["error"] if state == "failed" else ""
+            state = "running" if key in in_training else "failed" if key in failed else "missing"
+        error = failed[key]["error"] if state == "failed" else ""
         rows.append({"arm": cell.arm, "run": cell.run, "state": state, "key": key, "error": error})
     return pd.DataFrame(rows)
 
@@ -124,8 +116,8 @@ def time_left(profile: str, table: pd.DataFrame) -> float | None:
     begun = min(running(profile).values(), default=None)
     if begun is None:
         return None
-    kept = [store.unit_dir("cell", key) / "manifest.json" for key in table.loc[table["state"] == "done", "key"]]
-    new = sum(manifest.stat().st_mtime >= begun for manifest in kept)
+    manifests = [store.unit_dir("cell", key) / "manifest.json" for key in table.loc[table["state"] == "done", "key"]]
+    new = sum(manifest.stat().st_mtime >= begun for manifest in manifests)
     return (time.time() - begun) / new * int((table["state"] != "done").sum()) if new else None
 
 
@@ -138,10 +130,10 @@ def in_words(profile: str, table: pd.DataFrame) -> str:
     by_arm = table.groupby("arm", sort=False)["state"].value_counts().unstack(fill_value=0)
     open_arms = by_arm[by_arm.drop(columns="done", errors="ignore").sum(axis=1) > 0]
     lines += [open_arms.to_string()] if len(open_arms) else []
-    known = failures(profile)
+    parameters = {key: about["parameters"] for key, about in failures(profile).items()}
     for row in table[table["state"] == "failed"].itertuples():
         lines += [f"failed: {row.arm}, run {row.run} (cell {row.key}): {row.error}"]
-        lines += ["  " + json.dumps(known[row.key]["parameters"], sort_keys=True)]
+        lines += ["  " + json.dumps(parameters[row.key], sort_keys=True)]
     if counts["failed"]:
         lines += [f"They are tried again by: python -m skinsyn run --profile {profile} --force --only 04"]
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 loop."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,7 +16,10 @@ from . import augment, features
 from .heads import OPTIMISER, decays, make_head
 from .settings import Training
 
-__all__ = ["Features", "Images", "Part", "Trained", "batch_size", "pick_device", "train"]
+__all__ = [
+    "Features", "History", "Images", "Part", "Trained", "batch_size", "batches", "make_optimiser", "pick_device",
+    "train",
+]  # fmt: skip
 
 DEFAULT = Training()
 
@@ -50,6 +53,33 @@ class Source(Protocol):
     def batch(self, rows: np.ndarray, seed: int, view: int) -> torch.Tensor: ...
 
     def model(self, classes: int, settings: Training) -> nn.Module: ...
+
+
+class History:
+    """The validation losses of one classifier by epoch, its best epoch, and its state there where that is restored."""
+
+    def __init__(self, settings: Training) -> None:
+        self.settings = settings
+        self.losses: list[float] = []
+        self.best = 0
+        self.state: dict[str, torch.Tensor] = {}
+
+    def goes_on(self, loss: float, state: Callable[[], dict[str, torch.Tensor]]) -> bool:
+        """Whether training goes on after an epoch with this loss. Raises ValueError for one that is not finite."""
+        self.losses.append(loss)
+        epoch = len(self.losses)
+        if not np.isfinite(loss):
+            raise ValueError(f"the validation loss is {loss} after epoch {epoch}; lower the learning rate")
+        if loss < min(self.losses[:-1], default=np.inf):
+            self.best = epoch
+            if self.settings.best_model == "restore":
+                self.state = {name: value.detach().clone() for name, value in state().items()}
+        return epoch < self.settings.epochs and epoch - self.best < self.settings.patience
+
+    def trained(self, *logits: torch.Tensor) -> Trained:
+        """The result. logits: of the test images, then of the validation images."""
+        test, validation = (part.softmax(1).cpu().numpy() for part in logits)
+        return Trained(test, validation, len(self.losses), self.best, self.losses[self.best - 1], self.losses)
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -140,59 +170,44 @@ def train(
 ) -> Trained:
     """Train one classifier and let it answer the test images. The same seed gives the same answers.
 
-    classes: number of classes; labels are below it. transforms: of training images only. epoch_images: images shown an
+    classes: number of classes; labels are below it. transforms: of training images only. epoch_images: images shown per
     epoch; None shows each once, a larger number shows them again in another order (`steps: matched`).
     Raises ValueError for an empty part, labels out of range or a validation loss that is not finite.
     """
     check(training, validation, test, classes)
-    shown = max(epoch_images or 0, len(training.rows))
-    size = min(batch_size(shown), shown)
     cuda = [source.device.index or 0] if source.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
         model = source.model(classes, settings).to(source.device)
         learner = torch.compile(model) if settings.compile else model
-        optimiser = _optimiser(model, settings)
-        losses, best, state = [], 0, None
-        for epoch in range(1, settings.epochs + 1):
+        groups: dict[bool, list[torch.Tensor]] = {}
+        for value in filter(lambda value: value.requires_grad, model.parameters()):
+            groups.setdefault(decays(settings.head, value.shape), []).append(value)
+        optimiser, history, going = make_optimiser(groups.items(), settings), History(settings), True
+        while going:
+            epoch = len(history.losses) + 1
             _set_mode(model, settings.trainable)
-            for at in batches(len(training.rows), shown, size, seed, epoch):
+            for at in batches(len(training.rows), epoch_images, seed, epoch):
                 inputs = source.batch(training.rows[at], seed, epoch if transforms else 0)
                 labels = torch.from_numpy(training.labels[at]).to(source.device)
                 weights = None if training.weights is None else torch.from_numpy(training.weights[at]).to(source.device)
                 optimiser.zero_grad(set_to_none=True)
-                logits = _logits(learner, inputs, settings.dtype)
-                _weighed(F.cross_entropy(logits, labels, reduction="none"), weights).backward()
+                losses = F.cross_entropy(_logits(learner, inputs, settings.dtype), labels, reduction="none")
+                # Each image by its weight: Σ w·loss / Σ w.
+                loss = losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
+                loss.backward()
                 optimiser.step()
-            losses.append(_loss(source, model, validation, settings.dtype))
-            if not np.isfinite(losses[-1]):
-                raise ValueError(f"the validation loss is {losses[-1]} after epoch {epoch}; lower the learning rate")
-            if losses[-1] < min(losses[:-1], default=np.inf):
-                best = epoch
-                if settings.best_model == "restore":
-                    state = {k: v.detach().clone() for k, v in model.state_dict().items()}
-            if epoch - best >= settings.patience:
-                break
-        if state is not None:
-            model.load_state_dict(state)
-        found = (_predict(source, model, part.rows, settings.dtype) for part in (test, validation))
-        answers, held = (logits.softmax(1).cpu().numpy() for logits in found)
-    return Trained(answers, held, len(losses), best, losses[best - 1], losses)
+            going = history.goes_on(_loss(source, model, validation, settings.dtype), model.state_dict)
+        if history.state:
+            model.load_state_dict(history.state)
+        return history.trained(*(_predict(source, model, part.rows, settings.dtype) for part in (test, validation)))
 
 
-def _optimiser(model: nn.Module, settings: Training) -> torch.optim.AdamW:
-    """AdamW as fastai has it where the head is fastai's, otherwise as PyTorch has it."""
-    groups: dict[bool, list] = {}
-    for value in model.parameters():
-        if value.requires_grad:
-            groups.setdefault(decays(settings.head, value.shape), []).append(value)
-    told = [{"params": values, "weight_decay": settings.weight_decay * decayed} for decayed, values in groups.items()]
-    return torch.optim.AdamW(told, lr=settings.learning_rate, fused=True, **OPTIMISER[settings.head])
-
-
-def _weighed(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    """The mean loss of a batch, each image by its weight: Σ w·loss / Σ w."""
-    return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
+def make_optimiser(groups: Iterable[tuple[bool, list[torch.Tensor]]], settings: Training) -> torch.optim.AdamW:
+    """AdamW as fastai has it where the head is fastai's, otherwise as PyTorch has it. groups: (whether weight decay
+    shrinks them, parameters)."""
+    params = [{"params": values, "weight_decay": settings.weight_decay * decayed} for decayed, values in groups]
+    return torch.optim.AdamW(params, lr=settings.learning_rate, fused=True, **OPTIMISER[settings.head])
 
 
 def check(training: Part, validation: Part, test: Part, classes: int) -> None:
@@ -210,12 +225,14 @@ def check(training: Part, validation: Part, test: Part, classes: int) -> None:
         raise ValueError("one training image is too few: normalising over a batch needs two")
 
 
-def batches(images: int, shown: int, size: int, seed: int, epoch: int) -> list[np.ndarray]:
+def batches(images: int, epoch_images: int | None, seed: int, epoch: int) -> list[np.ndarray]:
     """Places in the training part, batch by batch; every image once before any comes twice.
 
-    A last batch of one is joined to the one before: it could not be normalised.
+    images: of the part; epoch_images: shown per epoch, at least all of them. A last batch of one is joined to the one
+    before: it could not be normalised.
     """
-    rng = seeds.generator(seed, "order", epoch)
+    shown = max(epoch_images or 0, images)
+    rng, size = seeds.generator(seed, "order", epoch), batch_size(shown)
     order = np.concatenate([rng.permutation(images) for _ in range(-(-shown // images))])[:shown]
     cuts = list(range(size, shown, size))
     if cuts and shown - cuts[-1] == 1:

@@ -26,8 +26,8 @@ def of_shards(
     views: 0 is the image itself, v ≥ 1 its v-th random transform, drawn from `seed`. only: the image ids wanted of each
     shard (key → ids); None for all.
     """
-    settings = {"body": body, "image_size": image_size, "views": list(views), "seed": seed, "threads": threads}
-    tasks = [({**settings, "shard": key, "image_ids": only and only[key]},) for key in keys]
+    whole = features.Extraction("", body, image_size, list(views), seed=seed, threads=threads)
+    tasks = [(whole.but(shard=key, image_ids=only and only[key]),) for key in keys]
     features_per_shard = [
         features.load_features(key) for key in compute.fan_out(executor, features.extract, tasks, "embeddings")
     ]

@@ -1,6 +1,7 @@
 """The long tail: gain against the number of own training images, over conditions and over condition × skin type."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -37,9 +38,14 @@ def gains(
         if not units:
             continue
         names = [", ".join(unit.values()) for unit in units]
-        family = {"treatment": dict(treatment), "control": dict(control), "average": "micro", "correction": "fdr_bh"}
-        family |= {"min_images": min_images}
-        family |= {"hypotheses": [{"id": name, "where": unit} for name, unit in zip(names, units, strict=True)]}
+        family: dict[str, Any] = {
+            "treatment": dict(treatment),
+            "control": dict(control),
+            "average": "micro",
+            "correction": "fdr_bh",
+        }
+        hypotheses = [{"id": name, "where": unit} for name, unit in zip(names, units, strict=True)]
+        family |= {"min_images": min_images, "hypotheses": hypotheses}
         tested = contrasts.test_families(prepared, {over: family}, level=level).rename(columns={"family": "over"})
         about = pd.DataFrame([{"fst_group": "all"} | unit for unit in units])
         about = about.assign(own=[len(select(train, **unit)) for unit in units], id=names)

@@ -48,10 +48,10 @@ def gan_comparison(gains: pd.DataFrame, fidelity: pd.DataFrame | None) -> str:
     if fidelity is None:
         return text
     own = fidelity[(fidelity["method"] == row["method"]) & (fidelity["generator"] == row["generator"])]
-    distances = [part["kid"].iloc[0] if len(part) else None for part in (own, fidelity[fidelity["method"] == GAN])]
-    if any(pd.isna(distance) for distance in distances):
+    kids = pd.concat([own.head(1), fidelity[fidelity["method"] == GAN].head(1)])["kid"].tolist()
+    if len(kids) < 2 or any(pd.isna(kid) for kid in kids):
         return text
-    nearer = "nearer to" if distances[0] < distances[1] else "farther from"
+    nearer = "nearer to" if kids[0] < kids[1] else "farther from"
     return text + f" Its images lie {nearer} held-out real ones than the GAN's."
 
 

@@ -111,19 +111,17 @@ def test_of_keeping_the_processors_time_counts_in_whatever_thread_and_no_wait(mo
     assert 0.09 <= spent[0] < 0.25 and grid._keep is keep
 
 
-def test_tasks_hold_every_cell_once_and_none_holds_more_than_an_eighth():
+def test_chunks_hold_every_cell_once_and_none_holds_more_than_an_eighth():
     wanted = grid.cells(study.arms([1, 8, 16, 32, 64, 128, 228], 10), 5)
     head, whole = (grid.Prepared(Training(trainable=trainable), "") for trainable in ("head", "all"))
-    planned = grid.tasks("p", wanted, head)
-    places = [place for part, _ in planned for place in part]
-    assert sorted(places) == list(range(140)) and all(
-        task["cells"] == [wanted[i] for i in part] for part, task in planned
-    )
-    shown = [sum(map(grid._images, task["cells"])) for _, task in planned]
+    chunks = grid.chunks("p", wanted, head)
+    cells = [cell for chunk in chunks for cell in chunk.cells]
+    assert len(cells) == 140 and set(cells) == set(wanted) and all(chunk.prepared == head for chunk in chunks)
+    shown = [sum(map(grid._images, chunk.cells)) for chunk in chunks]
     assert max(shown) <= sum(shown) / 8 and shown[0] == 2 * 228 * 11
-    assert len(grid.tasks("p", wanted, whole)) == 140
+    assert len(grid.chunks("p", wanted, whole)) == 140
     few = grid.cells([{"n": [1, 2]}], 3)
-    assert len(grid.tasks("p", few, head)) == 1, "what is small is not cut"
+    assert len(grid.chunks("p", few, head)) == 1, "what is small is not cut"
 
 
 @pytest.mark.slow

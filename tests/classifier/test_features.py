@@ -133,22 +133,15 @@ def test_transforms_are_as_often_and_as_strong_as_fastais():
 
 def test_extract_keeps_views_and_picks_rows(body):
     rows = shard(pd.DataFrame({"image_id": list("abcd")}), noise(4))
-    task = {
-        "shard": rows["unit"].iloc[0],
-        "body": features.LITE0,
-        "image_size": 32,
-        "views": [0, 1],
-        "seed": 0,
-        "threads": 1,
-    }
-    ids, whole = features.load_features(features.extract({**task, "image_ids": None}))
+    task = features.Extraction(rows["unit"].iloc[0], image_size=32, views=[0, 1])
+    ids, whole = features.load_features(features.extract(task))
     assert ids == list("abcd") and whole.shape == (2, 4, 1280)
-    ids, some = features.load_features(features.extract({**task, "image_ids": ["d", "b"]}))
+    ids, some = features.load_features(features.extract(task.but(image_ids=["d", "b"])))
     assert ids == ["b", "d"]  # the shard's order
     np.testing.assert_allclose(some, whole[:, [1, 3]], atol=2e-4)
     assert not np.allclose(whole[0], whole[1])
     with pytest.raises(ValueError, match="not in it, first 'z'"):
-        features.extract({**task, "image_ids": ["z"]})
+        features.extract(task.but(image_ids=["z"]))
 
 
 def test_recipe_pins_the_bytes():
@@ -157,8 +150,7 @@ def test_recipe_pins_the_bytes():
     if here != PINNED or cpu not in PINNED_FEATURES:
         pytest.skip(f"the digests belong to {PINNED} and {list(PINNED_FEATURES)}, this is {here} and {cpu}")
     rows = shard(pd.DataFrame({"image_id": ["a", "b"]}), noise(2))
-    task = {"shard": rows["unit"].iloc[0], "body": features.LITE0, "image_size": 32, "views": [0, 1], "seed": 0}
-    key = features.extract({**task, "image_ids": None, "threads": 1})
+    key = features.extract(features.Extraction(rows["unit"].iloc[0], image_size=32, views=[0, 1]))
     digest = store.manifest("features", key)["files"]["features.npy"]["sha256"]
     assert (features.RECIPE, digest[:16]) == (3, PINNED_FEATURES[cpu]), "raise RECIPE when the bytes of features change"
 

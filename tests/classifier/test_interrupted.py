@@ -6,14 +6,19 @@ import signal
 import pytest
 from small_grid import HOW, hues, make_run
 
-from skinsyn.classifier import features, grid, stacked
+from skinsyn.classifier import features, grid, training
 from skinsyn.datasets import phantom
 from skinsyn.run import files, paths, store, tables
 
 FEW = phantom.CONDITIONS[:3]
 ARMS = [{"n": [1, 2], "transforms": [False, True]}, {"n": 2, "ratios": 1, "method": "in-then-outpaint"}]
 # Where the child dies: a pass through the body, an epoch's end, and every time that a file is forced to disk.
-MOMENTS = [(features, "embed", 1), (features, "embed", 2), (stacked._Stack, "_judge", 1), (stacked._Stack, "_judge", 9)]
+MOMENTS = [
+    (features, "embed", 1),
+    (features, "embed", 2),
+    (training.History, "goes_on", 1),
+    (training.History, "goes_on", 9),
+]
 
 
 def whole_grid() -> None:
@@ -69,7 +74,7 @@ def test_killed_anywhere_the_predictions_are_the_same(monkeypatch, tmp_path):
     make_run(conditions=FEW, train=2, draw=hues)
     whole_grid()
     expected = digests()
-    grid._bank.cache_clear()
+    features.bank.cache_clear()
     monkeypatch.setenv("SKINSYN_RUNS", str(tmp_path / "killed"))
     make_run(conditions=FEW, train=2, draw=hues)
     died = [dies(*moment) for moment in MOMENTS]
