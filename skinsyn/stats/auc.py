@@ -1,17 +1,15 @@
 """Areas under ROC curves of many scores on the same cases, with their covariances."""
 
-from collections.abc import Sequence
-
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import rankdata
 
 
-def delong(y_true: Sequence[int], scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """DeLong, DeLong and Clarke-Pearson 1988: AUROC theta (m,) and its covariance S10/m + S01/n for m scores.
+def delong(y_true: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """DeLong, DeLong and Clarke-Pearson 1988: AUROC theta (k,) of k scores and its covariance S10/m + S01/n (k, k).
 
-    y_true: 1 or 0 per case; scores: (m, cases), higher means 1. Placement values come from mid-ranks.
-    Raises ValueError on NaN, other labels, or fewer than two cases of a class.
-    Source: DeLong, DeLong and Clarke-Pearson 1988; mid-rank form of Sun and Xu 2014.
+    y_true: 1 or 0 per case (m of 1, n of 0); scores: (k, cases), higher means 1. The structural components V10 and V01
+    come from mid-ranks (Sun and Xu 2014). Raises ValueError on NaN, other labels, or fewer than two cases of a class.
 
     >>> theta, covariance = delong([1, 1, 0, 0], np.array([[0.9, 0.4, 0.5, 0.1]]))
     >>> float(theta[0]), float(covariance[0, 0])
@@ -26,16 +24,14 @@ def delong(y_true: Sequence[int], scores: np.ndarray) -> tuple[np.ndarray, np.nd
     m, n = positive.shape[1], negative.shape[1]
     if min(m, n) < 2:
         raise ValueError(f"AUROC needs two cases of each class, got {m} positive and {n} negative")
-    every = rankdata(np.hstack([positive, negative]), axis=1)
-    above = (every[:, :m] - rankdata(positive, axis=1)) / n  # share of negatives below each positive
-    below = 1 - (every[:, m:] - rankdata(negative, axis=1)) / m  # share of positives above each negative
-    return above.mean(1), np.atleast_2d(np.cov(above)) / m + np.atleast_2d(np.cov(below)) / n
+    pooled = rankdata(np.hstack([positive, negative]), axis=1)
+    v10 = (pooled[:, :m] - rankdata(positive, axis=1)) / n  # share of negatives below each positive
+    v01 = 1 - (pooled[:, m:] - rankdata(negative, axis=1)) / m  # share of positives above each negative
+    return v10.mean(1), np.atleast_2d(np.cov(v10)) / m + np.atleast_2d(np.cov(v01)) / n
 
 
-def jackknife(y_true: Sequence[int], scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Quenouille-Tukey jackknife, one case left out at a time: (AUROC (m,), covariance (m, m)); arguments as `delong`.
-
-    Source: Quenouille and Tukey's jackknife as Hillis, Obuchowski, Schartz and Berbaum 2005 use it for readers.
+def jackknife(y_true: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Jackknife over cases (Hillis, Obuchowski, Schartz and Berbaum 2005): AUROC (k,), covariance (k, k); see `delong`.
 
     >>> theta, _ = jackknife([1, 1, 1, 0, 0, 0], np.array([[0.9, 0.8, 0.4, 0.5, 0.2, 0.1]]))
     >>> round(float(theta[0]), 3)

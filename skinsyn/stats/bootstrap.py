@@ -1,14 +1,24 @@
-"""Resampling runs and clusters together: one draw of both is shared by all that is estimated from them."""
+"""Resampling runs and clusters together: every estimate shares the same draws of both."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-BLOCK = 2**24  # numbers held at once
+BLOCK = 2**24  # numbers in memory at once
+
+
+def percentile_interval(estimates: np.ndarray, level: float) -> np.ndarray:
+    """Efron and Tibshirani 1993, ch. 13: percentile interval, (2, ...) ends of resampled estimates (draws, ...).
+
+    >>> percentile_interval(np.arange(101.0), 0.9).tolist()
+    [5.0, 95.0]
+    """
+    return np.quantile(estimates, [(1 - level) / 2, (1 + level) / 2], axis=0)
 
 
 def stratum_shares(strata: np.ndarray) -> np.ndarray:
-    """Share of each cluster in the mean over strata of the mean over clusters.
+    """Share of each cluster (one stratum per cluster) in the mean over strata of the mean over clusters.
 
     >>> stratum_shares(np.array(["a", "a", "b"])).tolist()
     [0.25, 0.25, 0.5]
@@ -30,9 +40,10 @@ def picks(size: int, draws: int, rng: np.random.Generator) -> np.ndarray:
 def cluster_shares(
     strata: np.ndarray, draws: int, rng: np.random.Generator, weights: Mapping | None = None
 ) -> np.ndarray:
-    """(draws, clusters) shares of resampled clusters in the weighted sum over strata; clusters are drawn within theirs.
+    """Stratified bootstrap (Efron 1979): (draws, clusters) shares in the weighted sum over strata of cluster means.
 
-    weights: stratum → weight, e.g. a contrast or a mix of patients; None gives the mean over strata.
+    strata: one per cluster; clusters are drawn within their stratum. weights: stratum → weight, e.g. a contrast or a
+    mix of patients; None gives the mean over strata.
 
     >>> cluster_shares(np.array(["a", "a", "b"]), 2, np.random.default_rng(0)).sum(axis=1).round(6).tolist()
     [1.0, 1.0]
@@ -48,11 +59,10 @@ def cluster_shares(
 def two_way_means(
     values: np.ndarray, strata: np.ndarray, draws: int, rng: np.random.Generator, weights: Mapping | None = None
 ) -> np.ndarray:
-    """Owen 2007, pigeonhole bootstrap: (draws, k) means of values (runs, clusters, k), both resampled within strata.
+    """Owen 2007, pigeonhole bootstrap: (draws, k) means of values (runs, clusters, k), both factors resampled.
 
-    The pigeonhole bootstrap of Owen 2007 (Annals of Applied Statistics 1:386-411): a cell counts as often as its run
-    and its cluster were drawn. The same draws serve all k, so that what is equal cell by cell stays equal in every
-    resample.
+    A cell (run × cluster) counts as often as its run and its cluster were drawn, clusters within their stratum (Annals
+    of Applied Statistics 1:386-411). All k share the draws, so that what is equal cell by cell stays equal in each.
 
     >>> two_way_means(np.full((2, 3, 1), 0.5), np.zeros(3, int), 2, np.random.default_rng(0)).round(6).tolist()
     [[0.5], [0.5]]
@@ -70,10 +80,10 @@ def two_way_means(
 def contrast_interval(
     tables: Sequence[np.ndarray], weights: Sequence[float], draws: int = 2000, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:
-    """Owen 2007: percentile interval of the weighted sum of group means that `mrmc.paired_gain` tests.
+    """Owen 2007, pigeonhole bootstrap: percentile interval of the contrast that `mrmc.paired_gain` tests.
 
-    Runs are drawn once for all groups.
-    tables: (runs, clusters) a group. (NaN, NaN) with one run or one cluster.
+    tables: one (runs, clusters) array per group; runs are drawn once for all groups. (NaN, NaN) with one run or one
+    cluster.
 
     >>> tuple(round(end, 6) for end in contrast_interval([np.full((2, 3), 0.25)], [1.0], draws=50))
     (0.25, 0.25)
@@ -82,17 +92,17 @@ def contrast_interval(
         return float("nan"), float("nan")
     strata = np.repeat(np.arange(len(tables)), [table.shape[1] for table in tables])
     values = np.concatenate(tables, axis=1)[:, :, None]
-    drawn = two_way_means(values, strata, draws, np.random.default_rng(seed), dict(enumerate(weights)))[:, 0]
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    means = two_way_means(values, strata, draws, np.random.default_rng(seed), dict(enumerate(weights)))[:, 0]
+    low, high = percentile_interval(means, level)
     return float(low), float(high)
 
 
 def two_way_intervals(
-    values: np.ndarray, strata: Sequence | None = None, draws: int = 9999, seed: int = 0, level: float = 0.95
+    values: np.ndarray, strata: npt.ArrayLike | None = None, draws: int = 9999, seed: int = 0, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Owen 2007: (estimate, low, high), each (k,), of k comparisons that share their runs and clusters.
+    """Owen 2007, pigeonhole bootstrap: (estimate, low, high), each (k,), of k comparisons on the same runs and clusters.
 
-    values: (runs, clusters, k), e.g. correct in one arm minus correct in another. strata: one a cluster; the estimate
+    values: (runs, clusters, k), e.g. correct in one arm minus correct in another. strata: one per cluster; the estimate
     is then the mean over strata. Raises ValueError on NaN, another shape, or fewer than two runs or clusters.
 
     >>> [round(float(ends[0]), 6) for ends in two_way_intervals(np.full((2, 3, 1), 0.25), draws=50)]
@@ -105,9 +115,8 @@ def two_way_intervals(
         raise ValueError(
             f"resampling needs two runs, two clusters and a draw; got {values.shape[:2]} and {draws} draws"
         )
-    strata = np.zeros(values.shape[1], int) if strata is None else np.asarray(strata)
-    if len(strata) != values.shape[1]:
-        raise ValueError(f"{values.shape[1]} clusters need as many strata, got {len(strata)}")
-    means = two_way_means(values, strata, draws, np.random.default_rng(seed))
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return np.einsum("rkc,k->c", values, stratum_shares(strata)) / values.shape[0], low, high
+    of_cluster = np.zeros(values.shape[1], int) if strata is None else np.asarray(strata)
+    if len(of_cluster) != values.shape[1]:
+        raise ValueError(f"{values.shape[1]} clusters need as many strata, got {len(of_cluster)}")
+    low, high = percentile_interval(two_way_means(values, of_cluster, draws, np.random.default_rng(seed)), level)
+    return np.einsum("rkc,k->c", values, stratum_shares(of_cluster)) / values.shape[0], low, high

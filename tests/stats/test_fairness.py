@@ -76,18 +76,6 @@ def test_gap_within_condition_is_no_gap():
         fairness.gap_null(np.ones((1, 3)), ["a"] * 3, [0] * 3)
 
 
-def test_binary_metrics():
-    y, score = [1, 1, 0, 0], [0.9, 0.4, 0.6, 0.1]
-    result = fairness.binary_metrics(y, score, bins=2)
-    assert result == pytest.approx({"tpr": 0.5, "fpr": 0.5, "auroc": 0.75, "brier": 0.185, "ece": 0.25})
-    alone = fairness.binary_metrics([0, 0], [0.2, 0.4])
-    assert np.isnan(alone["tpr"]) and np.isnan(alone["auroc"]) and alone["brier"] == pytest.approx(0.1)
-    with pytest.raises(ValueError, match="probabilities without NaN"):
-        fairness.binary_metrics([0, 1], [0.2, np.nan])
-    rates = pd.DataFrame({"tpr": [0.9, 0.6, np.nan], "fpr": [0.1, 0.2, 0.3]})
-    assert fairness.equalised_odds_difference(rates) == pytest.approx(0.3)
-
-
 def test_refused():
     with pytest.raises(ValueError, match="0 and 1 without NaN"):
         fairness.by_group(np.array([[0, np.nan]]), ["a", "b"], [1, 2])

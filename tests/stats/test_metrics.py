@@ -4,9 +4,9 @@ estimated."""
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import brier_score_loss, recall_score, roc_auc_score
 
-from skinsyn.stats import fairness, metrics
+from skinsyn.stats import metrics
 
 
 def made(n=120, runs=4, shift=0.3, seed=0):
@@ -17,12 +17,32 @@ def made(n=120, runs=4, shift=0.3, seed=0):
     return y, 1 / (1 + np.exp(0.6 - latent)), np.full((2, runs), 0.5), groups
 
 
+def of_scikit_learn(y, score, bins=10):
+    """Metrics of one run at the threshold .5; the calibration error by its definition, bins of equal mass."""
+    called, order = score >= 0.5, np.argsort(score, kind="stable")
+    gaps = [len(part) * abs(score[part].mean() - y[part].mean()) for part in np.array_split(order, bins)]
+    rates = {"tpr": recall_score(y, called), "fpr": 1 - recall_score(y, called, pos_label=0)}
+    scored = {"auroc": roc_auc_score(y, score), "brier": brier_score_loss(y, score)}
+    return rates | scored | {"ece": sum(gaps) / len(y)}
+
+
+def test_known_answers():
+    y, score = [1, 1, 0, 0], np.tile([0.9, 0.4, 0.6, 0.1], (1, 2, 1))
+    cut, four = np.full((1, 2), 0.5), np.arange(4)
+    table = metrics.by_group(y, score, cut, ["g"] * 4, four, ["one"], draws=5, bins=2).set_index(["group", "metric"])
+    found = table.loc["g", "estimate"].drop("ppv").to_dict()
+    assert found == pytest.approx({"tpr": 0.5, "fpr": 0.5, "auroc": 0.75, "brier": 0.185, "ece": 0.25})
+    healthy = metrics.by_group([0, 0], score[:, :, 2:] - 0.1, cut, ["g"] * 2, four[:2], ["one"], draws=5)
+    alone = healthy[healthy["group"] == "g"].set_index("metric")["estimate"]
+    assert np.isnan(alone["tpr"]) and np.isnan(alone["auroc"]) and alone["fpr"] == 0
+
+
 def test_estimates_are_those_of_scikit_learn_averaged_over_runs():
     y, scores, cut, groups = made()
     table = metrics.by_group(y, scores, cut, groups, np.arange(120), draws=50).set_index(["group", "arm", "metric"])
     members = groups == "V-VI"
     for number, arm in enumerate(("with", "without")):
-        one = pd.DataFrame([fairness.binary_metrics(y[members], run[members]) for run in scores[number]]).mean()
+        one = pd.DataFrame([of_scikit_learn(y[members], run[members]) for run in scores[number]]).mean()
         for metric in ("tpr", "fpr", "auroc", "brier", "ece"):
             assert table.loc[("V-VI", arm, metric), "estimate"] == pytest.approx(one[metric])
     change = table.loc[("all", "change", "auroc"), "estimate"]
@@ -43,7 +63,7 @@ def test_the_bootstrap_of_auroc_is_that_of_repeated_cases():
     found = metrics._one_run(y, scores[0, 0], 0.5, times[None].astype(float), 5)
     repeated = np.repeat(np.arange(30), times)
     assert found["auroc"][0] == pytest.approx(roc_auc_score(y[repeated], scores[0, 0][repeated]))
-    assert found["tpr"][0] == pytest.approx(fairness.binary_metrics(y[repeated], scores[0, 0][repeated])["tpr"])
+    assert found["tpr"][0] == pytest.approx(of_scikit_learn(y[repeated], scores[0, 0][repeated])["tpr"])
 
 
 def test_a_cluster_counts_once():
@@ -108,7 +128,9 @@ def test_gaps_and_equalised_odds():
     tpr = [called[:, (y == 1) & (groups == g)].mean() for g in ("I-II", "V-VI")]
     assert table.loc[("with", "tpr gap"), "gap"] == pytest.approx(abs(tpr[0] - tpr[1]))
     assert table.loc[("with", "tpr gap"), "p"] == pytest.approx(1 / 200)
+    fpr = [called[:, (y == 0) & (groups == g)].mean() for g in ("I-II", "V-VI")]
     both = table.loc["with", "gap"]
+    assert both["equalised odds difference"] == pytest.approx(max(abs(tpr[0] - tpr[1]), abs(fpr[0] - fpr[1])))
     assert both["equalised odds difference"] == max(both["tpr gap"], both["fpr gap"])
     alone = metrics.gaps(y, scores, cut, ["unknown"] * 200, np.zeros(200), draws=10)
     assert alone["gap"].isna().all() and alone["flags"].str.startswith("not estimable").all()
