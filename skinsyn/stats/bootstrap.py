@@ -11,7 +11,7 @@ BLOCK = 2**24  # numbers in memory at once
 def percentile_interval(estimates: np.ndarray, level: float) -> np.ndarray:
     """Efron and Tibshirani 1993, ch. 13: percentile interval, (2, ...) ends of resampled estimates (draws, ...).
 
-    >>> percentile_interval(np.arange(101.0), 0.9).tolist()
+    >>> percentile_interval(np.arange(101.0), 0.9).round(6).tolist()
     [5.0, 95.0]
     """
     return np.quantile(estimates, [(1 - level) / 2, (1 + level) / 2], axis=0)
@@ -100,7 +100,7 @@ def contrast_interval(
 def two_way_intervals(
     values: np.ndarray, strata: npt.ArrayLike | None = None, draws: int = 9999, seed: int = 0, level: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Owen 2007, pigeonhole bootstrap: (estimate, low, high), each (k,), of k comparisons on the same runs and clusters.
+    """Owen 2007, pigeonhole bootstrap: (estimate, low, high), each (k,), of k comparisons sharing runs and clusters.
 
     values: (runs, clusters, k), e.g. correct in one arm minus correct in another. strata: one per cluster; the estimate
     is then the mean over strata. Raises ValueError on NaN, another shape, or fewer than two runs or clusters.

@@ -3,7 +3,7 @@
 A cluster may hold several images and belong to several groups; `mrmc.paired_gain` tests the tables of `influence`.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
