@@ -76,7 +76,8 @@ def trace_row(profile: str, given: Mapping) -> Row | None:
 def inputs(profile: str, notebook: str, stamps: Mapping[str, Mapping]) -> list[tuple[str, str, list[str]]]:
     """(notebook, what it read, from which notebooks), from the number's own notebook back to the photographs."""
     makers = {path: stem for stem, stamp in stamps.items() for path in stamp["writes"]}
-    chain, waiting = [], [notebook]
+    chain: list[tuple[str, str, list[str]]] = []
+    waiting = [notebook]
     while waiting:
         stem = waiting.pop(0)
         if any(stem == known for known, _, _ in chain):
@@ -114,7 +115,7 @@ def _arms(profile: str, row: Row, stamps: Mapping[str, Mapping]) -> dict[str, Ar
         for role in {"treatment", "control"} & set(sides):
             part = block.get(sides[role].get("task", next(iter(block))))
             place = predictions.find_arm(part, sides[role]) if part else None
-            if place is not None:
+            if part and place is not None:
                 found[prefix + role] = Arm(trained[trained["arm"] == part.arms["arm"].iloc[place]], sides["where"])
     return dict(sorted(found.items(), key=lambda item: (item[0].startswith("minus"), "control" in item[0])))
 

@@ -135,11 +135,9 @@ def _intervals(frame: pd.DataFrame, keys: list[str], value: str) -> str:
     """Rows with an estimate and its interval, or the reason why there is none."""
     rows = []
     for row in frame.to_dict("records"):
-        ends = {} if pd.isna(row["low"]) else {"low": row["low"], "high": row["high"]}
-        said = "" if pd.isna(row[value]) else show(numbers.number(row[value], **ends), 3, interval=True)
-        rows.append(
-            {**{key: row[key] for key in keys}, value: said, "images": int(row["images"]), "remark": row["flags"]}
-        )
+        shown = "" if pd.isna(row[value]) else numbers.show_cells(row[value], row["low"], row["high"], 3)
+        rows.append({key: row[key] for key in keys} | {value: shown, "images": int(row["images"])})
+        rows[-1]["remark"] = row["flags"]
     return _markdown(pd.DataFrame(rows)) if rows else numbers.NOT_RUN
 
 

@@ -56,6 +56,7 @@ def calibration(
     groups = in_order(frame["group"])
     figure, axes = canvas(2.5, title, note, cols=len(groups), sharey=True)
     reliability(axes, frame, {"group": groups}, "score", "observed", "predicted probability", "share malignant")
+    legend(figure)
     return figure
 
 
@@ -73,7 +74,6 @@ def reliability(
         ax.set(title=name, xlabel=xlabel, xlim=(0, 1), ylim=(-0.02, 1.02))
         percent(ax.xaxis, ax.yaxis)
     axes[0].set_ylabel(ylabel)
-    legend(axes[0].get_figure(), ncols=2)
 
 
 @styled

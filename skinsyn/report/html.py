@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -45,7 +46,7 @@ def render(title: str, subtitle: str, blocks: Sequence[dict], gallery: Mapping) 
 
 def _with_links(block: dict) -> dict:
     """The block with its words as escaped HTML, numbers linked to the table that says where each comes from."""
-    words = {"text": linked(block["text"])} if "text" in block else {}
+    words: dict[str, Any] = {"text": linked(block["text"])} if "text" in block else {}
     if "rows" in block:
         words["rows"] = [[linked(cell) for cell in row] for row in block.get("page_rows", block["rows"])]
     return block | words | ({"items": [linked(item) for item in block["items"]]} if "items" in block else {})

@@ -23,8 +23,20 @@ import yaml
 
 from ..run.records import Record, setting
 from .inference import Inference
+from .numbers import show_cells
 
-__all__ = ["RULES", "VERDICTS", "Claim", "Evidence", "Result", "Rule", "HypothesisRule", "claims", "ledger"]
+__all__ = [
+    "RULES",
+    "VERDICTS",
+    "Claim",
+    "Evidence",
+    "Result",
+    "Rule",
+    "HypothesisRule",
+    "claims",
+    "estimate_text",
+    "ledger",
+]
 
 STATEMENTS = Path(__file__).parents[1] / "assets" / "paper" / "claims.yml"
 REPRODUCED, FAILED, OPEN, NOT_RUN = VERDICTS = ("reproduced", "not reproduced", "not identified", "not run")
@@ -213,3 +225,10 @@ def ledger(listed: Sequence[Claim], evidence: Evidence) -> pd.DataFrame:
         for one in listed
     ]
     return pd.DataFrame(rows, columns=["claim", "published", "estimate", "low", "high", "verdict"])
+
+
+def estimate_text(row: Mapping[str, Any]) -> str:
+    """The estimate of a row of the ledger with its interval, '' where there is none: points to one decimal, cosine
+    distances to three, images as they are."""
+    digits, sign = {"C6": (3, True), "C7": (0, False)}.get(row["claim"][:2], (1, True))
+    return "" if pd.isna(row["estimate"]) else show_cells(row["estimate"], row["low"], row["high"], digits, sign)

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .dashboards import reliability
-from .style import GREY, canvas, columns, styled
+from .style import GREY, canvas, columns, legend, styled
 
 __all__ = ["calibration", "confusion"]
 
@@ -40,4 +40,5 @@ def calibration(frame: pd.DataFrame, title: str = "Calibration: accuracy by conf
     tasks = list(dict.fromkeys(frame["task"]))
     figure, axes = canvas(3.2, title, note, cols=len(tasks), sharey=True)
     reliability(axes, frame, {"task": tasks}, "sure", "right", "confidence (highest probability)", "accuracy")
+    legend(figure)
     return figure

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,38 +17,30 @@ import yaml
 
 from ..run import files, paths, tables
 
-__all__ = [
-    "Origin",
-    "contradiction",
-    "equals_p",
-    "lookup",
-    "number",
-    "place_of_row",
-    "read",
-    "save",
-    "show",
-    "show_p",
-    "show_percent",
-    "show_shift",
-]
+__all__ = ["Origin", "contradiction", "equals_p", "lookup", "number", "place_of_row", "read", "save"]
+__all__ += ["show", "show_cells", "show_p"]
 
 MINUS = "\N{MINUS SIGN}"
 NOT_RUN = "not run"
 NOT_ESTIMABLE = "not estimable"
 DECLARED = Path(__file__).parents[1] / "assets" / "paper" / "numbers.yml"
 ORIGIN = ("cell", "table", "table_made_by", "row", "column")
+NO_ROW = "the table has no such row"
 
 
-def number(value: float | int | None, unit: str = "", low: float | None = None, high: float | None = None) -> dict:
+def number(value: float | None, unit: str = "", low: float | None = None, high: float | None = None) -> dict[str, Any]:
     """One number of the paper, raw: {value, unit, low, high}.
 
     value: None says that it could not be estimated; then there is no interval. low, high: its interval, or None.
     Raises ValueError on NaN or infinity, on half an interval, and on one that does not run from low to high.
+
+    >>> number(2.5, "points", -1, 6)
+    {'value': 2.5, 'unit': 'points', 'low': -1, 'high': 6}
     """
     value, low, high = (_plain(part, name) for part, name in ((value, "value"), (low, "low"), (high, "high")))
     if (low is None) != (high is None):
         raise ValueError(f"an interval needs both ends, got low={low} and high={high}")
-    if low is not None and (value is None or low > high):
+    if low is not None and high is not None and (value is None or low > high):
         raise ValueError(f"the interval {low} to {high} of {value} is impossible; give value=None, or ends in order")
     return {"value": value, "unit": unit, "low": low, "high": high}
 
@@ -61,10 +54,13 @@ def _plain(value: object, name: str) -> float | int | None:
     if isinstance(value, Integral):
         return int(value)
     if not math.isfinite(value):
-        raise ValueError(
-            f"{name}={value!r}; a number that cannot be estimated is saved as value=None, without an interval"
-        )
+        raise ValueError(f"{name}={value!r}; save what cannot be estimated as value=None, without an interval")
     return float(value)
+
+
+def _present(*values: Any) -> list[Any]:
+    """Cells of a table, None where one is missing."""
+    return [None if value is None or pd.isna(value) else value for value in values]
 
 
 @dataclass(frozen=True)
@@ -80,22 +76,26 @@ class Origin:
     _read: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
 
     def computed(
-        self, value: float | int | None, unit: str = "", low: float | None = None, high: float | None = None
-    ) -> dict:
-        """A number that the cell itself computes: `number`, and that it stands in no table."""
+        self, value: float | None, unit: str = "", low: float | None = None, high: float | None = None
+    ) -> dict[str, Any]:
+        """A number that the cell itself computes: `number`, and that it stands in no table.
+
+        >>> Origin("demo", "01_data_prep", "numbers").computed(7, "images")["cell"]
+        'numbers'
+        """
         return number(value, unit, low, high) | dict.fromkeys(ORIGIN) | {"cell": self.cell}
 
     def from_row(
         self,
         table: str,
-        where: Mapping[str, object],
+        where: Mapping[str, Any],
         column: str,
         unit: str = "",
         low: str = "",
         high: str = "",
         made_by: str = "",
         optional: bool = False,
-    ) -> dict:
+    ) -> dict[str, Any]:
         """The number in one row of a saved table of this run, with that row as its origin.
 
         where: column → value, which exactly one row has. low, high: the columns of its interval; a missing value has
@@ -107,25 +107,23 @@ class Origin:
             self._read[table] = tables.read(self.profile, table, made_by)
         frame = self._read[table]
         where = {key: value.item() if isinstance(value, np.generic) else value for key, value in where.items()}
-        at = place_of_row(frame, where)
-        if at is None and not (optional and not _matches(frame, where).any()):
-            count = int(_matches(frame, where).sum())
+        count = int(_matches(frame, where).sum())
+        if count > 1 or (count == 0 and not optional):
             raise ValueError(f"{self.notebook}: {count} rows of the table {table!r} have {where}, expected one")
-        names = (column, low, high) if low else (column,)
-        value, *ends = [None if at is None or pd.isna(frame[name].iloc[at]) else frame[name].iloc[at] for name in names]
-        made = number(value, unit, *(ends if value is not None and None not in ends else ()))
-        origin = (self.cell, table, made_by, where, column)
-        return made | dict(zip(ORIGIN, origin, strict=True))
+        row = frame[_matches(frame, where).to_numpy()].iloc[0] if count else {}
+        value, *ends = _present(*(row.get(name) for name in ((column, low, high) if low else (column,))))
+        own = number(value, unit, *(ends if value is not None and None not in ends else ()))
+        return own | dict(zip(ORIGIN, (self.cell, table, made_by, where, column), strict=True))
 
 
-def _matches(frame: pd.DataFrame, where: Mapping[str, object]) -> pd.Series:
+def _matches(frame: pd.DataFrame, where: Mapping[str, Any]) -> pd.Series:
     matches = pd.Series(True, index=range(len(frame)))
     for key, value in where.items():
         matches &= (frame[key] == value).fillna(False).to_numpy(dtype=bool)
     return matches
 
 
-def place_of_row(frame: pd.DataFrame, where: Mapping[str, object]) -> int | None:
+def place_of_row(frame: pd.DataFrame, where: Mapping[str, Any]) -> int | None:
     """The place (from 0) of the one row that has these values; None where no row, or more than one, has them.
 
     >>> place_of_row(pd.DataFrame({"arm": ["real", "mixed"], "n": [8, 8]}), {"arm": "mixed"})
@@ -135,20 +133,24 @@ def place_of_row(frame: pd.DataFrame, where: Mapping[str, object]) -> int | None
     return int(matches.argmax()) if matches.sum() == 1 else None
 
 
-def contradiction(given: Mapping, frame: pd.DataFrame | None) -> str:
+def contradiction(saved: Mapping[str, Any], frame: pd.DataFrame | None) -> str:
     """What is wrong with a saved number's origin, '' where nothing is: its row must be there and hold its value.
 
     frame: the table that it names, None where the run does not have it.
+
+    >>> saved = {"value": 2.0, "table": "t", "row": {"arm": "real"}, "column": "gain"}
+    >>> contradiction(saved, pd.DataFrame({"arm": ["real"], "gain": [2.5]}))
+    'the row holds np.float64(2.5), not 2.0'
     """
-    if given["table"] is None:
+    if saved["table"] is None:
         return ""
-    at = None if frame is None or given["column"] not in frame else place_of_row(frame, given["row"])
-    if at is None:
-        absent = given["value"] is None and frame is not None and given["column"] in frame
-        return "" if absent and not _matches(frame, given["row"]).any() else "the table has no such row"
-    value = frame[given["column"]].iloc[at]
-    right = pd.isna(value) if given["value"] is None else value == given["value"]
-    return "" if right else f"the row holds {value!r}, not {given['value']!r}"
+    at = None if frame is None or saved["column"] not in frame else place_of_row(frame, saved["row"])
+    if frame is None or at is None:
+        absent = saved["value"] is None and frame is not None and saved["column"] in frame
+        return "" if absent and frame is not None and not _matches(frame, saved["row"]).any() else NO_ROW
+    value = frame[saved["column"]].iloc[at]
+    right = pd.isna(value) if saved["value"] is None else value == saved["value"]
+    return "" if right else f"the row holds {value!r}, not {saved['value']!r}"
 
 
 @cache
@@ -156,23 +158,30 @@ def _declared() -> list[str]:
     return [name for names in yaml.safe_load(DECLARED.read_text()).values() for name in names]
 
 
-def lookup(saved: Mapping[str, dict], name: str) -> dict | None:
+def lookup(saved: Mapping[str, dict], name: str) -> dict[str, Any] | None:
     """The number saved under an id; None ('not run') for one that a notebook declares and this run did not save.
 
     Ids are declared in assets/paper/numbers.yml, by notebook. Raises ValueError for one that stands nowhere.
+
+    >>> lookup({}, "data.test") is None
+    True
     """
     if name not in saved and not any(fnmatchcase(name, pattern) for pattern in _declared()):
         raise ValueError(f"no notebook declares the number {name!r}; the ids are in {DECLARED.name}")
     return saved.get(name)
 
 
-def save(profile: str, made_by: str, numbers: Mapping[str, dict]) -> Path:
+def save(profile: str, made_by: str, numbers: Mapping[str, Mapping[str, Any]]) -> Path:
     """Save all numbers of one notebook, in place of those that it saved before.
 
     Each is kept with its origin: the notebook, the id of the cell that made it, and the row and column of the table
     that holds it, if any. Written whole to runs/<profile>/numbers/<made_by>.json; the numbers of all notebooks together
     go to figures/<profile>/numbers.json. Returns the latter. Raises ValueError where two notebooks save the same id,
     and for a number without an origin.
+
+    >>> save("demo", "01_data_prep", {"data.test": number(7)})
+    Traceback (most recent call last):
+    ValueError: 01_data_prep: the number 'data.test' has no origin; make it with numbers.Origin
     """
     content = {}
     for name, given in numbers.items():
@@ -190,34 +199,36 @@ def save(profile: str, made_by: str, numbers: Mapping[str, dict]) -> Path:
     files.log_access("write", own)
     merged = paths.figures_dir(profile) / "numbers.json"
     # Every notebook writes the merged file, so that it is no one's output: freshness is judged by the notebook's own.
-    files.write_json(merged, {name: given for held in _held(profile).values() for name, given in held.items()})
+    files.write_json(merged, {name: saved for held in _held(profile).values() for name, saved in held.items()})
     return merged
 
 
-def read(profile: str, before: str = "") -> dict[str, dict]:
+def read(profile: str, before: str = "") -> dict[str, dict[str, Any]]:
     """All numbers saved so far: {id: {value, unit, low, high, made_by, cell, table, table_made_by, row, column}}.
 
     before: only of notebooks whose name sorts before it, so that a notebook does not take its own output as its input.
+
+    >>> read("a run that was never made")
+    {}
     """
-    found: dict[str, dict] = {}
+    saved: dict[str, dict[str, Any]] = {}
     for made_by, held in _held(profile).items():
         if not before or made_by < before:
             files.log_access("read", paths.run_dir(profile) / "numbers" / f"{made_by}.json")
-            found |= held
-    return found
+            saved |= held
+    return saved
 
 
-def _held(profile: str) -> dict[str, dict]:
+def _held(profile: str) -> dict[str, dict[str, dict]]:
     """Notebook → its saved numbers, sorted by name."""
-    found = {}
+    held = {}
     for path in sorted((paths.run_dir(profile) / "numbers").glob("*.json")):
         try:
-            found[path.stem] = json.loads(path.read_text())
+            held[path.stem] = json.loads(path.read_text())
         except ValueError as error:
-            raise ValueError(
-                f"{path} is damaged ({error}); delete it and run notebooks/{path.stem}.ipynb again"
-            ) from error
-    return found
+            hint = f"delete it and run notebooks/{path.stem}.ipynb again"
+            raise ValueError(f"{path} is damaged ({error}); {hint}") from error
+    return held
 
 
 def show(given: Mapping | None, digits: int = 2, sign: bool = False, interval: bool = False, unit: bool = False) -> str:
@@ -226,6 +237,9 @@ def show(given: Mapping | None, digits: int = 2, sign: bool = False, interval: b
     given: as `number` returns; None (nothing saved under that id) shows as 'not run', value None as 'not estimable'.
     Floats are rounded half to even in decimal, from their shortest decimal form, so that .125 is 0.12 and 2.675 is
     2.68; integers get thousands separators. sign: '+' before gains. interval: ' (low to high)' where there is one.
+
+    >>> show(number(2.25, "points", 1.0, 3.5), 1, sign=True, interval=True, unit=True), show(number(458920)), show(None)
+    ('+2.2 points (+1.0 to +3.5)', '458,920', 'not run')
     """
     if given is None:
         return NOT_RUN
@@ -238,38 +252,15 @@ def show(given: Mapping | None, digits: int = 2, sign: bool = False, interval: b
     return text
 
 
-def show_percent(given: Mapping | None, digits: int = 0) -> str:
-    """A proportion as a percentage, with its interval where there is one.
+def show_cells(value: Any, low: Any = None, high: Any = None, digits: int = 1, sign: bool = False) -> str:
+    """Cells of a table as text: an estimate, and its interval where there is one. A missing cell is NaN or None.
 
-    >>> show_percent(number(0.125, "", 0.05, 0.2), 1)
-    '12.5 % (5.0 to 20.0 %)'
+    >>> show_cells(7.5, 2.0, 13.0, sign=True), show_cells(7.5, float("nan"), float("nan")), show_cells(float("nan"))
+    ('+7.5 (+2.0 to +13.0)', '7.5', 'not estimable')
     """
-    if given is None or given["value"] is None:
-        return show(given)
-    value, low, high = (
-        None if given[part] is None else _text(float(Decimal(repr(float(given[part]))) * 100), digits, False)
-        for part in ("value", "low", "high")
-    )
-    return f"{value} %" if low is None else f"{value} % ({low} to {high} %)"
-
-
-def show_shift(given: Mapping | None, up: str, down: str, digits: int = 1) -> str:
-    """A difference in degrees in words: `up` says what is above zero, `down` what is below.
-
-    >>> show_shift(number(-1.0, "degrees", -2.5, 0.5), "lighter", "darker")
-    'darker by 1.0° (2.5° darker to 0.5° lighter)'
-    """
-    if given is None or given["value"] is None:
-        return show(given)
-
-    def sided(value: float) -> tuple[str, str]:
-        return _text(abs(value), digits, False) + "°", up if value > 0 else down
-
-    size, side = sided(given["value"])
-    text = f"{side} by {size}"
-    if given["low"] is None:
-        return text
-    return f"{text} ({' to '.join(' '.join(sided(given[end])) for end in ('low', 'high'))})"
+    value, low, high = _present(value, low, high)
+    ends = () if None in (value, low, high) else (low, high)
+    return show(number(value, "", *ends), digits, sign, interval=True)
 
 
 def show_p(p: float | None) -> str:

@@ -2,16 +2,17 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from ..run import files, paths, sources, tables
 from ..stats.predictions import GROUPS
 from .inference import Inference, parameters_on_record
-from .ledger import Claim, HypothesisRule
+from .ledger import Claim, HypothesisRule, estimate_text
 from .links import mark
-from .numbers import NOT_ESTIMABLE, NOT_RUN, contradiction, number, place_of_row, show, show_p
+from .numbers import NOT_ESTIMABLE, NOT_RUN, contradiction, number, place_of_row, show, show_cells, show_p
 
 __all__ = ["MADE_BY", "SPLITS", "exists", "maker", "optional", "origin_in_words"]
 
@@ -32,8 +33,7 @@ MADE_BY = {
     "open_answers": "07_open_questions",
 }
 SPLITS = ("train", "validation", "test")
-# (row of the saved table, its column, text) → the text, marked with the id of the number that it shows, where it has
-# one.
+# (row of the saved table, its column, text) → the text, marked with the id of the number that it shows, if any
 Mark = Callable[[int, str, str], str]
 # Parameters that say how images are made; the appendix shows all.
 SETTINGS = ("02_dreambooth", "03_generation")
@@ -54,17 +54,18 @@ def exists(profile: str, name: str) -> bool:
     return file.exists()
 
 
-def maker(profile: str, ledger: pd.DataFrame, claims: Sequence[Claim], numbers: Mapping[str, Mapping]):
+def maker(
+    profile: str, ledger: pd.DataFrame, claims: Sequence[Claim], numbers: Mapping[str, Mapping]
+) -> Callable[[str], dict]:
     """A function name → table, as `manuscript.blocks` wants it; tables of what was not run say so."""
-    record = parameters_on_record(profile)
-    cited = {given["table"]: given["table_made_by"] for given in numbers.values() if given["table"]}
+    record, inference = parameters_on_record(profile), Inference.of_run(profile)
+    cited = {saved["table"]: saved["table_made_by"] for saved in numbers.values() if saved["table"]}
     loaded = {name: tables.read(profile, name, made_by) for name, made_by in cited.items() if exists(profile, name)}
     ids = {
-        (given["table"], place_of_row(loaded[given["table"]], given["row"]), given["column"]): name
-        for name, given in sorted(numbers.items(), reverse=True)
-        if given["table"] in loaded and not contradiction(given, loaded[given["table"]])
+        (saved["table"], place_of_row(loaded[saved["table"]], saved["row"]), saved["column"]): name
+        for name, saved in sorted(numbers.items(), reverse=True)
+        if saved["table"] in loaded and not contradiction(saved, loaded[saved["table"]])
     }
-    inference = Inference.of_run(profile)
     estimates = [f"ledger.{claim[:2].lower()}" for claim in ledger["claim"]]
     ids |= {("ledger", i, "estimate"): name for i, name in enumerate(estimates) if name in numbers}
 
@@ -73,14 +74,14 @@ def maker(profile: str, ledger: pd.DataFrame, claims: Sequence[Claim], numbers: 
             mark(ids[table, place, column], text) if (table, place, column) in ids else text
         )
 
-    makers = {
+    makers: dict[str, Callable[[], dict]] = {
         "ledger": lambda: _ledger(ledger, marker("ledger")),
         "rules": lambda: _rules(claims, inference),
-        "settings": lambda: _parameters({k: v for k, v in record.items() if k in SETTINGS}),
+        "settings": lambda: _parameters({name: record[name] for name in SETTINGS if name in record}, APART),
         "parameters": lambda: _parameters(record, APART[:1]),
         "numbers": lambda: _numbers(numbers, loaded),
     }
-    from_table = {
+    from_table: dict[str, tuple[str, Callable[[pd.DataFrame], dict]]] = {
         "attrition": ("attrition", _attrition),
         "counts": ("images", _counts),
         "generators": ("generators", _generators),
@@ -88,53 +89,51 @@ def maker(profile: str, ledger: pd.DataFrame, claims: Sequence[Claim], numbers: 
         "distances": ("distances", lambda frame: _distances(frame, marker("distances"))),
         "arms": ("learning_curves", lambda frame: _arms(frame, marker("learning_curves"))),
         "tests": ("tests", lambda frame: _tests(frame, marker("tests"), inference)),
-        "plain_words": (
-            "plain_words",
-            lambda frame: _table(["result", "summary"], frame.to_numpy().tolist(), [1, 4.6]),
-        ),
-        "open_answers": (
-            "open_answers",
-            lambda frame: _table(["question", "answer"], frame.to_numpy().tolist(), [1, 4.6]),
-        ),
+        "summary": ("plain_words", lambda frame: _table({"result": 1, "summary": 4.6}, frame.to_numpy())),
+        "open_answers": ("open_answers", lambda frame: _table({"question": 1, "answer": 4.6}, frame.to_numpy())),
     }
 
     def make(name: str) -> dict:
         if name in makers:
             return makers[name]()
         source, draw = from_table[name]
-        frame = optional(profile, source)
+        frame, made_by = optional(profile, source), MADE_BY[source]
         if frame is None:
-            return {"missing": f"{NOT_RUN}: the table {source!r} is made by {MADE_BY[source]}"}
-        cell = sources.saving_cell(paths.project_root() / "notebooks" / f"{MADE_BY[source]}.ipynb", source)
-        origin = f"{MADE_BY[source]}{f', cell {cell}' if cell else ''}, table {source}"
+            return {"missing": f"{NOT_RUN}: the table {source!r} is made by {made_by}"}
+        cell = sources.saving_cell(paths.project_root() / "notebooks" / f"{made_by}.ipynb", source)
+        origin = f"{made_by}{f', cell {cell}' if cell else ''}, table {source}"
         return draw(frame) | {"origin": origin} if len(frame) else {"missing": "none"}
 
     return make
 
 
-def _table(head: list[str], rows: list[list], widths: list[float]) -> dict:
-    return {"head": head, "rows": [[str(cell) for cell in row] for row in rows], "widths": widths}
+def _table(widths: Mapping[str, float], rows: Iterable[Iterable]) -> dict:
+    """widths: head of a column → its share of the width. Cells become text, whole numbers with thousands separators."""
+
+    def text(cell: object) -> str:
+        return (
+            show(number(int(cell))) if isinstance(cell, int | np.integer) and not isinstance(cell, bool) else str(cell)
+        )
+
+    listed = [[text(cell) for cell in row] for row in rows]
+    return {"head": list(widths), "rows": listed, "widths": list(widths.values())}
 
 
-def _value(value: float | None, digits: int = 1, sign: bool = False) -> str:
-    return show(number(None if value is None or pd.isna(value) else value), digits, sign)
+def _section(name: str, widths: Mapping[str, float]) -> list[str]:
+    """A row that heads those below it."""
+    return [f"§{name}"] + [""] * (len(widths) - 1)
 
 
-def _interval(row: Mapping, digits: int, sign: bool = True) -> str:
-    if pd.isna(row["estimate"]):
-        return ""
-    ends = (None, None) if pd.isna(row["low"]) else (row["low"], row["high"])
-    return show(number(row["estimate"], "", *ends), digits, sign, interval=True)
+def _estimate(row: Mapping, digits: int = 1, sign: bool = True) -> str:
+    return "" if pd.isna(row["estimate"]) else show_cells(row["estimate"], row["low"], row["high"], digits, sign)
 
 
 def _ledger(frame: pd.DataFrame, marked: Mark) -> dict:
-    digits = {"C6": (3, True), "C7": (0, False)}
-    rows = []
-    for place, row in enumerate(frame.to_dict("records")):
-        estimate = _interval(row, *digits.get(row["claim"][:2], (1, True)))
-        shown = marked(place, "estimate", estimate) if estimate else NOT_RUN
-        rows.append([row["claim"], row["published"], shown, row["verdict"]])
-    return _table(["claim", "published", "this run (interval)", "verdict"], rows, [3.2, 2.6, 1.8, 1.4])
+    rows = [
+        [row["claim"], row["published"], marked(place, "estimate", estimate_text(row)) or NOT_RUN, row["verdict"]]
+        for place, row in enumerate(frame.to_dict("records"))
+    ]
+    return _table({"claim": 3.2, "published": 2.6, "this run (interval)": 1.8, "verdict": 1.4}, rows)
 
 
 def _rules(claims: Sequence[Claim], inference: Inference) -> dict:
@@ -143,136 +142,130 @@ def _rules(claims: Sequence[Claim], inference: Inference) -> dict:
         basis = "numbers of the run"
         if isinstance(claim.rule, HypothesisRule):
             family = [f"family {claim.rule.family}"] if claim.rule.family else []
-            basis = "; ".join([f"id begins with {start}" for start in claim.rule.tests] + family)
+            basis = "; ".join(family + [f"id begins with {start}" for start in claim.rule.tests])
         rows.append([claim.id, basis, claim.rule.sentence(inference)])
-    return _table(["claim", "hypotheses", "reproduced where"], rows, [0.5, 1.6, 4])
+    return _table({"claim": 0.5, "hypotheses": 1.6, "reproduced where": 4}, rows)
 
 
-def _parameters(record: Mapping[str, Mapping], apart: tuple = APART) -> dict:
+def _parameters(record: Mapping[str, Mapping], apart: Sequence[str]) -> dict:
     if not record:
         return {"missing": "not on record: these notebooks were not run by the pipeline"}
     rows = [
-        [notebook, name, json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value]
+        [notebook, name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)]
         for notebook, values in record.items()
         for name, value in sorted(values.items())
         if name not in apart
     ]
-    return _table(["notebook", "parameter", "value"], rows, [1.3, 1.6, 4])
+    return _table({"notebook": 1.3, "parameter": 1.6, "value": 4}, rows)
 
 
-def origin_in_words(given: Mapping) -> str:
+def origin_in_words(saved: Mapping) -> str:
     """The row and column of a table that hold a number, or the cell that computes it."""
-    if given["table"] is None:
-        return f"computed in cell {given['cell']}"
-    names = " / ".join(str(value) for value in given["row"].values())
-    return f"{given['table']}: {names + ', ' if names else ''}{given['column']}"
+    if saved["table"] is None:
+        return f"computed in cell {saved['cell']}"
+    names = " / ".join(str(value) for value in saved["row"].values())
+    return f"{saved['table']}: {names + ', ' if names else ''}{saved['column']}"
 
 
 def _numbers(numbers: Mapping[str, Mapping], loaded: Mapping[str, pd.DataFrame]) -> dict:
     """Each number with the notebook, cell and table row that it comes from; numbers in text and tables link here."""
     lines = []
-    for name, given in sorted(numbers.items()):
-        wrong = contradiction(given, loaded.get(given["table"]))
-        where = origin_in_words(given) + (f" (wrong origin: {wrong})" if wrong else "")
-        maker = f"{given['made_by']}, cell {given['cell']}"
-        lines.append([name, show(given, 4, interval=True), given["unit"], maker, where])
+    for name, saved in sorted(numbers.items()):
+        wrong = contradiction(saved, loaded.get(saved["table"]))
+        where = origin_in_words(saved) + (f" (wrong origin: {wrong})" if wrong else "")
+        maker = f"{saved['made_by']}, cell {saved['cell']}"
+        lines.append([name, show(saved, 4, interval=True), saved["unit"], maker, where])
     if not lines:
         return {"missing": NOT_RUN}
-    # On paper, those of single hypotheses (F0. to F4.) and of single arms stand in tables of their own and nowhere
-    # else.
+    # On paper, numbers of single hypotheses (F0. to F4.) and of single arms stand in tables of their own only.
     printed = [line for line in lines if not re.match(r"(F\d|accuracy)\.", line[0])]
-    made = _table(["number", "value (interval)", "unit", "made by", "table row"], printed, [1.8, 1.9, 1, 1.6, 2])
-    return made | {"page_rows": lines, "anchors": True}
+    widths = {"number": 1.8, "value (interval)": 1.9, "unit": 1, "made by": 1.6, "table row": 2}
+    return _table(widths, printed) | {"page_rows": lines, "anchors": True}
 
 
 def _attrition(frame: pd.DataFrame) -> dict:
-    found = frame.groupby(["stage", "reason"], sort=False, observed=True).size()
-    rows = [[stage, reason, show(number(int(n)))] for (stage, reason), n in found.items()]
-    return _table(["stage", "reason", "left out"], rows, [1.5, 4, 0.8])
+    counts = frame.groupby(["stage", "reason"], sort=False, observed=True).size().reset_index(name="n")
+    return _table({"stage": 1.5, "reason": 4, "left out": 0.8}, counts.itertuples(index=False))
 
 
 def _counts(frame: pd.DataFrame) -> dict:
-    splits = [s for s in (*SPLITS, "unused") if (frame["split"] == s).any()]
-    groups = [g for g in GROUPS if (frame["fst_group"] == g).any()]
-    test = frame[frame["split"] == "test"]
+    splits = [split for split in (*SPLITS, "unused") if (frame["split"] == split).any()]
+    groups = [group for group in GROUPS if (frame["fst_group"] == group).any()]
     rows = []
     for name, members in [*frame.groupby("condition", sort=True, observed=True), ("all", frame)]:
-        held = test if name == "all" else test[test["condition"] == name]
         malignant = members["malignant"]
         kind = "" if name == "all" else "yes" if malignant.all() else "some" if malignant.any() else "no"
-        numbers = [(members["split"] == s).sum() for s in splits] + [(held["fst_group"] == g).sum() for g in groups]
-        rows.append([name, kind, *(show(number(int(n))) for n in numbers)])
-    return _table(
-        ["condition", "malignant", *splits, *(f"test, {g}" for g in groups)],
-        rows,
-        [2, 1.1] + [1] * len(splits + groups),
-    )
+        tested = members.loc[members["split"] == "test", "fst_group"]
+        rows.append([name, kind, *(sum(members["split"] == s) for s in splits), *(sum(tested == g) for g in groups)])
+    widths = {"condition": 2, "malignant": 1.1} | dict.fromkeys([*splits, *(f"test, {g}" for g in groups)], 1.0)
+    return _table(widths, rows)
 
 
 def _generators(frame: pd.DataFrame) -> dict:
+    names = ["condition", "task", "generator", "base"]
     digits = {"images": 0, "steps": 0, "loss_first": 3, "loss_last": 3}  # the untouched base has none of these
     rows = [
-        [r["condition"], r["task"], r["generator"], r["base"]]
-        + ["" if pd.isna(r[key]) else _value(r[key], places) for key, places in digits.items()]
-        for r in frame.to_dict("records")
+        [row[name] for name in names]
+        + ["" if pd.isna(row[key]) else show_cells(row[key], digits=places) for key, places in digits.items()]
+        for row in frame.to_dict("records")
     ]
-    head = ["condition", "task", "generator", "base", "images", "steps", "first loss", "last loss"]
-    return _table(head, rows, [1.5, 1.2, 1, 1.3, 0.7, 0.7, 0.9, 0.9])
+    widths = dict(zip(names, (1.5, 1.2, 1, 1.3), strict=True))
+    return _table(widths | {"images": 0.7, "steps": 0.7, "first loss": 0.9, "last loss": 0.9}, rows)
 
 
 def _synthetic(frame: pd.DataFrame) -> dict:
-    rows = []
-    for (method, generator), members in frame.groupby(["method", "generator"], sort=True, observed=True):
-        flagged = (members["flags"].fillna("") != "").sum()
-        sources = members["parent"].nunique()
-        rows.append([method, generator, *(show(number(int(n))) for n in (len(members), sources, flagged))])
-    return _table(["method", "generator", "images", "source images", "flagged"], rows, [1.6, 1.2, 1, 1, 1])
+    rows = [
+        [method, generator, len(members), members["parent"].nunique(), int((members["flags"].fillna("") != "").sum())]
+        for (method, generator), members in frame.groupby(["method", "generator"], sort=True, observed=True)
+    ]
+    return _table({"method": 1.6, "generator": 1.2, "images": 1, "source images": 1, "flagged": 1}, rows)
 
 
 def _distances(frame: pd.DataFrame, marked: Mark) -> dict:
-    rows = [
-        [r["method"], r["generator"], *(marked(i, k, _value(r[k], 3)) for k in ("paired", "permuted"))]
-        + [marked(i, "difference", _interval({"estimate": r["difference"], **r}, 3)), marked(i, "p", show_p(r["p"]))]
-        for i, r in enumerate(frame.to_dict("records"))
-    ]
-    return _table(
-        ["method", "generator", "paired", "permuted", "difference (interval)", "p"], rows, [1.5, 1.2, 0.9, 0.9, 2, 0.8]
-    )
+    rows = []
+    for place, row in enumerate(frame.to_dict("records")):
+        texts = {key: show_cells(row[key], digits=3) for key in ("paired", "permuted")}
+        texts |= {"difference": _estimate({"estimate": row["difference"], **row}, 3), "p": show_p(row["p"])}
+        cells = (marked(place, key, text) for key, text in texts.items())
+        rows.append([row["method"], row["generator"], *cells])
+    widths = {"method": 1.5, "generator": 1.2, "paired": 0.9, "permuted": 0.9, "difference (interval)": 2, "p": 0.8}
+    return _table(widths, rows)
 
 
 def _arms(frame: pd.DataFrame, marked: Mark) -> dict:
-    rows, task = [], None
+    widths = {"trained on": 3.2, "real images / class": 1.1, "runs": 0.6, "accuracy, % (interval)": 1.8}
+    rows: list[list] = []
+    task = None
     for place, row in enumerate(frame.to_dict("records")):
         if row["task"] != task:
             task = row["task"]
-            rows.append([f"§{task}", "", "", ""])
-        shares = {"estimate": 100 * row["accuracy"], "low": 100 * row["low"], "high": 100 * row["high"]}
-        share = marked(place, "accuracy", _interval(shares, 1, sign=False))
-        rows.append([row["label"], _value(row["n"], 0), _value(int(row["runs"])), share])
-    return _table(["trained on", "real images / class", "runs", "accuracy, % (interval)"], rows, [3.2, 1.1, 0.6, 1.8])
+            rows.append(_section(task, widths))
+        percent = [100 * row[key] for key in ("accuracy", "low", "high")]
+        share = "" if pd.isna(row["accuracy"]) else show_cells(*percent)
+        rows.append([row["label"], show_cells(row["n"], digits=0), int(row["runs"]), marked(place, "accuracy", share)])
+    return _table(widths, rows)
 
 
 def _tests(frame: pd.DataFrame, marked: Mark, inference: Inference) -> dict:
-    rows, family = [], None
+    widths = {"hypothesis": 2.2, f"points ({inference.percent} interval)": 1.9, "p": 0.8, "adjusted p": 0.8}
+    widths |= {"images": 0.75, "clusters": 0.8, "runs": 0.55, "remark": 1.6}
+    rows: list[list] = []
+    family, blank = None, [""] * (len(widths) - 2)
     cells = frame["id"].str.startswith("cell")
     for place, row in enumerate(frame.to_dict("records")):
         if cells.iloc[place]:
             continue
         if row["family"] != family:
             family = row["family"]
-            rows.append([f"§{family}"] + [""] * 7)
-        if row.get("verdict") == NOT_RUN:
-            rows.append([row["id"], NOT_RUN] + [""] * 6)
+            rows.append(_section(family, widths))
+        if row["verdict"] == NOT_RUN:
+            rows.append([row["id"], NOT_RUN, *blank])
             continue
-        p = [("" if pd.isna(row[k]) else marked(place, k, show_p(row[k]))) for k in ("p", "p_adjusted")]
-        remark = row["flags"] or row.get("verdict", "") or ""
-        sizes = [_value(int(row[k])) for k in ("images", "clusters", "runs")]
-        estimate = _interval(row, 1)
-        shown = marked(place, "estimate", estimate) if estimate else NOT_ESTIMABLE
-        rows.append([row["id"], shown, *p, *sizes, remark])
+        shown = marked(place, "estimate", _estimate(row)) if pd.notna(row["estimate"]) else NOT_ESTIMABLE
+        p = ["" if pd.isna(row[key]) else marked(place, key, show_p(row[key])) for key in ("p", "p_adjusted")]
+        sizes = [int(row[key]) for key in ("images", "clusters", "runs")]
+        rows.append([row["id"], shown, *p, *sizes, row["flags"] or row["verdict"] or ""])
     if cells.any():
         ran = int((frame.loc[cells, "verdict"] != NOT_RUN).sum())
-        rows.append([f"{show(number(int(cells.sum())))} cells", f"{show(number(ran))} run"] + [""] * 6)
-    estimate = f"points ({inference.percent} interval)"
-    head = ["hypothesis", estimate, "p", "adjusted p", "images", "clusters", "runs", "remark"]
-    return _table(head, rows, [2.2, 1.9, 0.8, 0.8, 0.75, 0.8, 0.55, 1.6])
+        rows.append([f"{show(number(int(cells.sum())))} cells", f"{show(number(ran))} run", *blank])
+    return _table(widths, rows)

@@ -5,6 +5,7 @@ notebook needs `plots` alone. Every function takes `title` and `note` (e.g. 'Pha
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,7 @@ __all__ = [
 
 SHADES = {"I-II": "#9ecae1", "III-IV": "#4292c6", "V-VI": "#08306b", "unknown": "#c9c9c9"}
 SPLITS = ("train", "validation", "test", "unused")
-BESIDE = {"textcoords": "offset points", "va": "center"}
+BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
 
 
 @styled

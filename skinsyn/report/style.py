@@ -103,16 +103,19 @@ def intervals(ax: Axes, x: Any, rows: pd.DataFrame | Mapping, value: str, colour
     ax.plot(x, rows[value], "o", color=colour, label=label or None, zorder=3)
 
 
-def legend(figure: Figure, ncols: int = 2, loc: str = "outside lower center", **kwargs: Any) -> None:
-    """One legend for all axes of a figure, each label once."""
+def legend(figure: Figure, ncols: int = 2, **options: Any) -> None:
+    """One legend for all axes of a figure, each label once, below them unless `loc` says otherwise."""
     handles: dict[str, Any] = {}
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
-        figure.legend(
-            list(handles.values()), list(handles), loc=loc, ncols=min(ncols, len(handles)), fontsize=7.5, **kwargs
-        )
+        layout: dict[str, Any] = {
+            "loc": "outside lower center",
+            "ncols": min(ncols, len(handles)),
+            "fontsize": 7.5,
+        } | options
+        figure.legend(list(handles.values()), list(handles), **layout)
 
 
 def log_ticks(ax: Axes, values: Iterable[float]) -> None:

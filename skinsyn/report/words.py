@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from .numbers import equals_p, number, show, show_p
+from .numbers import equals_p, show_cells, show_p
 
 __all__ = ["claim", "dose", "exploratory", "fairness", "gain", "groups", "heterogeneity", "power", "sensitivity"]
 
@@ -17,12 +17,12 @@ CONCLUSIONS = {
 UNTESTED = ("not run", "not estimable")
 
 
-def _n(value: float | int, digits: int = 1, sign: bool = False) -> str:
-    return show(number(None if pd.isna(value) else value), digits, sign)
+def _n(value: float, digits: int = 1) -> str:
+    return show_cells(value, digits=digits)
 
 
 def _signed(value: float) -> str:
-    return _n(float(value), sign=True)
+    return show_cells(float(value), sign=True)
 
 
 def _estimate(row: Mapping) -> str:
@@ -147,13 +147,12 @@ def dose(row: Mapping) -> str:
         if pd.isna(row["exponential_ed90"]):
             return text + "An exponential curve is not identified."
         return text + f"An exponential curve puts this dose at {_n(float(row['exponential_ed90']))}."
-    change, *ends = (_signed(100 * row[key]) for key in ("last_step", "last_step_low", "last_step_high"))
+    change, low, high = (_signed(100 * row[key]) for key in ("last_step", "last_step_low", "last_step_high"))
     head = "Whether and where accuracy saturates is not identified"
     if row["verdict"] == "still rising":
         head = "Accuracy is still rising at the largest tested dose"
     reason = f" ({row['reason']})" if row["reason"] else ""
-    step = f"{change} points ({ends[0]} to {ends[1]})"
-    return f"{head}{reason}. Between the two largest doses it changed by {step}."
+    return f"{head}{reason}. Between the two largest doses it changed by {change} points ({low} to {high})."
 
 
 def power(row: Mapping, target: float) -> str:
