@@ -8,8 +8,9 @@ import pandas as pd
 import yaml
 
 from ..run import files, paths
-from . import numbers, paper_tables
-from .inference import Inference, parameters_on_record
+from . import manuscript, numbers, paper_tables
+from .inference import parameters_on_record
+from .links import plain
 from .numbers import show
 
 __all__ = ["AUTHOR", "checklist", "write"]
@@ -30,100 +31,93 @@ def checklist(words: Mapping, profile: str) -> pd.DataFrame:
 
     words: of `_words`. An item whose file this run did not write, or whose numbers were not run, needs an author.
     """
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
-    environment.globals.update(words)
+    environment = _environment(words)
     rows = []
     for name, items in yaml.safe_load((ASSETS / "checklist.yml").read_text()).items():
         for item in items:
-            said = environment.from_string(str(item.get("filled", ""))).render()
+            text = plain(environment.from_string(str(item.get("filled", ""))).render())
             file = item.get("file")
-            there = file is None or _noted(paths.figures_dir(profile) / file).exists()
-            filled = bool(said) and there and numbers.NOT_RUN not in said
-            parts = [f"{said} (`{file}`)" if file else said] if filled else []
-            lost = [] if filled or not said else [f"not run here: {item['topic'].lower()}"]
-            asked = [*lost, *([item["author"]] if "author" in item else [])]
-            status = [*(["filled from the run"] if filled else []), *([AUTHOR] if asked or not filled else [])]
-            parts += [f"{AUTHOR}: {'; '.join(asked)}"] if asked else []
-            rows.append({"list": name, "item": item["item"], "topic": item["topic"], "where": ". ".join(parts)})
-            rows[-1]["status"] = " + ".join(status)
+            complete = bool(text) and numbers.NOT_RUN not in text and (file is None or _exists(profile, file))
+            missing = [f"not run here: {item['topic'].lower()}"] if text and not complete else []
+            requests = missing + ([item["author"]] if "author" in item else [])
+            parts, status = [], []
+            if complete:
+                parts, status = [f"{text} (`{file}`)" if file else text], ["filled from the run"]
+            parts += [f"{AUTHOR}: {'; '.join(requests)}"] if requests else []
+            status += [AUTHOR] if requests or not complete else []
+            row = {"list": name, "item": item["item"], "topic": item["topic"]}
+            rows.append(row | {"where": ". ".join(parts), "status": " + ".join(status)})
     return pd.DataFrame(rows)
 
 
 def write(profile: str, made_by: str, title: str) -> list[Path]:
     """Write <made_by>-checklist.md, -model_card.md and -data_card.md beside the figures. Same results, same bytes."""
     words = _words(profile, title)
+    environment = _environment(words)
+    texts = {name: environment.get_template(f"{name}.md.j2").render() for name in ("model_card", "data_card")}
+    texts["checklist"] = _checklist_text(checklist(words, profile))
+    written = []
+    for name, text in texts.items():
+        path = paths.figures_dir(profile) / f"{made_by}-{name}.md"
+        with files.atomic(path) as temporary:
+            temporary.write_text(plain(text), encoding="utf-8")
+        files.log_access("write", path)
+        written.append(path)
+    return written
+
+
+def _environment(words: Mapping) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ASSETS),
         undefined=jinja2.StrictUndefined,
         autoescape=False,
         keep_trailing_newline=True,
     )
-    texts = {name: environment.get_template(f"{name}.md.j2").render(**words) for name in ("model_card", "data_card")}
-    texts["checklist"] = _checklist_text(checklist(words, profile))
-    made = []
-    for name, text in texts.items():
-        path = paths.figures_dir(profile) / f"{made_by}-{name}.md"
-        with files.atomic(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        files.log_access("write", path)
-        made.append(path)
-    return made
+    environment.globals.update(words)
+    return environment
 
 
 def _words(profile: str, title: str) -> dict:
-    """What the templates may use: numbers of this run, its parameters, its tables as Markdown."""
-    held, record = numbers.read(profile, before="09"), parameters_on_record(profile)
-    images = paper_tables.optional(profile, "images")
-    sources = [] if images is None else sorted(images["source"].astype(str).unique())
-    drawn = _tables(profile)
-    return {
-        "profile": profile,
+    """What the templates may use: the words of the manuscript, the run's parameters, its tables as Markdown."""
+    saved, record, cells = numbers.read(profile, before="09"), parameters_on_record(profile), _tables(profile)
+    names = paper_tables.sources_of(profile)
+    return manuscript.context(profile, saved, {}, names) | {
         "title": title,
-        "phantom": any(source.startswith("phantom") for source in sources),
-        "sources": ", ".join(sources) or numbers.NOT_RUN,
-        "licence": " ".join(LICENCES.get(source, f"{source}: {AUTHOR}.") for source in sources) or f"{AUTHOR}.",
-        "level": Inference.of_run(profile).percent,
-        "agreement": _agreement(held),
-        "v": lambda name, digits=2, sign=False: show(numbers.lookup(held, name), digits, sign, unit=True),
-        "n": lambda name, digits=2, sign=False: show(
-            numbers.lookup(held, name), digits, sign, unit=True, interval=True
-        ),
+        "licence": " ".join(LICENCES.get(name, f"{name}: {AUTHOR}.") for name in names) or f"{AUTHOR}.",
+        "agreement": _agreement(saved),
         "parameter": lambda notebook, name: record.get(notebook, {}).get(name, numbers.NOT_RUN),
-        "table": lambda name: drawn[name],
+        "table": lambda name: cells[name],
     }
 
 
-def _agreement(held: Mapping[str, Mapping]) -> str:
+def _agreement(saved: Mapping[str, Mapping]) -> str:
     """What is known of the agreement of two annotators of skin type."""
-    found = {
-        name.rpartition(".")[2]: show(given, 3) for name, given in held.items() if name.startswith("data.annotators.")
-    }
-    said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in found.items())
-    return f"Two annotators of skin type: {said}." if said else "This data set has one statement of skin type an image."
+    prefix = "data.annotators."
+    values = {name.removeprefix(prefix): number for name, number in saved.items() if name.startswith(prefix)}
+    text = ", ".join(f"{name.replace('_', ' ')} {show(number, 3)}" for name, number in values.items())
+    return f"Two annotators of skin type: {text}." if text else "This data set has one skin-type label per image."
 
 
 def _tables(profile: str) -> dict[str, str]:
     """The cards' tables as Markdown."""
-    read = {name: paper_tables.optional(profile, name) for name in ("table_one", "attrition", "accuracy_by_group")}
-    read |= {name: paper_tables.optional(profile, name) for name in ("rates_by_group", "plain_words")}
-    found = {name: f"{numbers.NOT_RUN}" for name in ("accuracy", "rates", "words", "table_one", "exclusions")}
-    if (one := read["table_one"]) is not None:
-        shares = one.assign(said=[_share(row) for row in one.to_dict("records")])
-        rows = shares.pivot(index=["variable", "level"], columns="split", values="said").fillna("0")
-        keep = list(dict.fromkeys(zip(one["variable"], one["level"], strict=True)))
-        found["table_one"] = _markdown(rows.loc[keep, list(dict.fromkeys(one["split"]))].reset_index())
-    if (left := read["attrition"]) is not None:
-        counts = left.groupby(["stage", "reason"], sort=False, observed=True).size().rename("left out").reset_index()
-        found["exclusions"] = _markdown(counts) if len(counts) else "Nothing was left out."
-    if (accuracy := read["accuracy_by_group"]) is not None:
-        found["accuracy"] = _intervals(accuracy[accuracy["images"] > 0], ["task", "group", "arm"], "accuracy")
-    if (rates := read["rates_by_group"]) is not None and "arm" in rates:
-        found["rates"] = _intervals(rates[rates["arm"] == "change"], ["group", "metric"], "estimate")
-    if (words := read["plain_words"]) is not None:
-        found["words"] = "\n".join(
-            f"- **{_plain(r['result'])}.** {_plain(r['words'])}" for r in words.to_dict("records")
-        )
-    return found
+    cards = dict.fromkeys(("accuracy", "rates", "words", "table_one", "exclusions"), numbers.NOT_RUN)
+    if (one := paper_tables.optional(profile, "table_one")) is not None:
+        shares = one.assign(text=[_share(row) for row in one.to_dict("records")])
+        rows = shares.pivot(index=["variable", "level"], columns="split", values="text").fillna("0")
+        order = list(dict.fromkeys(zip(one["variable"], one["level"], strict=True)))
+        cards["table_one"] = _markdown(rows.loc[order, list(dict.fromkeys(one["split"]))].reset_index())
+    if (attrition := paper_tables.optional(profile, "attrition")) is not None:
+        counts = attrition.groupby(["stage", "reason"], sort=False, observed=True).size().rename("excluded")
+        cards["exclusions"] = _markdown(counts.reset_index()) if len(counts) else "Nothing was excluded."
+    if (accuracy := paper_tables.optional(profile, "accuracy_by_group")) is not None:
+        cards["accuracy"] = _intervals(accuracy[accuracy["images"] > 0], ["task", "group", "arm"], "accuracy")
+    rates = paper_tables.optional(profile, "rates_by_group")
+    if rates is not None and "arm" in rates:
+        cards["rates"] = _intervals(rates[rates["arm"] == "change"], ["group", "metric"], "estimate")
+    if (summary := paper_tables.optional(profile, "plain_words")) is not None:
+        paragraphs = [f"- **{_plain(row['result'])}.** {_plain(row['words'])}" for row in summary.to_dict("records")]
+        cards["words"] = "\n".join(paragraphs)
+    return cards
 
 
 def _share(row: Mapping) -> str:
@@ -151,7 +145,7 @@ def _checklist_text(items: pd.DataFrame) -> str:
     head = "; ".join(
         f"{name}: {int(row['sum'])} of {int(row['size'])} items filled from the run" for name, row in done.iterrows()
     )
-    text = [f"# Checklist\n\n{head}. “{AUTHOR}” stands where judgement is called for.\n"]
+    text = [f"# Checklist\n\n{head}. “{AUTHOR}” marks what requires judgement.\n"]
     for name, rows in items.groupby("list", sort=False):
         shown = rows[["item", "topic", "status", "where"]]
         text.append(f"## After {name}\n\n{_markdown(shown)}\n")
@@ -163,6 +157,8 @@ def _plain(value: object) -> str:
     return str(value).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
-def _noted(path: Path) -> Path:
+def _exists(profile: str, name: str) -> bool:
+    """Whether a file stands beside the figures; its absence is an input as well."""
+    path = paths.figures_dir(profile) / name
     files.log_access("read", path)
-    return path
+    return path.exists()

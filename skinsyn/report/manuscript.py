@@ -27,8 +27,8 @@ SOURCES = {
     "pad_ufes_20": "PAD-UFES-20",
     "fitzpatrick17k": "Fitzpatrick 17k",
     "ddi": "Stanford DDI",
+    "ham10000": "HAM10000",
 }
-SOURCES |= {"ham10000": "HAM10000"}
 KINDS = ("heading", "text", "note", "list", "table", "figure", "figures", "gallery")
 
 
@@ -106,21 +106,21 @@ def blocks(profile: str, words: Mapping, table: Callable[[str], dict], source: P
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
     environment.globals.update(words)
-    listed = yaml.safe_load(source.read_text())
-    named = {block["figure"] for block in listed if "figure" in block}
-    made: list[dict] = []
+    contents = yaml.safe_load(source.read_text())
+    placed = {block["figure"] for block in contents if "figure" in block}
+    filled: list[dict] = []
     count = {"figure": 0, "table": 0}
 
     def fill(text: str) -> str:
         return " ".join(environment.from_string(str(text)).render().split())
 
-    def add(kind: str, **fields) -> None:
+    def add(kind: str, **fields: Any) -> None:
         if kind in count:
             count[kind] += 1
             fields["number"] = count[kind]
-        made.append({"kind": kind, **fields})
+        filled.append({"kind": kind, **fields})
 
-    for block in listed:
+    for block in contents:
         kind = next((kind for kind in KINDS if kind in block), None)
         if kind is None:
             raise ValueError(f"{source.name}: a block with {sorted(block)} is none of {', '.join(KINDS)}")
@@ -134,18 +134,18 @@ def blocks(profile: str, words: Mapping, table: Callable[[str], dict], source: P
             add(kind, stem=block[kind], caption=plain(fill(block["caption"])), **_figure(profile, block[kind]))
         elif kind == "figures":
             for file in figure_files(profile, block[kind]):
-                if file.stem not in named:
+                if file.stem not in placed:
                     add("figure", stem=file.stem, caption=_caption(file.stem), **_figure(profile, file.stem))
         else:
             add(kind, text=fill(block[kind]))
-    return made
+    return filled
 
 
 def _figure(profile: str, stem: str) -> dict:
     """The figure's file, None where it is not run, and its alternative text; that it is read, or absent, is noted."""
     file = paths.figures_dir(profile) / f"{stem}.svg"
     files.log_access("read", file)
-    return {"file": file if file.exists() else None, "alt": _alt(stem)}
+    return {"file": file if file.exists() else None, "alt": _caption(stem, "alt")}
 
 
 @cache
@@ -154,16 +154,11 @@ def _words() -> dict[str, dict[str, str]]:
     return yaml.safe_load((MANUSCRIPT.parent / "figures.yml").read_text())
 
 
-def _what(stem: str) -> str:
-    return stem.partition("-")[2].replace("-", "_")
-
-
-def _caption(stem: str) -> str:
-    """A caption for a figure without a block of its own: the known words, or those of its file's name."""
-    return _words().get(_what(stem), {}).get("caption") or f"{_what(stem).replace('_', ' ').capitalize()}."
-
-
-def _alt(stem: str) -> str:
-    """Alternative text: the known words, or what can be said of any figure."""
-    drawn = f"Figure of {_what(stem).replace('_', ' ')}, drawn by {stem.partition('-')[0]}."
-    return _words().get(_what(stem), {}).get("alt") or drawn
+def _caption(stem: str, part: str = "caption") -> str:
+    """Caption or alternative text (`alt`) of a figure: the known words, or those of its file's name."""
+    notebook, _, what = stem.partition("-")
+    what = what.replace("-", "_")
+    of_name = f"{what.replace('_', ' ').capitalize()}."
+    if part == "alt":
+        of_name = f"Figure of {what.replace('_', ' ')}, drawn by {notebook}."
+    return _words().get(what, {}).get(part) or of_name

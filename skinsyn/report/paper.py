@@ -77,10 +77,8 @@ def _of_claim(origin: numbers.Origin, rule: Rule, estimate: float) -> dict:
 def describe(profile: str, ledger: pd.DataFrame, claims: Sequence[Claim]) -> list[dict]:
     """The paper's blocks (see `manuscript.blocks`), from the tables, figures and numbers of this run."""
     saved = numbers.read(profile, before="09")
-    images = paper_tables.optional(profile, "images")
-    sources = [] if images is None else sorted(images["source"].astype(str).unique())
     verdicts = {claim[:2]: verdict for claim, verdict in zip(ledger["claim"], ledger["verdict"], strict=True)}
-    words = manuscript.context(profile, saved, verdicts, sources)
+    words = manuscript.context(profile, saved, verdicts, paper_tables.sources_of(profile))
     return manuscript.blocks(profile, words, paper_tables.maker(profile, ledger, claims, saved))
 
 
@@ -103,7 +101,7 @@ def typeset(
     files.log_access("read", TEMPLATE.parent)  # words and looks are inputs too
     blocks = describe(profile, ledger, claims)
     subtitle = " · ".join(part for part in (f"skinsyn, profile {profile}", note) if part)
-    made = []
+    written = []
     for form in formats:
         target = paths.figures_dir(profile) / f"paper.{form}"
         with files.atomic(target) as temporary:
@@ -112,21 +110,18 @@ def typeset(
             else:
                 temporary.write_bytes(_pdf(profile, title, subtitle, blocks))
         files.log_access("write", target)
-        made.append(target)
-    return made
+        written.append(target)
+    return written
 
 
 def _pdf(profile: str, title: str, subtitle: str, blocks: Sequence[dict]) -> bytes:
     """Compile in a folder of its own, which is all that Typst may read; fonts are those that it brings."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        listed = []
-        for block in blocks:
-            if block.get("file"):
-                shutil.copyfile(block["file"], folder / block["file"].name)
-                block = block | {"file": block["file"].name}
-            listed.append(block)
-        content = {"title": title, "subtitle": subtitle, "profile": profile, "blocks": listed}
+        for figure in (block["file"] for block in blocks if block.get("file")):
+            shutil.copyfile(figure, folder / figure.name)
+        relative = [block | {"file": block["file"].name} if block.get("file") else block for block in blocks]
+        content = {"title": title, "subtitle": subtitle, "profile": profile, "blocks": relative}
         text = links.plain(json.dumps(content, ensure_ascii=False, allow_nan=False))
         (folder / "content.json").write_text(text, encoding="utf-8")
         shutil.copyfile(TEMPLATE, folder / "paper.typ")

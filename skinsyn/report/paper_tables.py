@@ -14,7 +14,7 @@ from .ledger import Claim, HypothesisRule, estimate_text
 from .links import mark
 from .numbers import NOT_ESTIMABLE, NOT_RUN, contradiction, number, place_of_row, show, show_cells, show_p
 
-__all__ = ["MADE_BY", "SPLITS", "exists", "maker", "optional", "origin_in_words"]
+__all__ = ["MADE_BY", "SPLITS", "exists", "maker", "optional", "origin_in_words", "sources_of"]
 
 MADE_BY = {
     "images": "01_data_prep",
@@ -43,6 +43,12 @@ APART = ("profile", "seed", "executor", "threads")
 def optional(profile: str, name: str) -> pd.DataFrame | None:
     """A saved table, or None where this run does not have it. Raises ValueError where it is damaged."""
     return tables.read(profile, name, MADE_BY[name]) if exists(profile, name) else None
+
+
+def sources_of(profile: str) -> list[str]:
+    """Names of the data sets of a run's images; [] before 01 has run."""
+    images = optional(profile, "images")
+    return [] if images is None else sorted(images["source"].astype(str).unique())
 
 
 def exists(profile: str, name: str) -> bool:

@@ -40,16 +40,16 @@ def sheet_with_parents(
     order; or (n, k, size, size, 3) for k images of each parent, in k rows. Sizes may differ between rows.
     """
     rows = {"real": _checked(parents, labels, "sheet_with_parents")}
-    for name, made in children.items():
-        made = np.asarray(made)
-        made = made[:, None] if made.ndim == 4 else made
-        if made.ndim != 5 or len(made) != len(rows["real"]):
+    for name, images in children.items():
+        images = np.asarray(images)
+        images = images[:, None] if images.ndim == 4 else images
+        if images.ndim != 5 or len(images) != len(rows["real"]):
             raise ValueError(
-                f"sheet_with_parents: {name!r} has shape {made.shape}, expected {len(labels)} images or rows"
+                f"sheet_with_parents: {name!r} has shape {images.shape}, expected {len(labels)} images or rows"
             )
-        for number in range(made.shape[1]):
-            rows[name if made.shape[1] == 1 else f"{name} {number + 1}"] = made[:, number]
-    tiles = [[(image, "") for image in images] for images in rows.values()]
+        for number in range(images.shape[1]):
+            rows[name if images.shape[1] == 1 else f"{name} {number + 1}"] = images[:, number]
+    tiles = [[(image, "") for image in row] for row in rows.values()]
     return _grid(tiles, title, note, heads=list(labels), row_labels=list(rows))
 
 
