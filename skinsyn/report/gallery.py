@@ -17,7 +17,7 @@ from . import paper_tables
 from .manuscript import SOURCES
 from .numbers import NOT_RUN
 
-__all__ = ["LIMIT", "collect", "pick"]
+__all__ = ["LIMIT", "collect", "pick", "webp"]
 
 LIMIT = 108  # images on the page, which is committed and opened on telephones
 SIDE = 96  # pixels a side at most; lossy WebP, for looking only
@@ -46,8 +46,8 @@ def pick(synthetic: pd.DataFrame, limit: int = LIMIT) -> pd.DataFrame:
     chance = synthetic["image_id"].map(seeds.digest).rename("chance")
     shuffled = synthetic.assign(chance=chance).sort_values(["chance", "image_id"])
     shuffled["turn"] = shuffled.groupby(cell, observed=True).cumcount()
-    chosen = shuffled.sort_values(["turn", "chance"]).head(limit)
-    return chosen.drop(columns=["turn", "chance"]).sort_values([*cell, "image_id"]).reset_index(drop=True)
+    sample = shuffled.sort_values(["turn", "chance"]).head(limit)
+    return sample.drop(columns=["turn", "chance"]).sort_values([*cell, "image_id"]).reset_index(drop=True)
 
 
 def collect(profile: str, limit: int = LIMIT) -> dict:
@@ -65,13 +65,13 @@ def collect(profile: str, limit: int = LIMIT) -> dict:
     if lacking := [name for name in NEEDED if name not in synthetic.columns]:
         return {"missing": f"no image can be shown: the table 'synthetic' has no column {lacking[0]!r}"}
     kind = synthetic["method"] + np.where(synthetic["generator"] == "base", " (untouched base)", "")
-    chosen = pick(synthetic.assign(kind=kind), limit)
+    sample = pick(synthetic.assign(kind=kind), limit)
     filters = {
-        "condition": sorted(chosen["condition"].unique()),
-        "method": sorted(chosen["kind"].unique()),
-        "skin type": [g for g in GROUPS if (chosen["fst_group"] == g).any()],
+        "condition": sorted(sample["condition"].unique()),
+        "method": sorted(sample["kind"].unique()),
+        "skin type": [g for g in GROUPS if (sample["fst_group"] == g).any()],
     }
-    parents = real[real["image_id"].isin(chosen["parent"])].drop_duplicates("image_id").reset_index(drop=True)
+    parents = real[real["image_id"].isin(sample["parent"])].drop_duplicates("image_id").reset_index(drop=True)
     place = {image_id: number for number, image_id in enumerate(parents["image_id"])}
     tiles = [
         {
@@ -82,14 +82,14 @@ def collect(profile: str, limit: int = LIMIT) -> dict:
             "parent": place.get(row["parent"]),
             "facts": _facts(row),
         }
-        for row, picture in zip(chosen.to_dict("records"), _pictures(chosen), strict=True)
+        for row, picture in zip(sample.to_dict("records"), _pictures(sample), strict=True)
     ]
-    shown = [
+    originals = [
         {"id": row["image_id"], "image": picture, "alt": f"real image {row['image_id']}"}
         for row, picture in zip(parents.to_dict("records"), _pictures(parents), strict=True)
     ]
     sources = [SOURCES.get(name, name) for name in sorted(parents["source"].unique()) if not name.startswith("phantom")]
-    return {"of": len(synthetic), "real": ", ".join(sources), "filters": filters, "tiles": tiles, "parents": shown}
+    return {"of": len(synthetic), "real": ", ".join(sources), "filters": filters, "tiles": tiles, "parents": originals}
 
 
 _KEYS = {"condition": "condition", "method": "kind", "skin type": "fst_group"}
@@ -105,13 +105,14 @@ def _skin(row: Mapping) -> str:
 
 def _pictures(rows: pd.DataFrame) -> list[str]:
     """The rows' images as data: URIs, in their order; each shard is read once, and noted as an input of the paper."""
-    return [_uri(image) for image in images.pictures(rows)]
+    small = (images.prepare(image, min(SIDE, len(image))) for image in images.pictures(rows))
+    return [webp(Image.fromarray(image)) for image in small]
 
 
-def _uri(image: np.ndarray) -> str:
+def webp(picture: Image.Image) -> str:
+    """A picture as a `data:` URI of lossy WebP."""
     buffer = io.BytesIO()
-    small = Image.fromarray(images.prepare(image, min(SIDE, len(image))))
-    small.save(buffer, "WEBP", quality=QUALITY, method=4)
+    picture.save(buffer, "WEBP", quality=QUALITY, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -142,11 +143,11 @@ def _model(key: str, scope: str, base: Mapping) -> list[tuple[str, str]]:
     about = ("base", f"{name}{revision}, weights {base['digest']}")
     if not key:
         return [("model", "the untouched base"), about]
-    kept = store.manifest("generator", key)
-    task, steps = kept["about"], kept["result"]["steps"]
+    manifest = store.manifest("generator", key)
+    task, steps = manifest["about"], manifest["result"]["steps"]
     whose = "of all conditions" if scope == "all" else "of this condition"
-    told = f"DreamBooth {whose}, {len(task['images'])} images, {steps} steps, {_listed(task, LEARNED)}"
-    return [("model", f"runs/store/generator/{key}; made by 02_dreambooth"), ("fine-tuning", told), about]
+    training = f"DreamBooth {whose}, {len(task['images'])} images, {steps} steps, {_listed(task, LEARNED)}"
+    return [("model", f"runs/store/generator/{key}; made by 02_dreambooth"), ("fine-tuning", training), about]
 
 
 def _listed(values: Mapping, names: Iterable[str]) -> str:

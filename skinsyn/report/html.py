@@ -11,17 +11,17 @@ import jinja2
 from markupsafe import Markup
 from PIL import Image
 
+from . import gallery
 from .ledger import VERDICTS
 from .links import linked
 
 __all__ = ["render"]
 
-QUALITY = 80  # of WebP, as in the gallery
 ASSETS = Path(__file__).parents[1] / "assets" / "paper"
 
 
-def render(title: str, subtitle: str, blocks: Sequence[dict], gallery: Mapping) -> str:
-    """HTML of the blocks of `manuscript.blocks`, and of the gallery of `gallery.collect` where a block places it.
+def render(title: str, subtitle: str, blocks: Sequence[dict], tiles: Mapping) -> str:
+    """HTML of the blocks of `manuscript.blocks`, and the gallery where a block places it; tiles: of `gallery.collect`.
 
     Figures are SVG in `data:` images, which browsers draw without running what may stand in them; photographs inside
     are lossy WebP here, since the page is committed and opened on telephones (the figures' own files stay lossless).
@@ -40,7 +40,7 @@ def render(title: str, subtitle: str, blocks: Sequence[dict], gallery: Mapping) 
     # Our own files, the only text that is not escaped.
     css = Markup("\n".join((ASSETS / name).read_text().strip() for name in ("paper.css", "gallery.css")))
     return environment.get_template("paper.html.j2").render(
-        title=title, subtitle=subtitle, blocks=filled, css=css, verdicts=VERDICTS, gallery=gallery
+        title=title, subtitle=subtitle, blocks=filled, css=css, verdicts=VERDICTS, gallery=tiles
     )
 
 
@@ -59,8 +59,5 @@ def _data(file: Path) -> str:
 
 def _as_webp(png: re.Match) -> str:
     """The matched image as WebP; as it was where that is no smaller, as for a heat map's flat cells."""
-    buffer = io.BytesIO()
     with Image.open(io.BytesIO(base64.b64decode(png[1]))) as picture:
-        picture.save(buffer, "WEBP", quality=QUALITY, method=4)
-    smaller = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return min(smaller, png[0], key=len)
+        return min(gallery.webp(picture), png[0], key=len)
