@@ -14,11 +14,13 @@ import pandas as pd
 
 from skinsyn.datasets import audit, match, table
 from skinsyn.images import keep_shards
+from skinsyn.run import store, tables
 from skinsyn.stats import contrasts
 from skinsyn.stats.by_group import gains_by_group
-from skinsyn.stats.predictions import Block, blocks
+from skinsyn.stats.predictions import Block, blocks, select
 
 from . import grid, members
+from .arms import Cell
 from .settings import Training
 
 __all__ = ["COLUMNS", "KEYS", "check", "compare", "external_images", "restrict", "retrain"]
@@ -74,23 +76,27 @@ def _folder(other: Mapping, size: int) -> Path:
 
 
 def retrain(
-    profile: str,
-    arms: Sequence[Mapping],
-    runs: int,
-    training: Training,
-    more: pd.DataFrame,
-    executor: str = "serial",
+    profile: str, arms: Sequence[Mapping[str, Any]], training: Training, more: pd.DataFrame, executor: str = "serial"
 ) -> pd.DataFrame:
     """Predictions of the arms on the run's own test images and on `more` (of `external_images`), as of `grid.collect`.
 
-    arms: settings of one arm each (task, n, ratio, method …). runs: as many as the grid had. training: of 04. Features
-    of the run's images are those that 04 kept.
+    arms: settings that name one arm of 04 each (task, n, ratio, method …). training: of 04. Features of the run's
+    images are those that 04 kept. Raises ValueError where settings name no arm, or several.
     """
-    declared = [{"ratios" if key == "ratio" else key: value for key, value in arm.items()} for arm in arms]
-    wanted = grid.cells(declared, runs)
+    wanted = [cell for arm in arms for cell in _cells(profile, arm)]
     data = members.with_test(grid.read_tables(profile, wanted), more)
     prepared = grid.prepare(wanted, data, training, executor)
     return grid.collect(wanted, grid.train_cells(profile, wanted, prepared, data), data.images)[0]
+
+
+def _cells(profile: str, arm: Mapping[str, Any]) -> list[Cell]:
+    """The cells of one arm as 04 trained them: `steps: matched` depends on all the arms that it declared."""
+    saved = tables.read(profile, "cells", made_by="04_training_grid")
+    rows = select(saved, **arm)
+    if rows["arm"].nunique() != 1:
+        raise ValueError(f"04_training_grid has {rows['arm'].nunique() or 'no'} arms with {dict(arm)}; name one of it")
+    shown = [store.manifest("cell", key)["about"]["cell"]["shown_ratio"] for key in rows["key"]]
+    return [Cell.of_row(row) for row in rows.assign(shown_ratio=shown).to_dict("records")]
 
 
 def check(retrained: pd.DataFrame, predictions: pd.DataFrame, most: float = 1e-3) -> None:

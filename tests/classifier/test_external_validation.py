@@ -8,20 +8,13 @@ from small_grid import HOW, make_run
 from skinsyn.classifier import external_validation, grid, members
 from skinsyn.datasets import phantom
 from skinsyn.report import open_answers
-from skinsyn.run import paths
+from skinsyn.run import paths, tables
 
 FEW = phantom.CONDITIONS[:2] + tuple(phantom.MALIGNANT)[:1]
-ARMS = [
-    {"task": "condition", "n": 2, "ratio": 0, "transforms": True},
-    {
-        "task": "condition",
-        "n": 2,
-        "ratio": 2,
-        "method": "in-then-outpaint",
-        "generator": "fine-tuned",
-        "transforms": True,
-    },
-]
+IN_OUT = {"task": "condition", "n": 2, "method": "in-then-outpaint", "generator": "fine-tuned", "transforms": True}
+ARMS = [{"task": "condition", "n": 2, "ratio": 0, "transforms": True}, {**IN_OUT, "ratio": 1}]
+# As many images per epoch as the third arm shows, which is not trained again.
+DECLARED = [{"n": 2, "transforms": True}, {**IN_OUT, "ratios": [1, 2]}]
 OTHER = {"dataset": "phantom", "per_condition": 4, "shift": 1.0, "seed": 3, "fst_weights": [1, 1, 1, 1, 1, 1]}
 
 
@@ -32,14 +25,14 @@ def asked(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SKINSYN_RUNS", str(place / "runs"))
         real, *_ = make_run(conditions=FEW, train=4, test=4, replicates=2)
-        declared = [{"ratios" if key == "ratio" else key: value for key, value in arm.items()} for arm in ARMS]
-        wanted = grid.cells(declared, 2)
-        given = grid.read_tables("tiny", wanted)
-        keys = grid.run("tiny", wanted, grid.prepare(wanted, given, HOW))
-        before = grid.collect(wanted, keys, given.images)[0]
+        wanted = grid.cells(DECLARED, 2, "matched")
+        data = grid.read_tables("tiny", wanted)
+        keys = grid.run("tiny", wanted, grid.prepare(wanted, data, HOW))
+        before, cells = grid.collect(wanted, keys, data.images)
+        tables.save("tiny", "cells", cells, made_by="04_training_grid")
         more, lost, why = external_validation.external_images(OTHER, list(FEW), "condition", 32)
         assert why == "" and set(lost["reason"]) == {"not a condition of this study"}
-        yield real, before, more, external_validation.retrain("tiny", ARMS, 2, HOW, more)
+        yield real, before, more, external_validation.retrain("tiny", ARMS, HOW, more)
 
 
 def test_the_other_set_is_brought_as_test_images_of_the_shared_conditions(asked):
@@ -52,13 +45,25 @@ def test_classifiers_answer_their_own_images_as_before_and_the_others_besides(as
     real, before, more, found = asked
     external_validation.check(found, before)
     own = found[~found["image_id"].isin(more["image_id"])]
-    assert len(own) == len(before) and len(found) - len(own) == 2 * 2 * len(more)
+    assert set(found["arm"]) == {
+        f"condition/n2/{name}transforms/steps of x2" for name in ("", "x1/in-then-outpaint/fine-tuned/")
+    }
+    assert len(own) == (before["ratio"] < 2).sum() and len(found) - len(own) == 2 * 2 * len(more)
     with pytest.raises(
         ValueError, match="do not answer as those of 04_training_grid did .a probability differs by 0.1"
     ):
         external_validation.check(found.assign(**{f"p_{FEW[0]}": found[f"p_{FEW[0]}"] + 0.1}), before)
     with pytest.raises(ValueError, match="has no arm condition/n2"):
         external_validation.check(found, before.assign(arm="x"))
+
+
+def test_settings_that_name_no_arm_or_several_are_refused(asked, monkeypatch):
+    monkeypatch.setattr(
+        external_validation.tables, "read", lambda *_, **__: pd.DataFrame({"arm": ["a", "b"], "n": 2, "ratio": [0, 1]})
+    )
+    for arm, found in (({"n": 3}, "no"), ({"n": 2}, "2")):
+        with pytest.raises(ValueError, match=f"04_training_grid has {found} arms with"):
+            external_validation.retrain("tiny", [arm], HOW, asked[2])
 
 
 def test_gains_at_home_elsewhere_and_their_difference(asked):

@@ -9,13 +9,14 @@ from skinsyn.run import params
 PROFILES = ("smoke", "demo", "pad_ufes_20", "fitzpatrick17k", "ddi")
 
 
+@pytest.mark.parametrize("steps", ["epochs", "matched"])
 @pytest.mark.parametrize("profile", PROFILES)
-def test_arms_are_those_of_the_grid_which_alone_declares_training(profile):
+def test_arms_are_those_of_the_grid_which_alone_declares_training(profile, steps):
     every = params.of_profile(profile)
     mine, theirs = every["07_open_questions"], every["04_training_grid"]
     assert set(Training.names()) <= set(theirs)
     assert set(Training.names()) & set(mine) == {"seed"}
-    cells = grid.cells(theirs["arms"], 1, theirs["training_steps"])
+    cells = grid.cells(theirs["arms"], 1, steps)
     pairs = [("treatment", {}), ("control", {}), ("equal_treatment", {}), ("equal_control", {})]
     pairs += [("treatment", {"task": mine["other_task"]}), ("control", {"task": mine["other_task"]})]
     for name, changed in pairs:
