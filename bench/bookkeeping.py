@@ -3,8 +3,9 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -80,98 +81,100 @@ def _in_keeping() -> Iterator[list[float]]:
         yield spent
 
 
-def _all_cells(about: dict) -> dict:
-    """Train cells in this process, a quarter after another: cells, seconds, those in training and of keeping, memory
-    after each quarter."""
-    grown, begun = [], time.perf_counter()
+class Costs(NamedTuple):
+    """Seconds of all, in training and of keeping; memory after each quarter of the cells, bytes."""
+
+    seconds: float
+    training: float
+    keeping: float
+    memory: list[int]
+
+
+def _all_cells(chunk: grid.Chunk) -> Costs:
+    """Train cells in this process, a quarter after another."""
+    memories, begun = [], time.perf_counter()
     with _in_training() as spent, _in_keeping() as keeping:
-        wanted = grid.cells(about["arms"], about["runs"])
-        given = grid.read_tables(study.PROFILE, wanted)
-        keys = []
-        for part in np.array_split(np.arange(len(wanted)), 4):
-            keys += grid.run(study.PROFILE, [wanted[i] for i in part], about["how"])
-            grown.append(memory())
-        grid.collect(wanted, keys, given.images)
-        seconds = time.perf_counter() - begun
-    return {"cells": len(wanted), "seconds": seconds, "training": spent[0], "keeping": keeping[0], "memory": grown}
+        images = grid.read_tables(chunk.profile, chunk.cells).images
+        keys: list[str] = []
+        for part in np.array_split(np.arange(len(chunk.cells)), 4):
+            keys += grid.run(chunk.profile, [chunk.cells[i] for i in part], chunk.prepared)
+            memories.append(memory())
+        grid.collect(chunk.cells, keys, images)
+        return Costs(time.perf_counter() - begun, spent[0], keeping[0], memories)
 
 
-def thousand_cells(
-    conditions: Sequence[str], sizes: Sequence[int], ratio: int, runs: int, held: int, settings: dict, limit: float = 5
-) -> dict:
+def thousand_cells(shape: study.Shape, settings: dict[str, Any], limit: float = 5) -> dict:
     """The row `grid_bookkeeping_vs_limit`: 4 · sizes · runs cells on kept features, in one process.
 
-    Bookkeeping is all that is not training, in % of the time: naming the cells, their images and keys, asking the
-    store, collecting, and the processor's time of keeping, which a thread does beside the training. The body sees small
-    images here, which changes nothing: its features, as many as ever, are kept before. limit: in place of a peer, in %.
+    Bookkeeping is all that is not training, in % of the time: the cells' images and keys, asking the store, collecting,
+    and the processor's time of keeping, which a thread does beside the training. The body sees small images here, which
+    changes nothing: its features, as many as ever, are kept before. limit: in place of a peer, in %.
     """
-    asked = {**classifying.SETTINGS, **settings}
     with timing.own_store():
-        study.make(study.PROFILE, conditions, max(sizes), held, ratio, runs)
-        arms = study.arms(sizes, ratio)
-        wanted = grid.cells(arms, runs)
-        how = grid.prepare(wanted, grid.read_tables(study.PROFILE, wanted), Training.read(asked), "dask:2")
+        wanted = shape.make()
+        how = classifying.TRAINING.but(**settings)
+        prepared = grid.prepare(wanted, grid.read_tables(study.PROFILE, wanted), how, "dask:2")
         with timing.processes(1) as alone:
-            found = alone.submit(_all_cells, {"arms": arms, "runs": runs, "how": how}).result()
-    other, each = found["seconds"] - found["training"] + found["keeping"], 1000 / found["cells"]
-    grown = (found["memory"][3] - found["memory"][0]) / 1e6
+            costs = alone.submit(_all_cells, grid.Chunk(study.PROFILE, prepared, tuple(wanted))).result()
+    other, each = costs.seconds - costs.training + costs.keeping, 1000 / len(wanted)
     note = (
-        f"{found['cells']} cells of {min(sizes)} to {max(sizes)} real images a class on kept features, limit in place "
-        "of a "
-        f"peer; {each * other:.1f} ms of bookkeeping ({each * found['keeping']:.1f} of them in the thread that keeps) "
-        "and "
-        f"{each * found['training']:.0f} ms of training a cell, {each * found['seconds']:.0f} ms in all; anonymous "
-        "memory "
-        f"after the last quarter of the cells over that after the first: {grown:+.0f} MB"
+        f"{len(wanted)} cells of {shape} on kept features, limit in place of a peer; {each * other:.1f} ms of "
+        f"bookkeeping ({each * costs.keeping:.1f} of them in the thread that keeps) and {each * costs.training:.0f} ms "
+        f"of training per cell, {each * costs.seconds:.0f} ms in all; anonymous memory after the last quarter of the "
+        f"cells over that after the first: {(costs.memory[3] - costs.memory[0]) / 1e6:+.0f} MB"
     )
-    share = 100 * other / (other + found["training"])
+    share = 100 * other / (other + costs.training)
     return ratios.row("grid_bookkeeping_vs_limit", "% of the time", share, limit, 1, note)
 
 
-def _on_memmap(about: dict) -> dict[str, float]:
-    """Peak growth in bytes of training on `count` of `images` pictures in a sparse file, and on as many in memory."""
+class Sparse(NamedTuple):
+    """One cell on a sparse memmap: `count` of `images` pictures in the file."""
+
+    training: Training
+    file: str
+    images: int
+    count: int
+
+
+def _on_memmap(sparse: Sparse) -> dict[str, float]:
+    """Peak growth in bytes of training on pictures of the sparse file, and on as many in memory."""
     compute.set_threads(1)
-    body = features.shared_body(about["body"], "catavgmax")[0]
-    side, count, total = about["image_size"], about["count"], about["images"]
+    how, count, total = sparse.training, sparse.count, sparse.images
+    body = features.shared_body(how.body, "catavgmax")[0]
     random = np.random.default_rng(0)
-    settings = Training(trainable=about["trainable"], head="fastai", epochs=1)
-    labels = np.arange(count) % 2
-    rows = training.Part(np.arange(count), labels)
-    names = [f"i{number}" for number in range(count)]
+    rows = training.Part(np.arange(count), np.arange(count) % 2)
+    names, shape = [f"i{number}" for number in range(count)], (count, how.image_size, how.image_size, 3)
 
     def train(pixels: np.ndarray, places: np.ndarray) -> None:
-        source = training.Images(pixels, names, body, side, "cpu", places)
-        training.train(source, rows, rows, rows, 2, 0, settings, transforms=True)
+        source = training.Images(pixels, names, body, how.image_size, "cpu", places)
+        training.train(source, rows, rows, rows, 2, 0, how, transforms=True)
 
     def on_file() -> None:
-        pixels = np.load(about["file"], mmap_mode="r")
+        pixels = np.load(sparse.file, mmap_mode="r")
         index = pd.DataFrame({"image_id": [f"i{number}" for number in range(total)]})  # as `images.memmap` gives it
-        chosen = index["image_id"].iloc[np.sort(random.choice(total, count, replace=False))]
-        train(pixels, pd.Series(np.arange(total), index=index["image_id"]).loc[chosen].to_numpy())
+        sample = index["image_id"].iloc[np.sort(random.choice(total, count, replace=False))]
+        train(pixels, pd.Series(np.arange(total), index=index["image_id"]).loc[sample].to_numpy())
 
-    train(random.integers(0, 256, (count, side, side, 3), dtype=np.uint8), np.arange(count))  # the warm-up
-    plain = while_running(lambda: train(np.zeros((count, side, side, 3), np.uint8), np.arange(count)))
+    train(random.integers(0, 256, shape, dtype=np.uint8), np.arange(count))  # the warm-up
+    plain = while_running(lambda: train(np.zeros(shape, np.uint8), np.arange(count)))
     return {"file": while_running(on_file), "plain": plain}
 
 
-def memmap(images: int, settings: dict, count: int = 60, limit: float = 1) -> dict:
+def memmap(images: int, settings: dict[str, Any], count: int = 60, limit: float = 1) -> dict:
     """The row `grid_memmap_vs_limit`: growth of anonymous memory while one cell learns from `count` images of so many.
 
     The file is sparse: as large as the study's, and holding nothing but zeros. Trained as grid cells are, body and
-    head.
-    limit: in place of a peer, in GB.
+    head. limit: in place of a peer, in GB.
     """
-    asked = {**classifying.SETTINGS, "trainable": "head+bn", **settings}
-    side = asked["image_size"]
+    how = classifying.TRAINING.but(**{"trainable": "head+bn", "epochs": 1, **settings})
+    side = how.image_size
     with timing.own_store() as place:
         file = place / "sparse.npy"
         np.lib.format.open_memmap(file, "w+", np.uint8, (images, side, side, 3)).flush()
-        about = {name: asked[name] for name in ("body", "image_size", "trainable")}
         with timing.processes(1) as alone:
-            found = alone.submit(_on_memmap, about | {"file": str(file), "images": images, "count": count}).result()
+            growth = alone.submit(_on_memmap, Sparse(how, str(file), images, count)).result()
     note = (
         f"RssAnon while body and head learn from {count} of {images} images of {side} px in a sparse memmap, limit in "
-        "place "
-        f"of a peer; with the {count} images in memory: {found['plain'] / GIGA:.2f} GB"
+        f"place of a peer; with the {count} images in memory: {growth['plain'] / GIGA:.2f} GB"
     )
-    return ratios.row("grid_memmap_vs_limit", "GB", found["file"] / GIGA, limit, 1, note)
+    return ratios.row("grid_memmap_vs_limit", "GB", growth["file"] / GIGA, limit, 1, note)

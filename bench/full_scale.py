@@ -7,9 +7,7 @@ Planners, keys, store, manifests and queries are the real ones; only drawing is 
 alone.
 """
 
-import os
 import resource
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,15 +20,13 @@ from skinsyn.datasets import fitzpatrick17k
 from skinsyn.diffusion import exposure, gan, generation
 from skinsyn.run import store
 
+from . import drawing, timing
+
 __all__ = ["IMAGES", "run"]
 
 IMAGES = 458_920  # that the study made (arXiv 2308.12453)
 FOLLICULITIS = 191  # the tenth condition's training images, generated and left out of classification
-DRAWING = {
-    "sampling_steps": 50, "guidance_scale": 3.0, "mask_fraction": 0.25, "strength_inpaint": 0.97,
-    "strength_outpaint": 0.95,
-    "outpaint_border": 1 / 32, "batch_size": 16, "near_copy_distance": 0, "dtype": "bf16", "seed": 0,
-}  # fmt: skip
+DRAWING = {**drawing.SETTINGS, "dtype": "bf16"}
 TAUGHT = {"image_size": 512, "prompt": "An image of {condition}, a skin disease", "add_skin_type": False}
 PLAN = [  # 75 + 2 · 10 + 2 · 10 + 10 + 5 = 130 a source of 3,530, and 2 more of each condition
     {"method": "text-to-image", "generator": "fine-tuned", "scope": "condition", "replicates": 75},
@@ -78,7 +74,7 @@ def run(limit: int | None = None, entries: Sequence[dict] = PLAN) -> dict[str, A
     """
     seconds: dict[str, float] = {}
     frame = _sources() if limit is None else _sources().groupby("condition").head(limit)
-    with tempfile.TemporaryDirectory() as place, _elsewhere(place):
+    with timing.own_store():
         with _timed(seconds, "plan"):
             work = generation.plan(frame, _models(sorted(frame["condition"].unique())), entries, DRAWING, 1)
             stages = [part for task in work for part in (task["first"], task) if part]
@@ -117,17 +113,6 @@ def _write(folder: Path, task: dict) -> None:
     rows = generation.rows_of(task, seeds_, ["" for _ in seeds_], set())
     (folder / "images.tar").touch()
     rows.assign(sha256="0" * 64).to_parquet(folder / "rows.parquet", index=False, compression="zstd")
-
-
-@contextmanager
-def _elsewhere(place: str) -> Iterator[None]:
-    """A store of its own, so that the user's is neither read nor written."""
-    before = os.environ.get("SKINSYN_RUNS")
-    os.environ["SKINSYN_RUNS"] = place
-    try:
-        yield
-    finally:
-        os.environ.pop("SKINSYN_RUNS") if before is None else os.environ.update(SKINSYN_RUNS=before)
 
 
 if __name__ == "__main__":

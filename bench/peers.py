@@ -13,13 +13,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny, StableDiffusionInpaintPipeline
+from diffusers import AutoencoderTiny, StableDiffusionInpaintPipeline, UNet2DConditionModel
 from PIL import Image
 from torch.utils.data import Dataset
 from torchvision.transforms.functional import to_tensor
 from tqdm.auto import tqdm
 
 from skinsyn.diffusion import base_model, dreambooth, references
+from skinsyn.diffusion.hub import load_whole
 from skinsyn.run import compute
 
 from . import timing
@@ -111,8 +112,9 @@ def tune_with_synderm(task: dict) -> dict[str, float]:
 
 @lru_cache(maxsize=4)
 def _pipeline(folder: str) -> StableDiffusionInpaintPipeline:
+    unet = load_whole(UNet2DConditionModel, Path(folder) / "unet", torch.float32)
     pipeline = StableDiffusionInpaintPipeline.from_pretrained(
-        folder, safety_checker=None, requires_safety_checker=False
+        folder, unet=unet, safety_checker=None, requires_safety_checker=False
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -4,8 +4,9 @@ Synthetic images are stand-ins, further phantoms of their parent's condition and
 training, which takes as long whoever drew them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,16 +14,36 @@ from PIL import Image
 
 from skinsyn import images
 from skinsyn.classifier import grid
+from skinsyn.classifier.arms import Cell
 from skinsyn.datasets import phantom, table
 from skinsyn.run import seeds, store, tables
 
 from . import timing
 
-__all__ = ["METHOD", "PROFILE", "arms", "make", "mean_accuracy", "save_pngs"]
+__all__ = ["METHOD", "PROFILE", "Shape", "arms", "make", "mean_accuracy", "save_pngs"]
 
 PROFILE = "benchmark"  # the run that its tables belong to, in a store of its own
 METHOD = {"method": "in-then-outpaint"}  # whose place the stand-ins take
-SHARD = 500  # images a shard: several for each of two workers
+SHARD = 500  # images per shard: several for each of two workers
+
+
+class Shape(NamedTuple):
+    """A study's size. sizes: real images per condition; ratio: synthetic images per real one; runs: replicates of every
+    arm; held: validation images per condition, and as many test images."""
+
+    conditions: Sequence[str]
+    sizes: Sequence[int]
+    ratio: int
+    runs: int
+    held: int
+
+    def make(self, changes: Mapping[str, object] | None = None) -> list[Cell]:
+        """Save the study's tables and keep its shards; its cells, of arms with some settings changed."""
+        make(PROFILE, self.conditions, max(self.sizes), self.held, self.ratio, self.runs)
+        return grid.cells([arm | (changes or {}) for arm in arms(self.sizes, self.ratio)], self.runs)
+
+    def __str__(self) -> str:
+        return f"{min(self.sizes)} to {max(self.sizes)} real images per class"
 
 
 def arms(sizes: Sequence[int], ratio: int) -> list[dict]:

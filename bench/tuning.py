@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from skinsyn import images
 from skinsyn.diffusion import dreambooth, references
+from skinsyn.diffusion.hub import load_whole
 from skinsyn.run import compute
 
 from . import peers, ratios, timing
@@ -128,7 +129,7 @@ def _row(seconds: pd.DataFrame, made: dict, losses: pd.DataFrame, shown: int, ab
 
 
 def _of_peer(folder: Path, rows: dict[str, list]) -> list[UNet2DConditionModel]:
-    return [UNet2DConditionModel.from_pretrained(folder / name / "unet").eval() for name in sorted(rows)]
+    return [load_whole(UNet2DConditionModel, folder / name / "unet", torch.float32) for name in sorted(rows)]
 
 
 def _mean_loss(unets: Sequence[UNet2DConditionModel], rows: dict[str, list], base: dict, prompt: str) -> float:

@@ -31,7 +31,7 @@ def test_the_study_has_its_shape_and_every_cell_finds_its_images(tmp_path):
         study.make(study.PROFILE, CONDITIONS, 3, 2, 2, 2)
         wanted = grid.cells(study.arms([1, 3], 2), 2)
         given = grid.read_tables(study.PROFILE, wanted)
-        planned = [grid.plan(cell, grid.Prepared(Training.read(classifying.SETTINGS), ""), given) for cell in wanted]
+        planned = [grid.plan(cell, grid.Prepared(classifying.TRAINING, ""), given) for cell in wanted]
         assert [len(one.images.training) for one in planned[:4]] == [2, 2, 2, 2] and len(wanted) == 2 * 2 * 2 * 2
         assert {len(one.images.training) for one in planned} == {2, 6, 18}
         assert all(len(part) == 4 for one in planned for part in one.images[1:3])
@@ -127,8 +127,8 @@ def test_chunks_hold_every_cell_once_and_none_holds_more_than_an_eighth():
 @pytest.mark.slow
 @needs_fastai
 def test_grid_beside_fastai():
-    shape = (CONDITIONS, [2, 4], 2, 2, 3)
-    row, measured = classifying.against_fastai(*shape, SMALL, peer_sizes=[2, 4], peer_runs=1)
+    shape = study.Shape(CONDITIONS, [2, 4], 2, 2, 3)
+    row, measured = classifying.against_fastai(shape, SMALL, peer_sizes=[2, 4], peer_runs=1)
     check(row, "grid_head_vs_fastai", 100)
     assert "stand-ins" in row["note"] and "extrapolated" in row["note"] and "points" in row["note"]
     assert (
@@ -142,7 +142,8 @@ def test_grid_beside_fastai():
 @pytest.mark.slow
 @needs_fastai
 def test_heads_at_once_beside_fastais_alone():
-    row, table = agreement.against_fastai(CONDITIONS, [4, 8], 1, 3, 6, SMALL | {"image_size": 64, "epochs": 20})
+    shape = study.Shape(CONDITIONS, [4, 8], 1, 3, 6)
+    row, table = agreement.against_fastai(shape, SMALL | {"image_size": 64, "epochs": 20})
     check(row, "grid_head_accuracy_vs_fastai", 0.99)
     assert len(table) == 2 * 2 * 3 and table[["ours", "peer"]].notna().all().all() and "standard error" in row["note"]
     assert min(table["ours"].mean(), table["peer"].mean()) > 60, "both are meant to learn; half is guessing"
@@ -154,9 +155,9 @@ def test_heads_at_once_beside_fastais_alone():
 def test_a_cell_of_fastai_tells_all_of_its_epochs(tmp_path):
     with timing.own_store():
         study.make(study.PROFILE, CONDITIONS, 2, 2, 0, 1)
-        cells, asked = grid.cells([{"n": 2}], 1), classifying.SETTINGS | {"image_size": 32, "epochs": 3, "patience": 3}
-        (told,) = classifying._told(tmp_path, cells, asked, 1)
-        found = learners.train_cell(told)
+        how = classifying.TRAINING.but(image_size=32, epochs=3, patience=3)
+        (cell,) = classifying._peer_cells(tmp_path, grid.cells([{"n": 2}], 1), how, 1)
+        found = learners.train_cell(cell)
     assert found["epochs"] == 3 and found["seen"] == 3 * (4 + 4) + 4
 
 
@@ -170,14 +171,14 @@ def test_cells_beside_fastai():
 
 @pytest.mark.slow
 def test_dask_beside_processes_gives_the_same_bytes(monkeypatch):
-    row, turns = classifying.against_processes(CONDITIONS, [2, 4], 2, 2, 3, SMALL, 1)
+    row, turns = classifying.against_processes(study.Shape(CONDITIONS, [2, 4], 2, 2, 3), SMALL, 1)
     check(row, "grid_dask2_vs_processes", 0.9)
     assert "the same bytes in all 2 runs" in row["note"] and list(turns.columns) == ["ours", "peer"]
 
 
 @pytest.mark.slow
 def test_bookkeeping_and_memory():
-    row = bookkeeping.thousand_cells(CONDITIONS, [1, 2], 2, 2, 3, SMALL)
+    row = bookkeeping.thousand_cells(study.Shape(CONDITIONS, [1, 2], 2, 2, 3), SMALL)
     check(row, "grid_bookkeeping_vs_limit", 1)
     assert (
         row["peer"] == 5 and row["ours"] < 100 and row["note"].startswith("16 cells of 1 to 2") and "MB" in row["note"]
