@@ -40,8 +40,8 @@ def context(
     def written(write: Callable[..., str], **options: Any) -> Callable[..., str]:
         """A function of an id, and of what `write` takes besides a number: the text of that number, marked."""
 
-        def text(name: str, *given: Any, **more: Any) -> str:
-            shown = write(numbers.lookup(saved, name), *given, **options, **more)
+        def text(name: str, *formats: Any, **more: Any) -> str:
+            shown = write(numbers.lookup(saved, name), *formats, **options, **more)
             return mark(name, shown) if name in saved else shown
 
         return text
@@ -57,35 +57,35 @@ def context(
         "bare": lambda name, digits=2, interval=False: written(numbers.show)(name, digits, interval=interval),
         "percent": written(percent),
         "shift": written(shift),
-        "p": written(lambda given: numbers.equals_p(given["value"]) if given else NOT_RUN),
+        "p": written(lambda number: numbers.equals_p(number["value"]) if number else NOT_RUN),
         "estimated": lambda name: (numbers.lookup(saved, name) or {}).get("value") is not None,
         "verdict": lambda claim: verdicts.get(claim, NOT_RUN),
         "has": lambda notebook: bool(figure_files(profile, notebook)),
     }
 
 
-def percent(given: Mapping | None, digits: int = 0) -> str:
+def percent(saved: Mapping | None, digits: int = 0) -> str:
     """A saved proportion as a percentage.
 
     >>> percent(numbers.number(0.125, "", 0.05, 0.2), 1)
     '12.5 % (5.0 to 20.0)'
     """
-    if given is None or given["value"] is None:
-        return numbers.show(given)
-    parts = (given[key] for key in ("value", "low", "high"))
+    if saved is None or saved["value"] is None:
+        return numbers.show(saved)
+    parts = (saved[key] for key in ("value", "low", "high"))
     value, low, high = (None if part is None else float(Decimal(repr(part)) * 100) for part in parts)
     return numbers.show(numbers.number(value, "%", low, high), digits, interval=True, unit=True)
 
 
-def shift(given: Mapping | None, up: str, down: str, digits: int = 1) -> str:
+def shift(saved: Mapping | None, up: str, down: str, digits: int = 1) -> str:
     """A saved difference in degrees in words: `up` says what is above zero, `down` what is below.
 
     >>> shift(numbers.number(-1.0, "degrees", -2.5, 0.5), "lighter", "darker")
     'darker by 1.0° (2.5° darker to 0.5° lighter)'
     """
-    if given is None or given["value"] is None:
-        return numbers.show(given)
-    ends = [given[key] for key in ("value", "low", "high") if given[key] is not None]
+    if saved is None or saved["value"] is None:
+        return numbers.show(saved)
+    ends = [saved[key] for key in ("value", "low", "high") if saved[key] is not None]
     sizes = [f"{numbers.show(numbers.number(abs(end)), digits)}°" for end in ends]
     (side, *sides), (size, *others) = [up if end > 0 else down for end in ends], sizes
     interval = " to ".join(f"{size} {side}" for size, side in zip(others, sides, strict=True))

@@ -184,13 +184,13 @@ def save(profile: str, made_by: str, numbers: Mapping[str, Mapping[str, Any]]) -
     ValueError: 01_data_prep: the number 'data.test' has no origin; make it with numbers.Origin
     """
     content = {}
-    for name, given in numbers.items():
-        if not given.get("cell"):
+    for name, saved in numbers.items():
+        if not saved.get("cell"):
             raise ValueError(f"{made_by}: the number {name!r} has no origin; make it with numbers.Origin")
-        checked = number(*(given[key] for key in ("value", "unit", "low", "high")))
-        content[name] = checked | {"made_by": made_by} | {key: given[key] for key in ORIGIN}
-    for other, held in _held(profile).items():
-        twice = sorted(set(held) & set(content)) if other != made_by else []
+        checked = number(*(saved[key] for key in ("value", "unit", "low", "high")))
+        content[name] = checked | {"made_by": made_by} | {key: saved[key] for key in ORIGIN}
+    for other, members in _by_notebook(profile).items():
+        twice = sorted(set(members) & set(content)) if other != made_by else []
         if twice:
             hint = f"ids name one number each; where it has moved, delete runs/{profile}/numbers/{other}.json"
             raise ValueError(f"{made_by}: the number {twice[0]!r} is already saved by {other}; {hint}")
@@ -199,7 +199,9 @@ def save(profile: str, made_by: str, numbers: Mapping[str, Mapping[str, Any]]) -
     files.log_access("write", own)
     merged = paths.figures_dir(profile) / "numbers.json"
     # Every notebook writes the merged file, so that it is no one's output: freshness is judged by the notebook's own.
-    files.write_json(merged, {name: saved for held in _held(profile).values() for name, saved in held.items()})
+    files.write_json(
+        merged, {name: saved for members in _by_notebook(profile).values() for name, saved in members.items()}
+    )
     return merged
 
 
@@ -212,43 +214,43 @@ def read(profile: str, before: str = "") -> dict[str, dict[str, Any]]:
     {}
     """
     saved: dict[str, dict[str, Any]] = {}
-    for made_by, held in _held(profile).items():
+    for made_by, members in _by_notebook(profile).items():
         if not before or made_by < before:
             files.log_access("read", paths.run_dir(profile) / "numbers" / f"{made_by}.json")
-            saved |= held
+            saved |= members
     return saved
 
 
-def _held(profile: str) -> dict[str, dict[str, dict]]:
+def _by_notebook(profile: str) -> dict[str, dict[str, dict]]:
     """Notebook → its saved numbers, sorted by name."""
-    held = {}
+    members: dict[str, dict[str, dict]] = {}
     for path in sorted((paths.run_dir(profile) / "numbers").glob("*.json")):
         try:
-            held[path.stem] = json.loads(path.read_text())
+            members[path.stem] = json.loads(path.read_text())
         except ValueError as error:
             hint = f"delete it and run notebooks/{path.stem}.ipynb again"
             raise ValueError(f"{path} is damaged ({error}); {hint}") from error
-    return held
+    return members
 
 
-def show(given: Mapping | None, digits: int = 2, sign: bool = False, interval: bool = False, unit: bool = False) -> str:
+def show(saved: Mapping | None, digits: int = 2, sign: bool = False, interval: bool = False, unit: bool = False) -> str:
     """A saved number as text for people; every number of the manuscript passes here.
 
-    given: as `number` returns; None (nothing saved under that id) shows as 'not run', value None as 'not estimable'.
+    saved: as `number` returns; None (nothing saved under that id) shows as 'not run', value None as 'not estimable'.
     Floats are rounded half to even in decimal, from their shortest decimal form, so that .125 is 0.12 and 2.675 is
     2.68; integers get thousands separators. sign: '+' before gains. interval: ' (low to high)' where there is one.
 
     >>> show(number(2.25, "points", 1.0, 3.5), 1, sign=True, interval=True, unit=True), show(number(458920)), show(None)
     ('+2.2 points (+1.0 to +3.5)', '458,920', 'not run')
     """
-    if given is None:
+    if saved is None:
         return NOT_RUN
-    if given["value"] is None:
+    if saved["value"] is None:
         return NOT_ESTIMABLE
-    text = _text(given["value"], digits, sign)
-    text += f" {given['unit']}" if unit and given["unit"] else ""
-    if interval and given["low"] is not None:
-        text += f" ({_text(given['low'], digits, sign)} to {_text(given['high'], digits, sign)})"
+    text = _text(saved["value"], digits, sign)
+    text += f" {saved['unit']}" if unit and saved["unit"] else ""
+    if interval and saved["low"] is not None:
+        text += f" ({_text(saved['low'], digits, sign)} to {_text(saved['high'], digits, sign)})"
     return text
 
 
