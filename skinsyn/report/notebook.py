@@ -44,11 +44,7 @@ def table_html(frame: pd.DataFrame) -> str:
         style = style.hide(axis="index")
     if "verdict" in frame.columns:
         style = style.map(lambda _: "font-weight: 600", subset=["verdict"])
-    words = [
-        n
-        for n in frame.columns
-        if not (pd.api.types.is_numeric_dtype(frame[n]) or pd.api.types.is_bool_dtype(frame[n]))
-    ]
+    words = list(frame.select_dtypes(exclude=["number", "bool"]).columns)
     style = style.set_properties(subset=words, **{"text-align": "left", "white-space": "normal", "max-width": "28em"})
     name = f"t{zlib.crc32(frame.to_csv().encode()):08x}"
     text = style.to_html(table_uuid=name, max_rows=ROWS, sparse_index=False)

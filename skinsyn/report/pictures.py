@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,7 +15,7 @@ __all__ = ["before_after", "contact_sheet", "sheet_with_parents"]
 
 @styled
 def contact_sheet(
-    images: np.ndarray, labels: Sequence[str], columns: int = 9, title: str = "Images of the study", note: str = ""
+    images: np.ndarray, labels: Sequence[str], columns: int = 9, title: str = "Training images", note: str = ""
 ) -> Figure:
     """Images in rows of `columns`, each with its label below. images: uint8 (n, size, size, 3), one label each."""
     images = _checked(images, labels, "contact_sheet")
@@ -31,10 +32,10 @@ def sheet_with_parents(
     parents: np.ndarray,
     children: Mapping[str, np.ndarray],
     labels: Sequence[str],
-    title: str = "Synthetic images beside the real image that each was made from",
+    title: str = "Synthetic images and the real images from which they were made",
     note: str = "",
 ) -> Figure:
-    """One column a parent image (about ten are readable): the parent, and below it its synthetic images by each method.
+    """One column per parent image (about ten are readable): the parent, below it its synthetic images by each method.
 
     parents: uint8 (n, size, size, 3), labels: one each. children: row's title → (n, size, size, 3), in the parents'
     order; or (n, k, size, size, 3) for k images of each parent, in k rows. Sizes may differ between rows.
@@ -59,10 +60,10 @@ def before_after(
     after: np.ndarray,
     labels: Sequence[str],
     real: np.ndarray | None = None,
-    title: str = "The same seeds before and after fine-tuning",
+    title: str = "Samples with the same seeds before and after fine-tuning",
     note: str = "",
 ) -> Figure:
-    """Rows 'real' (where given), 'before' and 'after', one column a label; uint8 (n, size, size, 3) each."""
+    """Rows 'real' (optional), 'before' and 'after', one column per label; uint8 (n, size, size, 3) each."""
     rows = {} if real is None else {"real": real}
     rows |= {"before": before, "after": after}
     tiles = [
@@ -80,7 +81,14 @@ def _checked(images: np.ndarray, labels: Sequence, what: str) -> np.ndarray:
     return images
 
 
-def _grid(tiles, title, note, heads=None, row_labels=None, labelled=False) -> Figure:
+def _grid(
+    tiles: Sequence[Sequence[tuple[np.ndarray, str] | None]],
+    title: str,
+    note: str,
+    heads: Sequence[str] = (),
+    row_labels: Sequence[str] = (),
+    labelled: bool = False,
+) -> Figure:
     """Tiles (image, label) or None on a regular grid, in inches from the top left, so that nothing depends on
     layout."""
     columns = max(len(row) for row in tiles)
@@ -88,7 +96,8 @@ def _grid(tiles, title, note, heads=None, row_labels=None, labelled=False) -> Fi
     gap, cap = 0.05, 0.02
     side = min(1.15, (WIDTH - left - gap * columns) / columns, max(0.4, 7.4 / len(tiles)))
     letters = max(6, int((side + gap) / 0.062))
-    wrap = {text: textwrap.fill(str(text), letters) for text in _texts(tiles, heads)}
+    texts = {tile[1] for row in tiles for tile in row if tile} | set(heads)
+    wrap = {text: textwrap.fill(str(text), letters) for text in texts}
     below = (0.1 * max(1, *(wrap[t[1]].count("\n") + 1 for row in tiles for t in row if t)) + 0.05) if labelled else 0
     head = (0.115 * max(wrap[h].count("\n") + 1 for h in heads) + 0.04) if heads else 0
     lines = textwrap.wrap(title, 88)
@@ -96,11 +105,11 @@ def _grid(tiles, title, note, heads=None, row_labels=None, labelled=False) -> Fi
     height = top + head + len(tiles) * (side + gap + below) + (0.2 if note else 0.05)
     figure = Figure(figsize=(WIDTH, height))
 
-    def write(x, y, text, **kwargs):
+    def write(x: float, y: float, text: str, **kwargs: Any) -> None:
         figure.text(x / WIDTH, 1 - y / height, text, **kwargs)
 
     write(0.07, 0.1, "\n".join(lines), va="top", fontsize=10, fontweight="bold")
-    for column, name in enumerate(heads or []):
+    for column, name in enumerate(heads):
         x = left + column * (side + gap) + side / 2
         write(
             x, top + head - cap, wrap[name], va="bottom", ha="center", fontsize=6.8, color="#333333", linespacing=1.05
@@ -122,7 +131,3 @@ def _grid(tiles, title, note, heads=None, row_labels=None, labelled=False) -> Fi
     if note:
         write(WIDTH - 0.07, height - 0.04, note, ha="right", va="bottom", fontsize=7.5, color=GREY, fontstyle="italic")
     return figure
-
-
-def _texts(tiles, heads) -> set:
-    return {tile[1] for row in tiles for tile in row if tile} | set(heads or [])
