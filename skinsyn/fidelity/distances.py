@@ -13,13 +13,13 @@ from statsmodels.stats.proportion import proportion_confint
 
 from skinsyn.run import seeds
 
-__all__ = ["Paired", "Share", "by_image", "paired_against_permuted", "recognised", "share"]
+__all__ = ["Paired", "Share", "by_image", "paired_against_permuted", "places", "recognised", "share"]
 
 
 class Paired(NamedTuple):
     """Mean cosine distances to the own source and under permuted sources, and their difference.
 
-    low, high: its 95 % interval by Student's t, sources as the sample; p is one-sided.
+    low, high: its interval by Student's t, sources as the sample; p is one-sided.
     """
 
     paired: float
@@ -34,7 +34,7 @@ class Paired(NamedTuple):
 
 
 class Share(NamedTuple):
-    """A proportion with its 95 % Wilson interval."""
+    """A proportion with its Wilson interval."""
 
     value: float
     low: float
@@ -56,31 +56,38 @@ def by_image(
     >>> by_image(rows, np.array([[1.0, 0.0]]), sources, np.eye(2))[["kind", "distance"]].to_numpy().tolist()
     [['paired', 0.0], ['permuted', 1.0]]
     """
-    own = _places(rows["parent"], sources)
+    own = places(rows["parent"], sources)
     rng = seeds.generator("another source", seed)
     same = sources["condition"].to_numpy()[None, :] == sources["condition"].to_numpy()[own][:, None]
     same[np.arange(len(rows)), own] = False
     single = ~same.any(axis=1)
     another = np.where(same, rng.random(same.shape), -1.0).argmax(axis=1)
     distance = cdist(synthetic, real, "cosine")
-    kinds = [("paired", own, slice(None)), ("permuted", another, ~single)]
-    frames = [
-        pd.DataFrame({"image_id": rows["image_id"], "kind": k, "distance": distance[np.arange(len(rows)), to]})[keep]
-        for k, to, keep in kinds
-    ]
-    return pd.concat(frames, ignore_index=True)
+    pairs = rows[["image_id"]].assign(kind="paired", distance=distance[np.arange(len(rows)), own])
+    permuted = rows[["image_id"]].assign(kind="permuted", distance=distance[np.arange(len(rows)), another])
+    return pd.concat([pairs, permuted[~single]], ignore_index=True)
 
 
-def _places(parents: pd.Series, sources: pd.DataFrame) -> np.ndarray:
-    """Row in `sources` of each parent. Raises ValueError naming a parent that is not among them."""
-    places = pd.Index(sources["image_id"]).get_indexer(parents)
-    if (places < 0).any():
-        raise ValueError(f"the parent {parents[places < 0].iloc[0]!r} is not among the real images given")
-    return places
+def places(parents: pd.Series, sources: pd.DataFrame) -> np.ndarray:
+    """Row in `sources` of each parent. Raises ValueError naming a parent that is not among them.
+
+    >>> places(pd.Series(["b", "a", "b"]), pd.DataFrame({"image_id": ["a", "b"]})).tolist()
+    [1, 0, 1]
+    """
+    place = pd.Index(sources["image_id"]).get_indexer(parents)
+    if (place < 0).any():
+        raise ValueError(f"the parent {parents[place < 0].iloc[0]!r} is not among the real images given")
+    return place
 
 
 def paired_against_permuted(
-    rows: pd.DataFrame, synthetic: np.ndarray, sources: pd.DataFrame, real: np.ndarray, draws: int = 9999, seed: int = 0
+    rows: pd.DataFrame,
+    synthetic: np.ndarray,
+    sources: pd.DataFrame,
+    real: np.ndarray,
+    draws: int = 9999,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> Paired:
     """Claim C6: are synthetic images nearer to their own source than if sources were dealt at random within conditions?
 
@@ -96,13 +103,14 @@ def paired_against_permuted(
     >>> result.paired < result.permuted, result.p < 0.01
     (True, True)
     """
-    parents, own = np.unique(_places(rows["parent"], sources), return_inverse=True)
+    parents, own = np.unique(places(rows["parent"], sources), return_inverse=True)
     sums = np.zeros((len(parents), len(parents)))
     np.add.at(sums, own, cdist(synthetic, real[parents], "cosine"))
     means = sums / np.bincount(own)[:, None]  # mean distance of source i's images to source j
     groups = [np.flatnonzero(g) for g in pd.get_dummies(sources["condition"].to_numpy()[parents]).to_numpy().T]
     if max(map(len, groups)) < 2:  # nothing can be dealt anew
-        return Paired(float(means.diagonal().mean()), *[float("nan")] * 5, len(rows), len(parents), 0)
+        nan = float("nan")
+        return Paired(float(means.diagonal().mean()), nan, nan, nan, nan, nan, len(rows), len(parents), 0)
     rng = seeds.generator("paired against permuted", seed)
     permuted_sums = np.zeros(draws)
     for group in groups:
@@ -113,11 +121,9 @@ def paired_against_permuted(
         any_distance[group] = means[np.ix_(group, group)].mean(axis=1)
     nearer = int((permuted_sums <= own_distance.sum() * (1 + 1e-12)).sum())
     difference = own_distance - any_distance
-    low, high = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
-    values = map(
-        float, (own_distance.mean(), any_distance.mean(), difference.mean(), low, high, (1 + nearer) / (draws + 1))
-    )
-    return Paired(*values, len(rows), len(parents), draws)
+    low, high = map(float, stats.ttest_1samp(difference, 0).confidence_interval(level))
+    paired, permuted, mean = (float(values.mean()) for values in (own_distance, any_distance, difference))
+    return Paired(paired, permuted, mean, low, high, (1 + nearer) / (draws + 1), len(rows), len(parents), draws)
 
 
 def recognised(real: np.ndarray, labels: pd.Series, synthetic: np.ndarray) -> np.ndarray:
@@ -131,7 +137,7 @@ def recognised(real: np.ndarray, labels: pd.Series, synthetic: np.ndarray) -> np
     return model.fit(real, labels).predict(synthetic)
 
 
-def share(right: np.ndarray) -> Share:
+def share(right: np.ndarray, level: float = 0.95) -> Share:
     """The share of True with its Wilson interval. Raises ValueError where there is nothing to count.
 
     >>> [round(end, 3) for end in share(np.array([True, True, False, False]))[:3]]
@@ -139,5 +145,5 @@ def share(right: np.ndarray) -> Share:
     """
     if not len(right):
         raise ValueError("no image to count")
-    low, high = proportion_confint(int(np.sum(right)), len(right), method="wilson")
+    low, high = proportion_confint(int(np.sum(right)), len(right), round(1 - level, 12), method="wilson")
     return Share(float(np.mean(right)), float(low), float(high), len(right))

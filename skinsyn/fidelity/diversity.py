@@ -7,14 +7,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from . import distributions
+from . import MODEL, distributions, groups
 
 __all__ = ["Diversity", "gap", "ratio", "table"]
 
-COLUMNS = [
-    "method", "generator", "scope", "group", "ratio", "low", "high", "synthetic", "real", "clusters", "gap", "gap_low",
-    "gap_high",
-]  # fmt: skip
+COLUMNS = [*MODEL, "group", "ratio", "low", "high", "synthetic", "real", "clusters", "gap", "gap_low", "gap_high"]
 
 
 class Diversity(NamedTuple):
@@ -103,21 +100,27 @@ def table(
 
     rows: synthetic images (method, generator, scope, parent, condition, fst_group); images: their real sources
     (image_id, cluster_id, condition, fst_group). Returns COLUMNS; synthetic and real are the mean distances.
+
+    >>> images = pd.DataFrame({"image_id": ["a", "b"], "cluster_id": ["x", "y"], "condition": "target"})
+    >>> rows = pd.DataFrame({"parent": ["a", "b"], "condition": "target", **dict.fromkeys(MODEL, "m")})
+    >>> like_real = table(rows.assign(fst_group="I-II"), np.eye(2), images.assign(fst_group="I-II"), np.eye(2))
+    >>> like_real[["group", "ratio", "clusters"]].to_numpy().tolist()
+    [['I-II', 1.0, 2]]
     """
     clusters = images.set_index("image_id")["cluster_id"].reindex(rows["parent"]).to_numpy()
     records = []
-    for key, part in rows.groupby(["method", "generator", "scope"], sort=True):
+    conditions = rows["condition"].to_numpy()
+    for model, of_model in groups(rows, MODEL):
         diversities = {}
-        for group, mine in part.groupby("fst_group", sort=True):
+        for labels, places in groups(rows.iloc[of_model], ["fst_group"]):
+            group, at = labels["fst_group"], of_model[places]
             in_group = (images["fst_group"] == group).to_numpy()
-            at, theirs = rows.index.get_indexer(mine.index), images[in_group]
-            labels = (mine["condition"], clusters[at]), (theirs["condition"], theirs["cluster_id"])
-            diversities[group] = ratio(synthetic[at], labels[0], real[in_group], labels[1])
+            theirs = images[in_group]
+            ours = conditions[at], clusters[at]
+            diversities[group] = ratio(synthetic[at], ours, real[in_group], (theirs["condition"], theirs["cluster_id"]))
         for group, one in diversities.items():
             half = stats.t.ppf(0.5 + level / 2, max(one.clusters - 1, 1)) * one.se
-            row = dict(zip(["method", "generator", "scope"], key, strict=True)) | {"group": group, "ratio": one.ratio}
-            row |= {"low": one.ratio - half, "high": one.ratio + half, "synthetic": one.synthetic, "real": one.real}
-            row |= {"clusters": one.clusters}
+            row = model | one._asdict() | {"group": group, "low": one.ratio - half, "high": one.ratio + half}
             if "I-II" in diversities and group not in ("I-II", "unknown"):
                 row |= dict(zip(["gap", "gap_low", "gap_high"], gap(one, diversities["I-II"], level), strict=True))
             records.append(row)

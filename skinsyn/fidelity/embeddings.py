@@ -1,6 +1,7 @@
 """Embeddings: images as the classifier's frozen body sees them, kept per shard and shared with the training grid."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,32 +29,29 @@ def of_shards(
     """
     whole = features.Extraction("", body, image_size, list(views), seed=seed, threads=threads)
     tasks = [(whole.but(shard=key, image_ids=only and only[key]),) for key in keys]
-    features_per_shard = [
-        features.load_features(key) for key in compute.fan_out(executor, features.extract, tasks, "embeddings")
-    ]
-    frame = pd.concat(
-        [pd.DataFrame({"image_id": ids, "unit": unit}) for unit, (ids, _) in zip(keys, features_per_shard, strict=True)]
-    )
-    return frame.reset_index(drop=True), np.concatenate([array for _, array in features_per_shard], axis=1)
+    kept = compute.fan_out(executor, features.extract, tasks, "embeddings")
+    ids, arrays = zip(*(features.load_features(key) for key in kept), strict=True)
+    frames = [pd.DataFrame({"image_id": names, "unit": unit}) for unit, names in zip(keys, ids, strict=True)]
+    return pd.concat(frames, ignore_index=True), np.concatenate(arrays, axis=1)
 
 
-def of_images(frame: pd.DataFrame, **asked: object) -> np.ndarray:
-    """The images of a table (image_id, unit) in its order, float32 (n, d). asked: as `of_shards`.
+def of_images(frame: pd.DataFrame, **settings: Any) -> np.ndarray:
+    """The images of a table (image_id, unit) in its order, float32 (n, d). settings: as `of_shards`.
 
     Shards are embedded whole, since 04 wants them, too. Raises KeyError where an image is not in the shard that it
     names.
     """
-    embedded, array = of_shards(sorted(frame["unit"].unique()), **asked)
+    embedded, array = of_shards(sorted(frame["unit"].unique()), **settings)
     return array[0, _places(embedded, frame)]
 
 
-def with_transforms(frame: pd.DataFrame, views: int, seed: int, **asked: object) -> np.ndarray:
+def with_transforms(frame: pd.DataFrame, views: int, seed: int, **settings: Any) -> np.ndarray:
     """The images of a table and `views` random transforms of each, float32 (1 + views, n, d). Raises as `of_images`."""
-    plain = of_images(frame, **asked)[None]
+    plain = of_images(frame, **settings)[None]
     if not views:
         return plain
     only = {unit: sorted(part) for unit, part in frame.groupby("unit")["image_id"]}
-    embedded, array = of_shards(sorted(only), views=range(1, views + 1), seed=seed, only=only, **asked)
+    embedded, array = of_shards(sorted(only), views=range(1, views + 1), seed=seed, only=only, **settings)
     return np.concatenate([plain, array[:, _places(embedded, frame)]])
 
 

@@ -7,11 +7,10 @@ import pandas as pd
 
 from skinsyn.run import seeds
 
-from . import distributions
+from . import MODEL, distributions, groups
 
 __all__ = ["MEASURES", "by_group", "rbf_name"]
 
-MODEL = ["method", "generator", "scope"]
 MEASURES = ("kid", "rbf_mmd", "precision", "recall", "density", "coverage", "vendi", "frechet")
 
 
@@ -55,11 +54,17 @@ def by_group(
     kernel distance between synthetic and held-out images in the first draw, which takes images as independent and so is
     too small where many share a source. Groups below min_images, or without k neighbours, are flagged and hold NaN.
     Returns MODEL, over, images (in each sample), each of MEASURES, floor_<measure>, p, flags.
+
+    >>> real, images = np.random.default_rng(0).normal(size=(40, 4)), pd.DataFrame({"split": ["train", "test"] * 20})
+    >>> rows = pd.DataFrame(dict.fromkeys(MODEL, ["m"] * 20))
+    >>> far = by_group(rows, real[:20] + 9, images, real, repeats=2, draws=9)
+    >>> bool(far["kid"][0] > far["floor_kid"][0]), far["images"][0].item()
+    (True, 20)
     """
     keys, records = [*MODEL, *over], []
-    held_out, training = (images["split"].isin(split).to_numpy() for split in (["validation", "test"], ["train"]))
-    for key, at in rows.groupby(keys, sort=True).indices.items():
-        group = dict(zip(keys, key, strict=True))
+    training = (images["split"] == "train").to_numpy()
+    held_out = images["split"].isin(["validation", "test"]).to_numpy()
+    for group, at in groups(rows, keys):
         same = np.ones(len(images), bool)
         for name in over:
             same &= (images[name] == group[name]).to_numpy()
@@ -69,7 +74,7 @@ def by_group(
         if n < max(min_images, k + 1):
             records.append(row | {"flags": f"not estimable: fewer than {max(min_images, k + 1)} images"})
             continue
-        rng, values_per_draw = seeds.generator("floor", seed, list(map(str, key))), []
+        rng, values_per_draw = seeds.generator("floor", seed, list(map(str, group.values()))), []
         for repeat in range(repeats):
             reference, ours, theirs = (pool[rng.permutation(len(pool))[:n]] for pool in pools)
             floors = {f"floor_{name}": value for name, value in _measures(reference, theirs, k).items()}

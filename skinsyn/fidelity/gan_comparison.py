@@ -9,10 +9,11 @@ from skinsyn.classifier.arms import Arm
 from skinsyn.stats import contrasts
 from skinsyn.stats.predictions import Block
 
+from . import MODEL
+
 __all__ = ["GAN", "NOT_RUN", "fidelity", "gains"]
 
 GAN = "gan"
-MODEL = ["method", "generator", "scope"]
 # What both arms of a comparison share; `sources` is n in arms with real images.
 EQUAL = [name for name in Arm.names() if name not in (*MODEL, "parents", "generator_data", "sources")]
 FAMILY = "diffusion minus GAN"

@@ -7,16 +7,19 @@ import pandas as pd
 
 from skinsyn.run import seeds
 
-from . import clustered, distances
+from . import MODEL, clustered, distances, groups
 
 __all__ = ["COLUMNS", "classification_accuracy", "shown"]
 
 COLUMNS = ["recognised", "low", "high", "images", "clusters"]
-MODEL = ["method", "generator", "scope"]
 
 
 def shown(
-    rows: pd.DataFrame, right: np.ndarray, clusters: Sequence, by: Sequence[str] = (*MODEL, "condition")
+    rows: pd.DataFrame,
+    right: np.ndarray,
+    clusters: Sequence,
+    by: Sequence[str] = (*MODEL, "condition"),
+    level: float = 0.95,
 ) -> pd.DataFrame:
     """The share of images in which the recogniser sees the prompted condition, by group, with interval.
 
@@ -27,15 +30,20 @@ def shown(
     >>> shown(rows, np.array([True, False, True]), ["x", "y", "x"], ["method"])["recognised"].tolist()
     [1.0, 0.5]
     """
-    right, clusters, records = np.asarray(right), np.asarray(clusters), []
-    for key, at in rows.groupby(list(by), sort=True).indices.items():
-        row = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
-        records.append(row | dict(zip(COLUMNS, clustered.share(right[at], clusters[at]), strict=True)))
+    correct, cluster, records = np.asarray(right), np.asarray(clusters), []
+    for group, at in groups(rows, by):
+        share = clustered.share(correct[at], cluster[at], level)
+        records.append(group | dict(zip(COLUMNS, share, strict=True)))
     return pd.DataFrame(records)
 
 
 def classification_accuracy(
-    rows: pd.DataFrame, synthetic: np.ndarray, images: pd.DataFrame, real: np.ndarray, seed: int = 0
+    rows: pd.DataFrame,
+    synthetic: np.ndarray,
+    images: pd.DataFrame,
+    real: np.ndarray,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> pd.DataFrame:
     """CAS (Ravuri and Vinyals 2019, arXiv 1905.10887): accuracy on real test images after learning from synthetic ones.
 
@@ -44,17 +52,22 @@ def classification_accuracy(
     each condition as both kinds have. Logistic regression in both. Returns MODEL, accuracy, low, high, real, real_low,
     real_high (accuracies over test images), trained_on (images, of each kind), images, clusters. Conditions without
     synthetic images are not learned and count as errors.
+
+    >>> x = np.repeat([[0.0, 1.0], [1.0, 0.0]], 4, axis=0)
+    >>> images = pd.DataFrame({"condition": ["target"] * 4 + ["linear"] * 4, "split": ["train", "test"] * 4})
+    >>> rows = images[["condition"]].assign(method="text", generator="base", scope="all")
+    >>> swapped = classification_accuracy(rows, 1 - x, images.assign(cluster_id=range(8)), x)
+    >>> swapped[["accuracy", "real", "trained_on"]].to_numpy().tolist()
+    [[0.0, 1.0, 4.0]]
     """
     train, test = ((images["split"] == split).to_numpy() for split in ("train", "test"))
     truth, clusters = images.loc[test, "condition"].to_numpy(), images.loc[test, "cluster_id"].to_numpy()
     pool, records = images[train].reset_index(drop=True), []
-    for key, at in rows.groupby(MODEL, sort=True).indices.items():
+    for row, at in groups(rows, MODEL):
         part = rows.iloc[at].reset_index(drop=True)
-        per_condition = (
-            pd.concat([part["condition"].value_counts(), pool["condition"].value_counts()], axis=1).dropna().min(axis=1)
-        )
-        mine, theirs = (_drawn(frame, per_condition.astype(int), seed) for frame in (part, pool))
-        row = dict(zip(MODEL, key, strict=True))
+        both = [frame["condition"].value_counts() for frame in (part, pool)]
+        per_condition = pd.concat(both, axis=1).dropna().min(axis=1).astype(int)
+        mine, theirs = (_drawn(frame, per_condition, seed) for frame in (part, pool))
         training_sets = {"": (synthetic[at][mine], part["condition"][mine])}
         training_sets["real_"] = real[train][theirs], pool["condition"][theirs]
         for name, (features, labels) in training_sets.items():
@@ -62,7 +75,7 @@ def classification_accuracy(
                 value, low, high, n, k = (float("nan"),) * 3 + (int(test.sum()), len(set(clusters)))
             else:
                 right = distances.recognised(features, labels, real[test]) == truth
-                value, low, high, n, k = clustered.share(right, clusters)
+                value, low, high, n, k = clustered.share(right, clusters, level)
             row |= {name.rstrip("_") or "accuracy": value, f"{name}low": low, f"{name}high": high}
         records.append(row | {"trained_on": len(mine), "images": n, "clusters": k})
     return pd.DataFrame(records)

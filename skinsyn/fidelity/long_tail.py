@@ -8,7 +8,7 @@ import pandas as pd
 from skinsyn.stats import contrasts
 from skinsyn.stats.predictions import Block, select
 
-from . import usefulness
+from . import MODEL, usefulness
 
 __all__ = ["gains", "relation"]
 
@@ -38,14 +38,9 @@ def gains(
         if not units:
             continue
         names = [", ".join(unit.values()) for unit in units]
-        family: dict[str, Any] = {
-            "treatment": dict(treatment),
-            "control": dict(control),
-            "average": "micro",
-            "correction": "fdr_bh",
-        }
-        hypotheses = [{"id": name, "where": unit} for name, unit in zip(names, units, strict=True)]
-        family |= {"min_images": min_images, "hypotheses": hypotheses}
+        family: dict[str, Any] = {"treatment": dict(treatment), "control": dict(control), "average": "micro"}
+        family |= {"correction": "fdr_bh", "min_images": min_images}
+        family |= {"hypotheses": [{"id": name, "where": unit} for name, unit in zip(names, units, strict=True)]}
         tested = contrasts.test_families(prepared, {over: family}, level=level).rename(columns={"family": "over"})
         about = pd.DataFrame([{"fst_group": "all"} | unit for unit in units])
         about = about.assign(own=[len(select(train, **unit)) for unit in units], id=names)
@@ -66,7 +61,7 @@ def relation(measured: pd.DataFrame, draws: int = 2000, seed: int = 0, level: fl
     for over in UNITS:
         part = measured[(measured["over"] == over) & measured["estimate"].notna()]
         points = pd.DataFrame({"condition": part["id"], "gain": part["estimate"], "own": part["own"].astype(float)})
-        points = points.assign(**dict.fromkeys(usefulness.MODEL, "the primary arm"))
+        points = points.assign(**dict.fromkeys(MODEL, "the primary arm"))
         rows.append(usefulness.correlations(points, ["own"], draws, seed, level).assign(over=over))
     table = pd.concat(rows, ignore_index=True)
     return table[["over", "rho", "low", "high", "p", "conditions", "flags"]].rename(columns={"conditions": "units"})

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from . import distances, distributions
+from . import MODEL, distances, distributions, groups
 
 __all__ = ["FLAG", "filtered", "find", "pairs", "shares"]
 
 FLAG = "memorised"  # as it stands in the `flags` of a synthetic image
-MODEL = ["method", "generator", "scope"]
 
 
 def find(
@@ -30,15 +29,20 @@ def find(
     test images at least as near, over 1 + all), of_parent (the nearest is the own source), bits (pHash distance to the
     nearest), bits_threshold (the same quantile of the null, from below) and memorised. Raises ValueError where no
     training or no test image is there.
+
+    >>> images = pd.DataFrame({"image_id": list("abcd"), "split": ["train", "train", "test", "test"]})
+    >>> rows = pd.DataFrame({"image_id": ["s"], "parent": "a", "condition": "target", **dict.fromkeys(MODEL, "m")})
+    >>> real, bits = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.9]]), np.zeros((4, 64), bool)
+    >>> find(rows, np.array([[1.0, 0.0]]), images, real, (bits[:1], bits))[["nearest", "of_parent", "memorised"]]
+      nearest  of_parent  memorised
+    0       a       True       True
     """
     training, test = (np.flatnonzero(images["split"] == split) for split in ("train", "test"))
     if not len(training) or not len(test):
-        raise ValueError(
-            f"memorisation needs real images to train on and to test on; got {len(training)} and {len(test)}"
-        )
+        raise ValueError(f"memorisation needs real training and test images; got {len(training)} and {len(test)}")
     ours, theirs = bits
-    similarity, place = (found[:, 0] for found in distributions.nearest(synthetic, real[training]))
-    null, null_place = (found[:, 0] for found in distributions.nearest(real[test], real[training]))
+    similarity, place = (first[:, 0] for first in distributions.nearest(synthetic, real[training]))
+    null, null_place = (first[:, 0] for first in distributions.nearest(real[test], real[training]))
     # One of the values: an interpolated one would lie below the largest of a small null.
     threshold = float(np.quantile(null, quantile, method="higher"))
     exceeding = len(null) - np.searchsorted(np.sort(null), similarity, side="left")
@@ -57,19 +61,24 @@ def find(
     )
 
 
-def shares(table: pd.DataFrame, by: Sequence[str] = (*MODEL, "condition")) -> pd.DataFrame:
+def shares(table: pd.DataFrame, by: Sequence[str] = (*MODEL, "condition"), level: float = 0.95) -> pd.DataFrame:
     """The share of memorised images per model, with Wilson's interval.
 
     Returns by, memorised, low, high, images, of_parent, same_hash. of_parent: of the memorised ones, how many have
     their own source as the nearest. same_hash: share of all whose hash lies as near to the nearest training image as
     the nearest real ones do (`bits_threshold`).
+
+    >>> table = pd.DataFrame({"method": "text", "memorised": [True, False], "of_parent": True, "bits": [9, 1]})
+    >>> shares(table.assign(bits_threshold=4), ["method"])[["memorised", "of_parent", "same_hash"]].to_numpy().tolist()
+    [[0.5, 1.0, 0.5]]
     """
     records = []
-    for key, part in table.groupby(list(by), sort=True):
-        value, low, high, images = distances.share(part["memorised"].to_numpy())
+    for labels, places in groups(table, by):
+        part = table.iloc[places]
+        value, low, high, images = distances.share(part["memorised"].to_numpy(), level)
         own = int((part["memorised"] & part["of_parent"]).sum())
         same = float((part["bits"] <= part["bits_threshold"]).mean())
-        row = dict(zip(by, key, strict=True)) | {"memorised": value, "low": low, "high": high}
+        row = labels | {"memorised": value, "low": low, "high": high}
         records.append(row | {"images": images, "of_parent": own, "same_hash": same})
     return pd.DataFrame(records)
 

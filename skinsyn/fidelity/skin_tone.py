@@ -13,7 +13,7 @@ import pandas as pd
 
 from skinsyn.datasets.phantom import srgb_to_lab
 
-from . import clustered
+from . import clustered, distances, groups
 
 __all__ = ["Tone", "by_type", "ita", "lightening", "measure", "skin_mask"]
 
@@ -98,18 +98,23 @@ def by_type(table: pd.DataFrame, by: str = "kind") -> pd.DataFrame:
     >>> by_type(tones)[["images", "unseen", "median"]].to_numpy().tolist()
     [[3.0, 1.0, 45.0]]
     """
-    groups = table.groupby([by, "fst"], sort=True)["ita"]
-    quantiles = (
-        groups.quantile([0.1, 0.25, 0.5, 0.75, 0.9]).unstack().set_axis(["q10", "q25", "median", "q75", "q90"], axis=1)
-    )
-    counts = groups.agg(images="size", seen="count")
-    quantiles.insert(0, "unseen", counts["images"] - counts["seen"])
-    quantiles.insert(0, "images", counts["images"])
-    return quantiles.reset_index()
+    tones = table.groupby([by, "fst"], sort=True)["ita"]
+    quantiles = tones.quantile([0.1, 0.25, 0.5, 0.75, 0.9]).unstack()
+    quantiles = quantiles.set_axis(["q10", "q25", "median", "q75", "q90"], axis=1)
+    counts = tones.agg(images="size", seen="count")
+    counts = counts.assign(unseen=counts["images"] - counts["seen"])[["images", "unseen"]]
+    return counts.join(quantiles).reset_index()
 
 
 def lightening(
-    rows: pd.DataFrame, tones: np.ndarray, images: pd.DataFrame, real: np.ndarray, by: list[str], draws: int, seed: int
+    rows: pd.DataFrame,
+    tones: np.ndarray,
+    images: pd.DataFrame,
+    real: np.ndarray,
+    by: list[str],
+    draws: int,
+    seed: int,
+    level: float = 0.95,
 ) -> pd.DataFrame:
     """Difference in ITA [degrees] between synthetic images and their sources, by group; above zero is lighter.
 
@@ -123,18 +128,13 @@ def lightening(
     >>> float(darker["lightening"][0])
     -3.5
     """
-    place = pd.Index(images["image_id"]).get_indexer(rows["parent"])
-    if (place < 0).any():
-        raise ValueError(f"the parent {rows['parent'][place < 0].iloc[0]!r} is not among the real images given")
-    change = pd.Series(np.asarray(tones) - np.asarray(real)[place], index=rows.index)
-    clusters = pd.Series(images["cluster_id"].to_numpy()[place], index=rows.index)
-    records = []
-    for key, part in rows.groupby(by, sort=True):
-        measured = part.index[change[part.index].notna()]
-        row = dict(zip(by, key, strict=True))
+    place = distances.places(rows["parent"], images)
+    change, clusters = np.asarray(tones) - np.asarray(real)[place], images["cluster_id"].to_numpy()[place]
+    columns, records = ["lightening", "low", "high", "images", "clusters"], []
+    for row, at in groups(rows, by):
+        measured = at[~np.isnan(change[at])]
         if len(measured):
-            value, low, high, n, k = clustered.mean(change[measured].to_numpy(), clusters[measured], draws, seed)
-            row |= {"lightening": value, "low": low, "high": high, "images": n, "clusters": k}
-        records.append(row | {"unseen": len(part) - len(measured)})
-    columns = [*by, "lightening", "low", "high", "images", "clusters", "unseen"]
-    return pd.DataFrame(records).reindex(columns=columns)
+            estimate = clustered.mean(change[measured], clusters[measured], draws, seed, level)
+            row |= dict(zip(columns, estimate, strict=True))
+        records.append(row | {"unseen": len(at) - len(measured)})
+    return pd.DataFrame(records).reindex(columns=[*by, *columns, "unseen"])

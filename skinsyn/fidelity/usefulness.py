@@ -9,9 +9,10 @@ from scipy import stats
 from skinsyn.run import seeds
 from skinsyn.stats import families
 
+from . import MODEL
+
 __all__ = ["correlations", "gains"]
 
-MODEL = ["method", "generator", "scope"]
 LEAST = 4  # conditions: of three, no order of ranks is rare enough for any p below 0.3
 SAME = ["task", "n", "transforms", "steps", "sources", "run"]  # what an arm and its control share
 
@@ -28,11 +29,8 @@ def gains(predictions: pd.DataFrame) -> pd.DataFrame:
     control = accuracy[accuracy["ratio"] == 0][[*SAME, "condition", "correct"]]
     paired = accuracy[accuracy["ratio"] > 0].merge(control, on=[*SAME, "condition"], suffixes=("", "_control"))
     paired["gain"] = paired["correct"] - paired["correct_control"]
-    return (
-        paired.groupby([*MODEL, "condition"], sort=True)
-        .agg(gain=("gain", "mean"), arms=("arm", "nunique"))
-        .reset_index()
-    )
+    models = paired.groupby([*MODEL, "condition"], sort=True)
+    return models.agg(gain=("gain", "mean"), arms=("arm", "nunique")).reset_index()
 
 
 def _rho(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -62,9 +60,8 @@ def correlations(
     [[1.0, 6.0]]
     """
     columns = ["measure", "rho", "low", "high", "p", "p_adjusted", "conditions", "models", "flags"]
-    results = pd.DataFrame([_tested(table, measure, draws, seed, level) for measure in measures]).reindex(
-        columns=columns
-    )
+    rows = [_tested(table, measure, draws, seed, level) for measure in measures]
+    results = pd.DataFrame(rows).reindex(columns=columns)
     return results.assign(p_adjusted=families.adjust(results["p"].to_numpy(float), "holm"))
 
 

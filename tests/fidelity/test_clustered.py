@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from skinsyn.fidelity import clustered
+from skinsyn.fidelity import MODEL, clustered, distances, labels, memorisation, skin_tone
 
 
 def test_a_mean_of_means_weighs_images_and_its_interval_covers():
@@ -46,3 +47,25 @@ def test_shares_cover():
         found = clustered.share(right.ravel(), np.repeat(np.arange(30), 6))
         covered += found.low <= 0.5 <= found.high
     assert covered >= 180
+
+
+def test_every_interval_of_06_follows_the_level():
+    rng = np.random.default_rng(0)
+    real, images = rng.normal(size=(60, 6)), pd.DataFrame({"image_id": [f"r{i}" for i in range(60)]})
+    images = images.assign(condition=["a", "b"] * 30, split="train", cluster_id=images["image_id"])
+    images.loc[40:, "split"] = "test"
+    rows = images.rename(columns={"image_id": "parent"}).assign(image_id=range(60), **dict.fromkeys(MODEL, "m"))
+    right = rng.random(60) < 0.5
+    memory = rows.assign(memorised=right, of_parent=True, bits=1, bits_threshold=1)
+
+    def intervals(level: float) -> list[float]:
+        tables = [
+            labels.shown(rows, right, rows["cluster_id"], level=level),
+            labels.classification_accuracy(rows, real, images, real, level=level),
+            memorisation.shares(memory, level=level),
+            skin_tone.lightening(rows, real[:, 0], images, real[:, 1], MODEL, 99, 0, level),
+            distances.paired_against_permuted(rows, real + 0.1, images, real, 99, level=level),
+        ]
+        return [float(np.max(np.asarray(table.high) - np.asarray(table.low))) for table in tables]
+
+    assert all(narrow < wide for narrow, wide in zip(intervals(0.8), intervals(0.95), strict=True))
