@@ -14,10 +14,10 @@ __all__ = ["calibration", "group_metrics", "power", "reliability"]
 NAMES = {
     "tpr": "sensitivity (TPR)",
     "fpr": "false-positive rate (FPR)",
-    "ppv": "positive predictive value (PPV)",
+    "ppv": "predictive value (PPV)",
     "auroc": "AUROC",
     "brier": "Brier score (lower is better)",
-    "ece": "calibration error (grey: by chance)",
+    "ece": "ECE (grey: by chance)",
 }
 
 

@@ -93,7 +93,7 @@ def skin_tone(
         ax.vlines(x, rows["q25"], rows["q75"], color=colour, linewidth=3.5)
         ax.plot(x, rows["median"], "o", color="white", markeredgecolor=colour, markersize=4.5, label=kind, zorder=3)
     ax.set_xticks(range(len(types)), ["unknown" if fst == -1 else str(fst) for fst in types])
-    ax.set(xlabel="requested Fitzpatrick skin type", ylabel="individual typology angle, degrees (higher is lighter)")
+    ax.set(xlabel="requested Fitzpatrick skin type", ylabel="typology angle, degrees\n(higher is lighter)")
     ax.grid(axis="x", visible=False)
     legend(figure, ncols=3)
     return figure
