@@ -10,8 +10,12 @@ VARIABLES = ("condition", "malignant", "fst", "fst_group", "source")
 def table_one(images: pd.DataFrame, by: str = "split", variables: Sequence[str] = VARIABLES) -> pd.DataFrame:
     """Table 1: variable, level, count, share (of its column), one row for each level and column of `by`.
 
-    images: one row an image. The first rows count images, clusters and patients, where a column of that name exists and
-    is filled. Raises ValueError where `by` is not a column, a value is missing, or there is no image.
+    images: one row per image. The first rows count images, clusters and patients, where a column of that name exists
+    without gaps. Raises ValueError where `by` is not a column, a value is missing, or there is no image.
+
+    >>> images = pd.DataFrame({"split": ["train", "test"], "condition": ["acne", "acne"]})
+    >>> table_one(images).query("split == 'all'")[["variable", "level", "count"]].values.tolist()
+    [['number of', 'images', 2], ['condition', 'acne', 2]]
     """
     if by not in images.columns or images.empty:
         raise ValueError(
@@ -37,24 +41,23 @@ def table_one(images: pd.DataFrame, by: str = "split", variables: Sequence[str] 
 
 
 def wide(table: pd.DataFrame, by: str = "split") -> pd.DataFrame:
-    """Table 1 as people read it: variable, level, and 'count (share)' in one column for each value of `by`."""
-    said = table.assign(
-        text=[
-            f"{n:,}" + ("" if pd.isna(s) else f" ({100 * s:.0f} %)")
-            for n, s in zip(table["count"], table["share"], strict=True)
-        ]
-    )
-    order = {name: number for number, name in enumerate(dict.fromkeys(said[by]))}
-    found = said.pivot(index=["variable", "level"], columns=by, values="text").fillna("0")
-    keep = list(dict.fromkeys(zip(table["variable"], table["level"], strict=True)))
-    return found.loc[keep, sorted(found.columns, key=order.get)].reset_index()
+    """Table 1 for print: variable, level, and 'count (share)' in one column for each value of `by`.
+
+    >>> wide(table_one(pd.DataFrame({"split": ["train"], "condition": ["acne"]})))["train"].tolist()
+    ['1', '1 (100 %)']
+    """
+    pairs = zip(table["count"], table["share"], strict=True)
+    text = [f"{count:,}" + ("" if pd.isna(share) else f" ({100 * share:.0f} %)") for count, share in pairs]
+    rows, columns = list(dict.fromkeys(zip(table["variable"], table["level"], strict=True))), list(table[by].unique())
+    cells = table.assign(text=text).pivot(index=["variable", "level"], columns=by, values="text").fillna("0")
+    return cells.loc[rows, columns].reset_index()
 
 
 def exclusions(attrition: pd.DataFrame) -> pd.DataFrame:
-    """How many were left out at each stage and why: stage, reason, left_out, in the order of the stages."""
-    found = attrition.groupby(["stage", "reason"], sort=False, observed=True).size()
-    return (
-        found.rename("left_out").reset_index()
-        if len(attrition)
-        else pd.DataFrame(columns=["stage", "reason", "left_out"])
-    )
+    """How many were left out at each stage and why: stage, reason, left_out, in the order of the stages.
+
+    >>> exclusions(pd.DataFrame({"stage": ["files", "files"], "reason": ["absent", "absent"]})).values.tolist()
+    [['files', 'absent', 2]]
+    """
+    counts = attrition.groupby(["stage", "reason"], sort=False, observed=True).size()
+    return counts.rename("left_out").reset_index()

@@ -1,16 +1,47 @@
-"""How accuracy grows with synthetic images per real one, and where it stops: two saturating curves and their checks."""
+"""Accuracy by synthetic images per real one, and where it saturates: two curves and their checks."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, stats
 from sklearn.isotonic import IsotonicRegression
 
-from .bootstrap import stratum_shares, two_way_means
+from .bootstrap import percentile_interval, stratum_shares, two_way_means
 
 FAILURES = 0.10  # more resamples than this without a sound fit: not identified
+NAN = float("nan")
+
+
+class Curve(NamedTuple):
+    """A saturating curve, e0 + height · shape(x, scale): its parameters' names, and what follows from a scale."""
+
+    height: str
+    rate: str
+    shape: Callable[[np.ndarray, np.ndarray | float], np.ndarray]  # of doses and scale, 0 at dose 0 and 1 at infinity
+    slope: Callable[[np.ndarray, np.ndarray | float], np.ndarray]  # derivative of shape by the rate
+    half: float  # dose of half the height, in scales
+    ninety: float  # dose of 90 % of the height, in scales: ED90
+    inverse: bool  # whether the rate is 1 / scale
+
+    def __call__(self, x: npt.ArrayLike, height: float, rate: float, e0: float = 0.0) -> np.ndarray:
+        """Response at the doses x."""
+        return e0 + height * self.shape(np.asarray(x, float), self.scale(rate))
+
+    def scale(self, rate: float) -> float:
+        """The scale (a dose) of a rate."""
+        return 1 / rate if self.inverse else rate
+
+
+# The Emax model (Holford and Sheiner 1981), e0 + Emax x / (ED50 + x); a mono-exponential, e0 + a (1 - exp(-k x)).
+EMAX = Curve("emax", "ed50", lambda x, scale: x / (scale + x), lambda x, scale: -x / (scale + x) ** 2, 1.0, 9.0, False)
+EXPONENTIAL = Curve(
+    "a", "k", lambda x, scale: -np.expm1(-x / scale), lambda x, scale: x * np.exp(-x / scale),
+    np.log(2), np.log(10), True,
+)  # fmt: skip
 
 
 class Fit(NamedTuple):
@@ -27,91 +58,95 @@ class Dose(NamedTuple):
 
     verdict: str
     reason: str
-    ed50: float
-    ed90: float
-    ed90_low: float
-    ed90_high: float
-    failed: float  # share of resamples without a sound fit
-    emax: float  # points of accuracy above dose 0, as a proportion
-    points: dict[str, list[float]]  # x, y, low, high, isotonic
-    curve: dict[str, list[float]]  # x, y, low, high; empty where the curve is not identified
-    page_p: float  # Page's test of an upward trend over runs; NaN with fewer than 3 doses or 2 runs
-    last_step: tuple[float, float, float]  # gain from the last dose but one to the last: estimate, low, high
-    # its ED90, low, high, and the share without a sound fit
-    exponential: tuple[float, float, float, float] = (np.nan, np.nan, np.nan, np.nan)
+    ed50: float = NAN
+    ed90: float = NAN
+    ed90_low: float = NAN
+    ed90_high: float = NAN
+    failed: float = NAN  # share of resamples without a sound fit
+    emax: float = NAN  # accuracy above dose 0, as a proportion
+    points: dict[str, list[float]] = {}  # x, y, low, high, isotonic
+    curve: dict[str, list[float]] = {}  # x, y, low, high; empty where the curve is not identified
+    page_p: float = NAN  # Page's test of an upward trend over runs; NaN with fewer than 3 doses or 2 runs
+    last_step: tuple[float, ...] = (NAN,) * 3  # gain from the last dose but one to the last: estimate, low, high
+    exponential: tuple[float, ...] = (NAN,) * 4  # ED90 of the exponential curve, low, high, share without a sound fit
 
 
-def emax_curve(x: np.ndarray, emax: float, ed50: float, e0: float = 0.0) -> np.ndarray:
-    """Emax model (Holford and Sheiner 1981): e0 + Emax x / (ED50 + x).
+def fit(curve: Curve, x: npt.ArrayLike, y: npt.ArrayLike, e0: float | None = None) -> Fit:
+    """Non-linear least squares of a curve; e0 is estimated where None, else fixed.
 
-    >>> float(emax_curve(np.array(1.0), emax=0.2, ed50=1.0, e0=0.5))
-    0.6
-    """
-    return e0 + emax * np.asarray(x, float) / (ed50 + np.asarray(x, float))
+    `estimates` and `se` hold the curve's height, its rate (unit of x, or 1 / unit of x) and, where free, e0. Raises
+    ValueError where x and y do not fit together or there are fewer distinct doses than parameters, RuntimeError where
+    no curve fits. With as many points as parameters, se is NaN and df 0.
 
-
-def exponential_curve(x: np.ndarray, a: float, k: float, e0: float = 0.0) -> np.ndarray:
-    """Mono-exponential approach to a plateau: e0 + a (1 - exp(-k x)).
-
-    >>> float(exponential_curve(np.array(0.0), a=0.2, k=1.0, e0=0.5))
-    0.5
-    """
-    return e0 - a * np.expm1(-k * np.asarray(x, float))
-
-
-def fit_emax(x: Sequence[float], y: Sequence[float], e0: float | None = None) -> Fit:
-    """Least squares of the Emax model e0 + Emax x / (ED50 + x); e0 is estimated where None, else fixed.
-
-    `estimates` and `se` hold emax, ed50 (unit of x) and, where free, e0. Raises ValueError where x and y do not fit
-    together or there are fewer distinct doses than parameters, RuntimeError where no curve fits. With as many points as
-    parameters, se is NaN and df 0.
-
-    >>> fit = fit_emax([0, 1, 2, 4, 8], [0.5 + 0.2 * x / (1 + x) for x in (0, 1, 2, 4, 8)])
-    >>> {name: round(value, 3) for name, value in fit.estimates.items()}
+    >>> x = [0, 1, 2, 4, 8]
+    >>> {name: round(value, 3) for name, value in fit(EMAX, x, EMAX(x, 0.2, 1.0, 0.5)).estimates.items()}
     {'emax': 0.2, 'ed50': 1.0, 'e0': 0.5}
     """
-    x, y = _check_xy(x, y, 2 + (e0 is None))
+    names = (curve.height, curve.rate, *(["e0"] if e0 is None else []))
+    x, y = _check_xy(x, y, len(names))
 
-    def jacobian(x, emax, ed50, *_):
-        columns = [x / (ed50 + x), -emax * x / (ed50 + x) ** 2, np.ones_like(x)]
-        return np.column_stack(columns[: 2 + (e0 is None)])
+    def model(x: np.ndarray, height: float, rate: float, base: float | None = e0) -> np.ndarray:
+        return curve(x, height, rate, base or 0.0)
 
-    return _fit(emax_curve, jacobian, ("emax", "ed50", "e0"), x, y, e0, lambda rate, x: x / (rate + x))
+    def jacobian(x: np.ndarray, height: float, rate: float, *_: float) -> np.ndarray:
+        scale = curve.scale(rate)
+        columns = [curve.shape(x, scale), height * curve.slope(x, scale), np.ones_like(x)]
+        return np.column_stack(columns[: len(names)])
+
+    start, df = [np.ptp(y), curve.scale(float(np.median(x[x > 0]))), y.min()][: len(names)], len(x) - len(names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optimize.OptimizeWarning)  # no covariance where df is 0
+        tolerances = {"xtol": 1e-14, "ftol": 1e-14, "gtol": 1e-14, "maxfev": 10_000}
+        theta, covariance = optimize.curve_fit(model, x, y, start, jac=jacobian, method="lm", **tolerances)
+    se = np.sqrt(np.diag(covariance)) if df else np.full(len(names), NAN)
+    sd = float(np.sqrt(((y - model(x, *theta)) ** 2).sum() / df)) if df else NAN
+    return Fit(dict(zip(names, theta.tolist(), strict=True)), dict(zip(names, se.tolist(), strict=True)), sd, df)
 
 
-def fit_exponential(x: Sequence[float], y: Sequence[float], e0: float | None = None) -> Fit:
-    """Least squares of e0 + a·(1 - exp(-k·x)); names a, k (1 / unit of x), e0. Otherwise as `fit_emax`.
+def profile(curve: Curve, x: np.ndarray, y: np.ndarray, size: int = 241) -> np.ndarray:
+    """Profile least squares: (curves, 3) e0, height, scale (a dose) of y (curves, doses), thousands at once.
 
-    >>> fit = fit_exponential([0, 1, 2, 4, 8], [0.5 - 0.2 * np.expm1(-x) for x in (0, 1, 2, 4, 8)])
-    >>> {name: round(value, 3) for name, value in fit.estimates.items()}
-    {'a': 0.2, 'k': 1.0, 'e0': 0.5}
+    For a given scale the curve is linear, so the residual over a logarithmic grid of scales costs one product; the best
+    grid point is refined by a parabola. A curve whose best scale is an end of the grid has no minimum: the end stands.
+
+    >>> x = np.array([0.0, 1, 2, 4])
+    >>> profile(EMAX, x, EMAX(x, 0.2, 1.0, 0.5)[None]).round(2).tolist()
+    [[0.5, 0.2, 1.0]]
     """
-    x, y = _check_xy(x, y, 2 + (e0 is None))
-
-    def jacobian(x, a, k, *_):
-        columns = [-np.expm1(-k * x), a * x * np.exp(-k * x), np.ones_like(x)]
-        return np.column_stack(columns[: 2 + (e0 is None)])
-
-    return _fit(exponential_curve, jacobian, ("a", "k", "e0"), x, y, e0, lambda rate, x: -np.expm1(-rate * x))
+    grid = np.geomspace(x[x > 0].min() / 100, x.max() * 100, size)
+    shape = curve.shape(x, grid[:, None])
+    centred = shape - shape.mean(1, keepdims=True)
+    unit = centred / np.sqrt((centred**2).sum(1, keepdims=True))
+    explained = ((y - y.mean(1, keepdims=True)) @ unit.T) ** 2
+    best = explained.argmax(1)
+    inner = np.clip(best, 1, size - 2)
+    left, mid, right = (explained[np.arange(len(y)), inner + step] for step in (-1, 0, 1))
+    bend = left - 2 * mid + right
+    shift = np.where((best == inner) & (bend < 0), 0.5 * (left - right) / np.where(bend < 0, bend, -1), 0.0)
+    scale = np.exp(np.log(grid[best]) + np.clip(shift, -1, 1) * np.log(grid[1] / grid[0]))
+    basis = curve.shape(x, scale[:, None])
+    centre = basis - basis.mean(1, keepdims=True)
+    height = (centre * y).sum(1) / (centre**2).sum(1)
+    return np.column_stack([y.mean(1) - height * basis.mean(1), height, scale])
 
 
 def analyse(
-    x: Sequence[float],
-    correct: np.ndarray,
-    strata: Sequence | None = None,
+    x: npt.ArrayLike,
+    correct: npt.ArrayLike,
+    strata: npt.ArrayLike | None = None,
     draws: int = 2000,
     seed: int = 0,
     level: float = 0.95,
 ) -> Dose:
     """Emax model with a pigeonhole-bootstrap interval for ED90 = 9 ED50: does accuracy saturate within the doses?
 
-    x: doses in increasing order, 0 first. correct: (runs, clusters, doses), shares right, the same runs and clusters at
-        every dose. strata: class of each cluster; accuracy is then the mean over classes, and clusters are resampled
-        within them. One resampling of runs and clusters (Owen 2007, pigeonhole bootstrap) is shared by all doses.
-    Not identified: fewer than 4 doses, > 10 % of resamples without a sound fit (flat or falling, or ED50 below the
-    first dose above 0 or beyond the last), or an ED90 interval that holds the last dose. Saturates: the interval ends
-    before it. Still rising: it begins after it, or the curve settles nothing and the interval of the last step (with
-    three doses or more) is above 0.
+    x: doses in increasing order, 0 first. correct: (runs, clusters, doses), proportions correct, the same runs and
+        clusters at every dose. strata: class of each cluster; accuracy is then the mean over classes, and clusters are
+        resampled within them. All doses share one resampling of runs and clusters (Owen 2007, pigeonhole bootstrap).
+    Not identified: fewer than 4 doses, > 10 % of resamples without a sound fit (flat or falling, or ED50 below
+    the first dose above 0 or beyond the last), or an ED90 interval that holds the last dose. Saturates: the interval
+    ends before it. Still rising: it begins after it, or the curve settles nothing and the interval of the last step
+    (with three doses or more) is above 0.
 
     >>> analyse([0, 1, 2], np.full((3, 4, 3), 0.5), draws=50)[:2]
     ('not identified', '3 doses cannot identify a curve of three parameters')
@@ -121,53 +156,46 @@ def analyse(
         raise ValueError(f"correct must be (runs, clusters, {len(x)} doses) without NaN; got shape {correct.shape}")
     if len(x) < 2 or x[0] != 0 or (np.diff(x) <= 0).any():
         raise ValueError(f"doses must increase from 0, got {x.tolist()}")
-    strata = np.zeros(correct.shape[1], int) if strata is None else np.asarray(strata)
-    share = stratum_shares(strata)
-    y = correct.mean(0).T @ share
-    resampled = two_way_means(correct, strata, draws, np.random.default_rng(seed))
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.quantile(resampled, tails, axis=0)
-    step = resampled[:, -1] - resampled[:, -2]
-    last = (float(y[-1] - y[-2]), *map(float, np.quantile(step, tails)))
-    points = {"x": x, "y": y, "low": low, "high": high, "isotonic": IsotonicRegression().fit_transform(x, y)}
-    points = {name: values.tolist() for name, values in points.items()}
+    of_cluster = np.zeros(correct.shape[1], int) if strata is None else np.asarray(strata)
+    share = stratum_shares(of_cluster)
+    y, resampled = correct.mean(0).T @ share, two_way_means(correct, of_cluster, draws, np.random.default_rng(seed))
+    low, high = percentile_interval(resampled, level)
+    ends = percentile_interval(resampled[:, -1] - resampled[:, -2], level)
+    last = (float(y[-1] - y[-2]), *map(float, ends))
     by_run = np.einsum("rkd,k->rd", correct, share)
-    page = float(stats.page_trend_test(by_run).pvalue) if len(x) >= 3 and len(by_run) >= 2 else float("nan")
+    page = float(stats.page_trend_test(by_run).pvalue) if len(x) >= 3 and len(by_run) >= 2 else NAN
+    points = _lists(x=x, y=y, low=low, high=high, isotonic=IsotonicRegression().fit_transform(x, y))
     rising = "still rising" if last[1] > 0 and len(x) > 2 else "not identified"
-    empty = Dose(rising, "", *[float("nan")] * 6, points, {}, page, last)
+    result = Dose(rising, "", points=points, page_p=page, last_step=last)
     if len(x) < 4:
-        return empty._replace(reason=f"{len(x)} doses cannot identify a curve of three parameters")
-    empty = empty._replace(exponential=_exponential(x, y, resampled, tails))
-    fits = profile_emax(x, np.vstack([y, resampled]))
-    sound = (fits[:, 1] > 0) & (fits[:, 2] >= x[1]) & (fits[:, 2] <= x[-1])
-    failed = float(1 - sound[1:].mean())
-    if failed > FAILURES or not sound[0]:
-        return empty._replace(failed=failed, reason=f"no sound curve in {failed:.0%} of resamples")
-    e0, emax, ed50 = (float(v) for v in fits[0])
-    ends = [float(v) for v in np.quantile(9 * fits[1:, 2][sound[1:]], tails)]
-    if ends[1] <= x[-1]:
+        return result._replace(reason=f"{len(x)} doses cannot identify a curve of three parameters")
+    exponential, _ = _ed90(EXPONENTIAL, x, y, resampled, level)
+    (ed90, ed90_low, ed90_high, failed), fits = _ed90(EMAX, x, y, resampled, level)
+    result = result._replace(failed=failed, exponential=exponential)
+    if np.isnan(ed90):
+        return result._replace(reason=f"no sound curve in {failed:.0%} of resamples")
+    verdict, reason = rising, "the interval of ED90 holds the last dose"
+    if ed90_high <= x[-1]:
         verdict, reason = "saturates", "the interval of ED90 ends before the last dose"
-    elif ends[0] > x[-1]:
+    elif ed90_low > x[-1]:
         verdict, reason = "still rising", "the interval of ED90 begins after the last dose"
-    else:
-        verdict, reason = rising, "the interval of ED90 holds the last dose"
     grid = np.linspace(0, x[-1], 101)
-    lines = fits[1:][sound[1:]]
-    lines = lines[:, :1] + lines[:, 1:2] * grid / (lines[:, 2:] + grid)
-    band = np.quantile(lines, tails, axis=0)
-    curve = {"x": grid, "y": emax_curve(grid, emax, ed50, e0), "low": band[0], "high": band[1]}
-    curve = {name: values.tolist() for name, values in curve.items()}
-    return Dose(verdict, reason, ed50, 9 * ed50, *ends, failed, emax, points, curve, page, last, empty.exponential)
+    e0, emax, ed50 = (fits[:, [k]] for k in range(3))
+    lines = e0 + emax * grid / (ed50 + grid)
+    low, high = percentile_interval(lines[1:], level)
+    result = result._replace(verdict=verdict, reason=reason, ed50=float(ed50[0, 0]), emax=float(emax[0, 0]))
+    return result._replace(
+        ed90=ed90, ed90_low=ed90_low, ed90_high=ed90_high, curve=_lists(x=grid, y=lines[0], low=low, high=high)
+    )
 
 
 def not_run(reason: str) -> Dose:
-    """What stands in place of an analysis whose arms were not run.
+    """The result in place of an analysis whose arms were not run.
 
     >>> not_run("no arm at ratio 2").verdict
     'not run'
     """
-    nan = float("nan")
-    return Dose("not run", reason, *[nan] * 6, {}, {}, nan, (nan, nan, nan))
+    return Dose("not run", reason)
 
 
 def table(result: Dose) -> pd.DataFrame:
@@ -178,9 +206,8 @@ def table(result: Dose) -> pd.DataFrame:
     """
     sources = {"measured": result.points, "curve": result.curve}
     parts = [pd.DataFrame(rows).assign(part=part) for part, rows in sources.items()]
-    names = {"x": "dose", "y": "accuracy"}
     columns = ["part", "dose", "accuracy", "low", "high", "isotonic"]
-    return pd.concat(parts).rename(columns=names).reindex(columns=columns)
+    return pd.concat(parts).rename(columns={"x": "dose", "y": "accuracy"}).reindex(columns=columns)
 
 
 def summary(result: Dose) -> pd.DataFrame:
@@ -189,73 +216,37 @@ def summary(result: Dose) -> pd.DataFrame:
     >>> summary(not_run("no arm at ratio 2"))[["verdict", "reason"]].values.tolist()
     [['not run', 'no arm at ratio 2']]
     """
-    kept = ("verdict", "reason", "ed50", "ed90", "ed90_low", "ed90_high", "emax", "failed", "page_p")
-    row = {name: getattr(result, name) for name in kept}
-    row |= dict(zip(("last_step", "last_step_low", "last_step_high"), result.last_step, strict=True))
-    names = ("exponential_ed90", "exponential_low", "exponential_high", "exponential_failed")
-    return pd.DataFrame([row | dict(zip(names, result.exponential, strict=True))])
+    names = ["verdict", "reason", "ed50", "ed90", "ed90_low", "ed90_high", "emax", "failed", "page_p"]
+    values = [*(getattr(result, name) for name in names), *result.last_step, *result.exponential]
+    names += ["last_step", "last_step_low", "last_step_high"]
+    names += ["exponential_ed90", "exponential_low", "exponential_high", "exponential_failed"]
+    return pd.DataFrame([dict(zip(names, values, strict=True))])
 
 
-def profile_emax(x: np.ndarray, y: np.ndarray, size: int = 241) -> np.ndarray:
-    """Emax model by profiling ED50: (curves, 3) least-squares e0, Emax, ED50 of y (curves, doses); see `_profile`.
+def _ed90(
+    curve: Curve, x: np.ndarray, y: np.ndarray, resampled: np.ndarray, level: float
+) -> tuple[tuple[float, float, float, float], np.ndarray]:
+    """((ED90, low, high, share of resamples without a sound fit), sound fits, that of y first).
 
-    >>> x = np.array([0.0, 1, 2, 4])
-    >>> profile_emax(x, [0.5 + 0.2 * x / (1 + x)] * np.ones((1, 1))).round(2).tolist()
-    [[0.5, 0.2, 1.0]]
+    Sound: rising, with the dose of half the height within the tested doses; ED90 is NaN where too many are not.
     """
-    return _profile(x, y, lambda ed50, x: x / (ed50 + x), size)
-
-
-def profile_exponential(x: np.ndarray, y: np.ndarray, size: int = 241) -> np.ndarray:
-    """Exponential model by profiling 1/k: (curves, 3) least-squares e0, a, 1/k of y (curves, doses); see `_profile`.
-
-    >>> x = np.array([0.0, 1, 2, 4])
-    >>> profile_exponential(x, [0.5 - 0.2 * np.expm1(-x)] * np.ones((1, 1))).round(2).tolist()
-    [[0.5, 0.2, 1.0]]
-    """
-    return _profile(x, y, lambda slow, x: -np.expm1(-x / slow), size)
-
-
-def _profile(x: np.ndarray, y: np.ndarray, curve: Callable, size: int) -> np.ndarray:
-    """(curves, 3) e0, height, scale (a dose) by profiling the scale.
-
-    For a given scale the curve is linear, so the residual over a logarithmic grid of scales costs one product; the best
-    grid point is refined by a parabola. A curve whose best scale is an end of the grid has run away: the end stands.
-    """
-    grid = np.geomspace(x[x > 0].min() / 100, x.max() * 100, size)
-    shape = curve(grid[:, None], x)
-    centred = shape - shape.mean(1, keepdims=True)
-    unit = centred / np.sqrt((centred**2).sum(1, keepdims=True))
-    explained = ((y - y.mean(1, keepdims=True)) @ unit.T) ** 2
-    best = explained.argmax(1)
-    inner = np.clip(best, 1, size - 2)
-    rows = np.arange(len(y))
-    left, mid, right = (explained[rows, inner + step] for step in (-1, 0, 1))
-    bend = left - 2 * mid + right
-    shift = np.where((best == inner) & (bend < 0), 0.5 * (left - right) / np.where(bend < 0, bend, -1), 0.0)
-    scale = np.exp(np.log(grid[best]) + np.clip(shift, -1, 1) * np.log(grid[1] / grid[0]))
-    basis = curve(scale[:, None], x)
-    centre = basis - basis.mean(1, keepdims=True)
-    height = (centre * y).sum(1) / (centre**2).sum(1)
-    return np.column_stack([y.mean(1) - height * basis.mean(1), height, scale])
-
-
-def _exponential(x: np.ndarray, y: np.ndarray, resampled: np.ndarray, tails: list) -> tuple[float, float, float, float]:
-    """ED90 = ln(10)/k of the exponential curve with its interval, and the share of resamples without a sound fit.
-
-    Sound as for Emax: rising, with its half dose ln(2)/k within the tested doses; NaN where too many are not.
-    """
-    fits = profile_exponential(x, np.vstack([y, resampled]))
-    half = np.log(2) * fits[:, 2]
+    fits = profile(curve, x, np.vstack([y, resampled]))
+    half = curve.half * fits[:, 2]
     sound = (fits[:, 1] > 0) & (half >= x[1]) & (half <= x[-1])
     failed = float(1 - sound[1:].mean())
     if failed > FAILURES or not sound[0]:
-        return (float("nan"),) * 3 + (failed,)
-    low, high = np.quantile(np.log(10) * fits[1:, 2][sound[1:]], tails)
-    return float(np.log(10) * fits[0, 2]), float(low), float(high), failed
+        return (NAN, NAN, NAN, failed), fits[:0]
+    fits = fits[sound]
+    ed90 = curve.ninety * fits[:, 2]
+    low, high = percentile_interval(ed90[1:], level)
+    return (float(ed90[0]), float(low), float(high), failed), fits
 
 
-def _check_xy(x, y, parameters: int) -> tuple[np.ndarray, np.ndarray]:
+def _lists(**values: np.ndarray) -> dict[str, list[float]]:
+    return {name: array.tolist() for name, array in values.items()}
+
+
+def _check_xy(x: npt.ArrayLike, y: npt.ArrayLike, parameters: int) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.asarray(x, float), np.asarray(y, float)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"x and y must be lists of one length, got shapes {x.shape} and {y.shape}")
@@ -264,37 +255,3 @@ def _check_xy(x, y, parameters: int) -> tuple[np.ndarray, np.ndarray]:
     if len(np.unique(x)) < parameters:
         raise ValueError(f"{len(np.unique(x))} distinct doses cannot identify {parameters} parameters")
     return x, y
-
-
-def _fit(curve, jacobian, names, x, y, e0, shape) -> Fit:
-    """Non-linear least squares from the best of a grid of starting rates (the curve is linear but for its rate)."""
-    free = e0 is None
-    starts = np.geomspace(x[x > 0].min() / 100, x.max() * 100, 121)
-    starts = starts if names[1] == "ed50" else 1 / starts
-    best, start = np.inf, None
-    for rate in starts:
-        design = np.column_stack([shape(rate, x), np.ones_like(x)][: 1 + free])
-        target = y if free else y - e0
-        linear = np.linalg.lstsq(design, target, rcond=None)[0]
-        loss = float(((target - design @ linear) ** 2).sum())
-        if loss < best:
-            best, start = loss, [linear[0], rate, *linear[1:]]
-
-    def model(x, *theta):
-        return curve(x, *theta) if free else curve(x, *theta, e0)
-
-    sure = len(x) > len(start)
-    theta, covariance = (
-        optimize.curve_fit(
-            model, x, y, start, jac=jacobian, method="lm", maxfev=10_000, xtol=1e-14, ftol=1e-14, gtol=1e-14
-        )
-        if sure
-        else (np.array(start), np.full((len(start), len(start)), np.nan))
-    )
-    residual = y - model(x, *theta)
-    df = len(x) - len(theta)
-    sd = float(np.sqrt((residual**2).sum() / df)) if df else float("nan")
-    se = np.sqrt(np.diag(covariance))
-    return Fit(
-        dict(zip(names, map(float, theta), strict=False)), dict(zip(names, map(float, se), strict=False)), sd, df
-    )

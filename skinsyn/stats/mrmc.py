@@ -5,16 +5,16 @@ cases. The variance keeps runs and clusters random, its degrees of freedom are S
 Statistics in Medicine 26:596-619), written here for the differences of two arms.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from .auc import delong, jackknife
-from .clusters import influence
+from .clusters import NOT_ESTIMABLE, influence
 
-NOT_ESTIMABLE = "not estimable"
 ENOUGH_RUNS = 5  # with 2 runs the simulated size reaches .09, with 3 the familywise error .095 (09_benchmarks)
 _ZERO = 1e-24  # a variance of proportions this small is rounding, not variance
 
@@ -40,7 +40,7 @@ class Gain(NamedTuple):
 
 
 class Gains(NamedTuple):
-    """`Gain` of many data sets at once, one value each; NaN where a data set is not estimable."""
+    """Student's test of one or many estimates, one value each; NaN where a data set is not estimable."""
 
     estimate: np.ndarray
     se: np.ndarray
@@ -52,7 +52,9 @@ class Gains(NamedTuple):
 
 
 def mean_squares(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean squares MS(R), MS(C), MS(RC) of (..., runs, clusters) tables with one value per cell; both sides >= 2.
+    """Two-way analysis of variance: MS(R), MS(C), MS(RC) of (..., runs, clusters) tables, one value per cell.
+
+    At least two runs and two clusters.
 
     >>> [float(ms) for ms in mean_squares(np.array([[0.0, 1.0], [1.0, 2.0]]))]
     [1.0, 1.0, 0.0]
@@ -67,7 +69,9 @@ def mean_squares(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     )
 
 
-def variances(tables: Sequence[np.ndarray], weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def variances(
+    tables: Sequence[np.ndarray], weights: Sequence[float] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Terms of Hillis 2007's F: (estimate, S^2, E); S^2 between runs, E between clusters beyond the residual.
 
     tables: (..., runs, clusters), one per group; weights: one per group.
@@ -75,8 +79,8 @@ def variances(tables: Sequence[np.ndarray], weights: Sequence[float]) -> tuple[n
     >>> [float(value) for value in variances([np.array([[0.0, 1.0], [1.0, 2.0]])], [1.0])]
     [1.0, 0.5, 0.5]
     """
-    by_run = sum(weight * table.mean(-1) for weight, table in zip(weights, tables, strict=True))
-    error = 0.0
+    by_run = np.sum([weight * table.mean(-1) for weight, table in zip(weights, tables, strict=True)], axis=0)
+    error = np.zeros(by_run.shape[:-1])
     for weight, table in zip(weights, tables, strict=True):
         _, between, residual = mean_squares(table)
         error = error + weight**2 * np.maximum(between - residual, 0.0) / table.shape[-1]
@@ -84,36 +88,36 @@ def variances(tables: Sequence[np.ndarray], weights: Sequence[float]) -> tuple[n
 
 
 def student(
-    estimate: np.ndarray, spread: np.ndarray, error: np.ndarray, runs: int, level: float = 0.95
-) -> tuple[np.ndarray, ...]:
-    """Hillis 2007, ddf_H: SE^2 = (S^2 + E)/R, df = (S^2 + E)^2 / (S^4/(R - 1)); (se, df, statistic, p, low, high).
+    estimate: npt.ArrayLike, spread: npt.ArrayLike, error: npt.ArrayLike, runs: int, level: float = 0.95
+) -> Gains:
+    """Hillis 2007, ddf_H: SE^2 = (S^2 + E)/R, df = (S^2 + E)^2 / (S^4/(R - 1)), Student's test of the estimate.
 
-    Where every run gives the same estimate (S^2 = 0), df is infinite: the normal limit.
+    spread, error: S^2 and E as `variances` has them; runs: R. Where every run gives the same estimate (S^2 = 0), df is
+    infinite: the normal limit. Raises ValueError where level is not between 0 and 1.
 
-    >>> se, df, *_ = student(np.array(0.1), np.array(0.02), np.array(0.02), runs=4)
-    >>> round(float(se), 3), float(df)
+    >>> result = student(0.1, 0.02, 0.02, runs=4)
+    >>> round(float(result.se), 3), float(result.df)
     (0.1, 12.0)
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}")
-    total = np.where(spread + error < _ZERO, np.nan, spread + error)
-    df = np.where(spread < _ZERO, np.inf, total**2 * (runs - 1) / np.where(spread < _ZERO, 1.0, spread) ** 2)
+    estimate, s2 = np.asarray(estimate, float), np.asarray(spread, float)
+    total = s2 + np.asarray(error, float)
+    total = np.where(total < _ZERO, np.nan, total)
+    df = np.where(s2 < _ZERO, np.inf, total**2 * (runs - 1) / np.where(s2 < _ZERO, 1.0, s2) ** 2)
     df = np.where(np.isnan(total), np.nan, df)
     se = np.sqrt(total / runs)
-    statistic, half = estimate / se, stats.t.ppf(0.5 + level / 2, df) * se
-    return se, df, statistic, 2 * stats.t.sf(np.abs(statistic), df), estimate - half, estimate + half
+    statistic, half = estimate / se, _quantile(df, level) * se
+    return Gains(estimate, se, df, statistic, 2 * stats.t.sf(np.abs(statistic), df), estimate - half, estimate + half)
 
 
 def paired_gains(tables: Sequence[np.ndarray], weights: Sequence[float], level: float = 0.95) -> Gains:
     """`paired_gain` of many data sets of one design at once, for simulations. tables: (sets, runs, clusters) per group.
 
-    At least two runs and two clusters; nothing is checked. A data set of nothing but zeros has no variance: NaN.
+    At least two runs and two clusters; nothing is checked. A data set of zeros only has no variance: NaN.
 
     >>> paired_gains([np.array([[[0.0, 1.0], [1.0, 2.0]]])], [1.0]).estimate.tolist()
     [1.0]
     """
-    estimate, spread, error = variances(tables, weights)
-    return Gains(estimate, *student(estimate, spread, error, tables[0].shape[-2], level))
+    return student(*variances(tables, weights), tables[0].shape[-2], level)
 
 
 def interval(estimate: float, se: float, df: float, level: float = 0.95) -> tuple[float, float]:
@@ -122,51 +126,52 @@ def interval(estimate: float, se: float, df: float, level: float = 0.95) -> tupl
     >>> tuple(round(end, 3) for end in interval(0.1, 0.05, 10))
     (-0.011, 0.211)
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}")
-    half = stats.t.ppf(0.5 + level / 2, df) * se
+    half = float(_quantile(df, level)) * se
     return float(estimate - half), float(estimate + half)
 
 
-def paired_gain(differences: Sequence[np.ndarray], weights: Sequence[float] | None = None, level: float = 0.95) -> Gain:
+def paired_gain(
+    differences: np.ndarray | Sequence[np.ndarray], weights: Sequence[float] | None = None, level: float = 0.95
+) -> Gain:
     """Hillis 2007, F = MS(T)/(MS(TR) + max(MS(TC) - MS(TRC), 0)): gain of one arm, runs and clusters random.
 
     differences: one (runs, clusters) array per group: correct in one arm minus correct in the other, the same runs in
-        the same order in every group. A single 2-D array is one group. No cluster may stand in two groups: for those,
+        the same order in every group. A single 2-D array is one group. No cluster may belong to two groups: for those,
         and for clusters of several images, use `gain_from_images`.
     weights: contrast weights, one per group; None averages the groups. (-1, 1) tests the change of a gap.
-    Returns proportions (not points). All zero, one run, one cluster: the flag says so and nothing is tested.
+    Returns proportions (not points). All zero, one run or one cluster: flagged, not tested.
     Raises ValueError where groups differ in their runs, hold NaN, or the weights do not fit.
     Degrees of freedom: F's denominator squared over MS(TR)^2/((t-1)(r-1)); with two arms as `student` has them.
 
     >>> round(paired_gain(np.array([[0.0, 1.0, 1.0], [1.0, 1.0, 0.0]])).estimate, 3)
     0.667
     """
-    tables, weights = check_tables(differences, weights)
+    tables, shares = check_tables(differences, weights)
     runs, clusters = tables[0].shape[0], sum(table.shape[1] for table in tables)
-    estimate = float(sum(weight * table.mean() for weight, table in zip(weights, tables, strict=True)))
     reasons = _reasons(tables, runs)
     if reasons:
+        estimate = float(sum(share * table.mean() for share, table in zip(shares, tables, strict=True)))
         return _untested(estimate, runs, clusters, reasons)
-    return _tested(*variances(tables, weights), runs, clusters, level)
+    estimate, s2, error = map(float, variances(tables, shares))
+    return _tested(estimate, s2, error, runs, clusters, level)
 
 
 def gain_from_images(
-    correct_a: np.ndarray,
-    correct_b: np.ndarray,
-    cluster_ids: Sequence[Hashable],
-    group_ids: Sequence[Hashable] | None = None,
-    weights: Mapping[Hashable, float] | None = None,
+    correct_a: npt.ArrayLike,
+    correct_b: npt.ArrayLike,
+    cluster_ids: npt.ArrayLike,
+    group_ids: npt.ArrayLike | None = None,
+    weights: Mapping[Any, float] | None = None,
     level: float = 0.95,
     count: str = "clusters",
 ) -> Gain:
-    """`paired_gain` from what each run got right, image by image: correct_a - correct_b, each (runs, images).
+    """`paired_gain` from the correctness of each image in each run: correct_a - correct_b, each (runs, images).
 
     cluster_ids, group_ids: one per image; without groups all images are one group. A cluster may hold any number of
-        images and may stand in several groups.
+        images and may belong to several groups.
     weights: contrast weight by group; None averages the groups (a macro average where groups are classes).
-    count: "clusters" lets each cluster count once within a group, so that a photograph taken five times is one
-        observation; "images" lets each image count once.
+    count: "clusters" counts each cluster once within a group, so that a photograph taken five times is one
+        observation; "images" counts each image once.
 
     >>> gain = gain_from_images([[1, 1, 1], [1, 0, 1]], [[0, 1, 0], [1, 0, 0]], ["a", "a", "b"])
     >>> gain.estimate, gain.clusters
@@ -186,20 +191,18 @@ def gain_from_images(
         if not (groups == name).any():
             raise ValueError(f"group {name!r} has a weight but no image; groups with images: {sorted(set(groups))}")
     shares = [1 / len(names)] * len(names) if weights is None else [float(weights[name]) for name in names]
-    picks = [groups == name for name in names]
-    return gain_from_groups(
-        [(a - b)[:, pick] for pick in picks], [clusters[pick] for pick in picks], shares, level, count
-    )
+    members = [groups == name for name in names]
+    return gain_from_groups([(a - b)[:, m] for m in members], [clusters[m] for m in members], shares, level, count)
 
 
 def gain_from_groups(
     values: Sequence[np.ndarray],
-    cluster_ids: Sequence[Sequence[Hashable]],
+    cluster_ids: Sequence[npt.ArrayLike],
     weights: Sequence[float],
     level: float = 0.95,
     count: str = "clusters",
 ) -> Gain:
-    """The general form: the weighted sum over groups of a mean of (runs, images) values, clusters shared or not.
+    """Hillis 2007: test of a weighted sum over groups of the means of (runs, images) values, clusters shared or not.
 
     >>> gain_from_groups([np.array([[1, 0, 1], [1, 1, 0]])], [["a", "a", "b"]], [1.0]).estimate
     0.625
@@ -209,7 +212,7 @@ def gain_from_groups(
 
 
 def obuchowski_rockette(
-    y_true: Sequence[int], scores: np.ndarray, level: float = 0.95, covariance: str = "delong"
+    y_true: npt.ArrayLike, scores: npt.ArrayLike, level: float = 0.95, covariance: str = "delong"
 ) -> Gain:
     """Obuchowski and Rockette 1995, df of Hillis 2007: difference in AUROC, readers (runs) and cases (images) random.
 
@@ -257,44 +260,46 @@ def check_tables(
         if not np.isfinite(table).all():
             run, cluster = np.argwhere(~np.isfinite(table))[0]
             raise ValueError(f"group {g} holds NaN or infinity, first at run {run}, cluster {cluster} (counted from 0)")
-    if len({table.shape[0] for table in tables}) > 1:
-        raise ValueError(
-            f"groups differ in their runs: {[table.shape[0] for table in tables]}; every group needs the same runs"
-        )
-    if weights is None:
-        return tables, np.full(len(tables), 1 / len(tables))
-    weights = np.asarray(weights, float)
-    if weights.shape != (len(tables),) or not np.isfinite(weights).all():
-        raise ValueError(f"{len(tables)} groups need as many finite weights, got {weights.tolist()}")
-    return tables, weights
+    if len({len(table) for table in tables}) > 1:
+        sizes = [len(table) for table in tables]
+        raise ValueError(f"groups differ in their runs: {sizes}; every group needs the same runs")
+    shares = np.full(len(tables), 1 / len(tables)) if weights is None else np.asarray(weights, float)
+    if shares.shape != (len(tables),) or not np.isfinite(shares).all():
+        raise ValueError(f"{len(tables)} groups need as many finite weights, got {shares.tolist()}")
+    return tables, shares
+
+
+def _quantile(df: npt.ArrayLike, level: float) -> np.ndarray:
+    """Student's two-sided quantile."""
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    return stats.t.ppf(0.5 + level / 2, df)
 
 
 def _reasons(tables: list[np.ndarray], runs: int) -> list[str]:
     """Why nothing can be tested; empty where it can."""
-    reasons = []
-    if runs == 1:
-        reasons.append("one run only")
+    reasons = ["one run only"] if runs == 1 else []
     small = [g for g, table in enumerate(tables) if table.shape[1] == 1]
-    if small and len(tables) == 1:
-        reasons.append("one cluster only")
-    elif small:
-        reasons.append(f"one cluster only in {len(small)} of {len(tables)} groups (number {small[0]} from 0 first)")
-    if all((table == 0).all() for table in tables):
+    if small:
+        where = f" in {len(small)} of {len(tables)} groups (number {small[0]} from 0 first)" if len(tables) > 1 else ""
+        reasons.append(f"one cluster only{where}")
+    if not any(table.any() for table in tables):
         reasons.append("all differences are zero")
     return reasons
 
 
 def _untested(estimate: float, runs: int, clusters: int, reasons: list[str]) -> Gain:
-    nan = float("nan")
-    return Gain(estimate, nan, nan, nan, nan, nan, nan, runs, clusters, tuple(f"{NOT_ESTIMABLE}: {r}" for r in reasons))
+    nan, flags = float("nan"), tuple(f"{NOT_ESTIMABLE}: {reason}" for reason in reasons)
+    return Gain(estimate, nan, nan, nan, nan, nan, nan, runs, clusters, flags)
 
 
 def _tested(estimate: float, spread: float, error: float, runs: int, clusters: int, level: float) -> Gain:
     """Gain from its estimate, S^2 and E."""
-    values = [float(value) for value in student(estimate, spread, error, runs, level)]
-    if np.isnan(values[0]):
-        return _untested(float(estimate), runs, clusters, ["no variance between runs or clusters"])
+    test = student(estimate, spread, error, runs, level)
+    if np.isnan(test.se):
+        return _untested(estimate, runs, clusters, ["no variance between runs or clusters"])
     flags = ["every run gives the same estimate: normal limit, df infinite"] if spread < _ZERO else []
     if runs < ENOUGH_RUNS:
         flags.append(f"{runs} runs only: the test's size is known to hold from {ENOUGH_RUNS} on")
-    return Gain(float(estimate), *values, runs, clusters, tuple(flags))
+    _, se, df, statistic, p, low, high = map(float, test)
+    return Gain(estimate, se, df, statistic, p, low, high, runs, clusters, tuple(flags))

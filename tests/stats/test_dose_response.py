@@ -17,14 +17,14 @@ def answers(curve, runs=8, clusters=300, seed=0):
 
 
 def test_misra1a():
-    fit = dr.fit_exponential(MISRA_X, MISRA_Y, e0=0)
+    fit = dr.fit(dr.EXPONENTIAL, MISRA_X, MISRA_Y, e0=0)
     assert fit.estimates == pytest.approx({"a": 238.94212918, "k": 5.5015643181e-4}, rel=1e-9)
     assert fit.se == pytest.approx({"a": 2.7070075241, "k": 7.2668688436e-6}, rel=1e-8)
     assert fit.residual_sd == pytest.approx(0.10187876330, rel=1e-8) and fit.df == 12
 
 
 def test_puromycin():
-    fit = dr.fit_emax(PUROMYCIN_X, PUROMYCIN_Y, e0=0)
+    fit = dr.fit(dr.EMAX, PUROMYCIN_X, PUROMYCIN_Y, e0=0)
     assert fit.estimates["emax"] == pytest.approx(212.7, abs=0.05) and fit.se["emax"] == pytest.approx(6.947, abs=5e-4)
     assert fit.estimates["ed50"] == pytest.approx(0.06412, abs=5e-6)
     assert fit.se["ed50"] == pytest.approx(0.008281, abs=5e-7)
@@ -32,30 +32,30 @@ def test_puromycin():
 
 @pytest.mark.parametrize("e0", [None, 0.4])
 def test_exact_curves_are_found_again(e0):
-    emax = dr.fit_emax(DOSES, dr.emax_curve(DOSES, 0.2, 3.0, 0.4), e0).estimates
+    emax = dr.fit(dr.EMAX, DOSES, dr.EMAX(DOSES, 0.2, 3.0, 0.4), e0).estimates
     assert emax == pytest.approx({"emax": 0.2, "ed50": 3.0} | ({"e0": 0.4} if e0 is None else {}))
-    exponential = dr.fit_exponential(DOSES, dr.exponential_curve(DOSES, 0.2, 0.3, 0.4), e0).estimates
+    exponential = dr.fit(dr.EXPONENTIAL, DOSES, dr.EXPONENTIAL(DOSES, 0.2, 0.3, 0.4), e0).estimates
     assert exponential == pytest.approx({"a": 0.2, "k": 0.3} | ({"e0": 0.4} if e0 is None else {}))
 
 
 def test_fast_profile_agrees_with_least_squares():
     rng = np.random.default_rng(1)
-    y = dr.emax_curve(DOSES, 0.3, 4.0, 0.4) + 0.01 * rng.standard_normal((5, len(DOSES)))
-    for row, (e0, emax, ed50) in zip(y, dr.profile_emax(DOSES, y), strict=True):
-        fit = dr.fit_emax(DOSES, row).estimates
+    y = dr.EMAX(DOSES, 0.3, 4.0, 0.4) + 0.01 * rng.standard_normal((5, len(DOSES)))
+    for row, (e0, emax, ed50) in zip(y, dr.profile(dr.EMAX, DOSES, y), strict=True):
+        fit = dr.fit(dr.EMAX, DOSES, row).estimates
         assert (e0, emax, ed50) == pytest.approx((fit["e0"], fit["emax"], fit["ed50"]), rel=2e-3)
 
 
 def test_fast_exponential_agrees_with_least_squares():
     rng = np.random.default_rng(1)
-    y = dr.exponential_curve(DOSES, 0.3, 0.15, 0.4) + 0.005 * rng.standard_normal((5, len(DOSES)))
-    for row, (e0, a, slow) in zip(y, dr.profile_exponential(DOSES, y), strict=True):
-        fit = dr.fit_exponential(DOSES, row).estimates
+    y = dr.EXPONENTIAL(DOSES, 0.3, 0.15, 0.4) + 0.005 * rng.standard_normal((5, len(DOSES)))
+    for row, (e0, a, slow) in zip(y, dr.profile(dr.EXPONENTIAL, DOSES, y), strict=True):
+        fit = dr.fit(dr.EXPONENTIAL, DOSES, row).estimates
         assert (e0, a, 1 / slow) == pytest.approx((fit["e0"], fit["a"], fit["k"]), rel=2e-3)
 
 
 def test_an_exponential_truth_is_found_by_the_exponential_curve():
-    result = dr.analyse(DOSES, answers(dr.exponential_curve(DOSES, 0.35, 0.12, 0.4)), draws=500)
+    result = dr.analyse(DOSES, answers(dr.EXPONENTIAL(DOSES, 0.35, 0.12, 0.4)), draws=500)
     ed90, low, high, failed = result.exponential
     assert low < np.log(10) / 0.12 < high and failed <= dr.FAILURES
     flat = dr.analyse(DOSES, answers(np.full(6, 0.5)), draws=300)
@@ -63,7 +63,7 @@ def test_an_exponential_truth_is_found_by_the_exponential_curve():
 
 
 def test_a_curve_that_bends_saturates():
-    result = dr.analyse(DOSES, answers(dr.emax_curve(DOSES, 0.3, 2.0, 0.4)), draws=500)
+    result = dr.analyse(DOSES, answers(dr.EMAX(DOSES, 0.3, 2.0, 0.4)), draws=500)
     assert result.verdict == "saturates" and result.failed <= dr.FAILURES
     assert result.ed90 == pytest.approx(9 * result.ed50) and result.ed90_low <= 18 <= result.ed90_high
     assert result.page_p < 1e-6 and (np.diff(result.points["isotonic"]) >= 0).all()
@@ -71,7 +71,7 @@ def test_a_curve_that_bends_saturates():
 
 
 def test_a_curve_still_rising():
-    result = dr.analyse(DOSES, answers(dr.emax_curve(DOSES, 0.5, 60.0, 0.2)), draws=500)
+    result = dr.analyse(DOSES, answers(dr.EMAX(DOSES, 0.5, 60.0, 0.2)), draws=500)
     assert result.verdict == "still rising" and result.last_step[1] > 0
 
 
@@ -105,7 +105,7 @@ def test_bootstrap_is_shared_by_all_doses():
 
 
 def test_tables_of_a_result():
-    result = dr.analyse(DOSES, answers(dr.emax_curve(DOSES, 0.3, 2.0, 0.4)), draws=200)
+    result = dr.analyse(DOSES, answers(dr.EMAX(DOSES, 0.3, 2.0, 0.4)), draws=200)
     table = dr.table(result)
     assert (table["part"] == "measured").sum() == 6 and (table["part"] == "curve").sum() == 101
     assert (
@@ -118,11 +118,11 @@ def test_tables_of_a_result():
 
 def test_refused():
     with pytest.raises(ValueError, match="2 distinct doses cannot identify 3 parameters"):
-        dr.fit_emax([0, 10, 10], [0.1, 0.2, 0.3])
+        dr.fit(dr.EMAX, [0, 10, 10], [0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="finite"):
-        dr.fit_exponential([0, 1, np.nan], [0, 1, 2], e0=0)
+        dr.fit(dr.EXPONENTIAL, [0, 1, np.nan], [0, 1, 2], e0=0)
     with pytest.raises(ValueError, match="one length"):
-        dr.fit_emax([0, 1], [0.1, 0.2, 0.3])
+        dr.fit(dr.EMAX, [0, 1], [0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="increase from 0"):
         dr.analyse([1, 5], np.zeros((2, 3, 2)))
     with pytest.raises(ValueError, match="without NaN"):
