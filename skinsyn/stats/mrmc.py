@@ -52,9 +52,7 @@ class Gains(NamedTuple):
 
 
 def mean_squares(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two-way analysis of variance: MS(R), MS(C), MS(RC) of (..., runs, clusters) tables, one value per cell.
-
-    At least two runs and two clusters.
+    """Two-way ANOVA of (..., runs, clusters) tables, at least two of each: mean squares MS(R), MS(C), MS(RC).
 
     >>> [float(ms) for ms in mean_squares(np.array([[0.0, 1.0], [1.0, 2.0]]))]
     [1.0, 1.0, 0.0]
@@ -112,7 +110,7 @@ def student(
 def paired_gains(tables: Sequence[np.ndarray], weights: Sequence[float], level: float = 0.95) -> Gains:
     """`paired_gain` of many data sets of one design at once, for simulations. tables: (sets, runs, clusters) per group.
 
-    At least two runs and two clusters; nothing is checked. A data set of zeros only has no variance: NaN.
+    At least two runs and clusters, unchecked. A data set of zeros only has no variance: NaN.
 
     >>> paired_gains([np.array([[[0.0, 1.0], [1.0, 2.0]]])], [1.0]).estimate.tolist()
     [1.0]
@@ -141,7 +139,6 @@ def paired_gain(
     weights: contrast weights, one per group; None averages the groups. (-1, 1) tests the change of a gap.
     Returns proportions (not points). All zero, one run or one cluster: flagged, not tested.
     Raises ValueError where groups differ in their runs, hold NaN, or the weights do not fit.
-    Degrees of freedom: F's denominator squared over MS(TR)^2/((t-1)(r-1)); with two arms as `student` has them.
 
     >>> round(paired_gain(np.array([[0.0, 1.0, 1.0], [1.0, 1.0, 0.0]])).estimate, 3)
     0.667
@@ -183,9 +180,8 @@ def gain_from_images(
     clusters = np.asarray(cluster_ids)
     groups = np.zeros(a.shape[1], int) if group_ids is None else np.asarray(group_ids)
     if len(clusters) != a.shape[1] or len(groups) != a.shape[1]:
-        raise ValueError(
-            f"{a.shape[1]} images need as many cluster and group ids; got {len(clusters)} and {len(groups)}"
-        )
+        ids = f"{len(clusters)} and {len(groups)}"
+        raise ValueError(f"{a.shape[1]} images need as many cluster and group ids; got {ids}")
     names = sorted(set(groups.tolist()), key=str) if weights is None else list(weights)
     for name in names:
         if not (groups == name).any():
@@ -228,15 +224,14 @@ def obuchowski_rockette(
     _, readers, cases = scores.shape
     estimate = {"delong": delong, "jackknife": jackknife}[covariance]
     auc, covariances = estimate(y_true, scores.reshape(-1, cases))
-    gain = (auc[:readers] - auc[readers:]).mean()
+    gain = float((auc[:readers] - auc[readers:]).mean())
     if readers == 1 or (scores[0] == scores[1]).all():
-        reason = "one run only" if readers == 1 else "all differences are zero"
-        return _untested(float(gain), readers, cases, [reason])
+        return _untested(gain, readers, cases, ["one run only" if readers == 1 else "all differences are zero"])
     blocks, other = covariances.reshape(2, readers, 2, readers), ~np.eye(readers, dtype=bool)
     same = (blocks[0, :, 0][other].mean() + blocks[1, :, 1][other].mean()) / 2  # Cov2
     cross = blocks[0, :, 1][other].mean()  # Cov3
     spread = float(np.var(auc[:readers] - auc[readers:], ddof=1))  # 2 · MS(treatment × reader)
-    return _tested(float(gain), spread, max(2 * readers * (same - cross), 0.0), readers, cases, level)
+    return _tested(gain, spread, max(2 * readers * (same - cross), 0.0), readers, cases, level)
 
 
 def check_tables(
@@ -254,9 +249,8 @@ def check_tables(
         raise ValueError("no groups: expected at least one (runs, clusters) array")
     for g, table in enumerate(tables):
         if table.ndim != 2 or 0 in table.shape:
-            raise ValueError(
-                f"group {g}: expected a (runs, clusters) array with at least one of each, got shape {table.shape}"
-            )
+            expected = "a (runs, clusters) array with at least one of each"
+            raise ValueError(f"group {g}: expected {expected}, got shape {table.shape}")
         if not np.isfinite(table).all():
             run, cluster = np.argwhere(~np.isfinite(table))[0]
             raise ValueError(f"group {g} holds NaN or infinity, first at run {run}, cluster {cluster} (counted from 0)")

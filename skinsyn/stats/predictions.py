@@ -1,9 +1,9 @@
-"""The contract of the predictions table: checked once, then one block of right and wrong answers per task.
+"""The contract of the predictions table: checked once, then one block of correct and wrong answers per task.
 
-One row an arm × run × image of a task. Columns: `arm, run, image_id, cluster_id, condition, fst_group, task, y_true,
+One row per arm × run × image of a task. Columns: `arm, run, image_id, cluster_id, condition, fst_group, task, y_true,
 correct`, a probability `p_<class>` for every class of the task, and the arm's settings (fields of `classifier.arms.Arm`
 and whatever else varies between arms). Optional: `threshold` of malignancy, chosen on validation images,
-one in an arm × run (the highest probability decides where there is none); and of the image `fst`, `source` and FACTS.
+one per arm × run (the highest probability decides where there is none); and of the image `fst`, `source` and FACTS.
 """
 
 import difflib
@@ -17,7 +17,7 @@ from skinsyn.classifier.arms import Arm
 
 REQUIRED = ("arm", "run", "image_id", "cluster_id", "condition", "fst_group", "task", "y_true", "correct")
 IMAGE = ("cluster_id", "condition", "fst_group", "y_true")
-# What else may be known of an image, to select by: a mark on its label, its skin type by other annotators.
+# Other facts of an image to select by: a mark on its label, its skin type by other annotators.
 FACTS = ("label_flag", "fst_group_scale", "fst_group_centaur", "fst_group_agreed")
 ROW = ("run", "correct", "threshold", "fst", "source", *FACTS)  # vary within an arm: no filter of arms may name them
 GROUPS = ("I-II", "III-IV", "V-VI", "unknown")  # of Fitzpatrick skin types
@@ -26,12 +26,12 @@ POSITIVE = "malignant"
 
 
 class Block(NamedTuple):
-    """What all arms of one task got right: `correct` is (arms, runs, images), in the order of the tables."""
+    """The answers of all arms of one task: `correct` is (arms, runs, images), in the order of the tables."""
 
     task: str
-    arms: pd.DataFrame  # one row an arm, its settings
+    arms: pd.DataFrame  # one row per arm, its settings
     runs: list
-    images: pd.DataFrame  # one row an image: image_id, cluster_id, condition, fst_group, y_true, fst, source, FACTS
+    images: pd.DataFrame  # one row per image: image_id, cluster_id, condition, fst_group, y_true, fst, source, FACTS
     correct: np.ndarray
     classes: list[str]
     p: np.ndarray  # (arms, runs, images, classes), float32
@@ -50,22 +50,27 @@ def select(table: pd.DataFrame, **where) -> pd.DataFrame:
     for column, wanted in where.items():
         if column not in table.columns:
             near = difflib.get_close_matches(column, [str(c) for c in table.columns], n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"no column {column!r} to select by{hint} There are: {', '.join(map(str, table.columns))}")
-        values = table[column]
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(
+                f"no column {column!r} to select by; {hint}there are: {', '.join(map(str, table.columns))}"
+            )
         options = wanted if isinstance(wanted, list | tuple | set) else [wanted]
-        hit = np.zeros(len(table), bool)
-        for option in options:
-            hit |= (values.isna() if option is None else values.eq(option).fillna(False)).to_numpy(bool)
-        keep &= hit
+        values = table[column]
+        hits = [values.isna() if option is None else values.eq(option).fillna(False) for option in options]
+        keep &= np.any([hit.to_numpy(bool) for hit in hits], axis=0) if hits else False
     return table[keep]
 
 
 def check_predictions(frame: pd.DataFrame) -> list[str]:
-    """Refuse a predictions table that breaks the contract; returns remarks that a reader should see.
+    """Refuse a predictions table that breaks the contract; returns remarks for its reader.
 
     Raises ValueError naming what is missing and where: columns, empty cells, duplicated rows, arms not tested on the
     same images in the same runs, probabilities that do not sum to 1, `correct` that contradicts them.
+
+    >>> row = {"arm": "a", "run": 0, "image_id": "i", "cluster_id": "c", "condition": "acne", "fst_group": "unknown"}
+    >>> row |= {"task": "condition", "y_true": "acne", "correct": 1, "p_acne": 1.0}
+    >>> check_predictions(pd.DataFrame([row]))
+    ["task 'condition': skin type is unknown for all images; nothing by skin type is estimable"]
     """
     absent = [name for name in REQUIRED if name not in frame.columns]
     if absent:
@@ -73,18 +78,15 @@ def check_predictions(frame: pd.DataFrame) -> list[str]:
     if frame.empty:
         raise ValueError("predictions hold no row")
     for name in REQUIRED:
-        empty = frame[name].isna()
-        if empty.any():
-            raise ValueError(f"column {name!r} is empty (NaN) in {int(empty.sum())} rows, first {_place(frame[empty])}")
+        _refuse(f"column {name!r} is empty (NaN)", frame, frame[name].isna())
     remarks = []
     for task, part in frame.groupby("task", sort=True):
-        _check_pairing(task, part)
-        _check_images(task, part)
-        classes = _check_probabilities(task, part)
-        seen = set(part["y_true"].unique())
-        unseen = [name for name in classes if name not in seen]
-        if unseen:
-            remarks.append(f"task {task!r}: no test image of {', '.join(unseen)}; averages are over the other classes")
+        _check_pairing(str(task), part)
+        _check_constant(str(task), part)
+        classes = _check_probabilities(str(task), part)
+        absent = [name for name in classes if not part["y_true"].eq(name).any()]
+        if absent:
+            remarks.append(f"task {task!r}: no test image of {', '.join(absent)}; averages are over the other classes")
         if part["fst_group"].eq("unknown").all():
             remarks.append(f"task {task!r}: skin type is unknown for all images; nothing by skin type is estimable")
     return remarks
@@ -93,25 +95,23 @@ def check_predictions(frame: pd.DataFrame) -> list[str]:
 def blocks(frame: pd.DataFrame) -> dict[str, Block]:
     """The table as one `Block` per task, after `check_predictions`."""
     check_predictions(frame)
-    made = {}
-    for task, part in frame.groupby("task", sort=True):
-        part = part.sort_values(["arm", "run", "image_id"], kind="stable")
+    prepared = {}
+    for name, part in frame.groupby("task", sort=True):
+        task, part = str(name), part.sort_values(["arm", "run", "image_id"], kind="stable")
         settings = [c for c in part.columns if c not in (*IMAGE, *ROW, "image_id") and not str(c).startswith("p_")]
         arms = part[settings].drop_duplicates("arm").reset_index(drop=True)
-        runs = sorted(part["run"].unique())
+        runs, classes = sorted(part["run"].unique()), _classes(part)
         one = part[(part["arm"] == arms["arm"].iloc[0]) & (part["run"] == runs[0])]
-        known = [name for name in ("image_id", *IMAGE, "fst", "source", *FACTS) if name in one.columns]
+        known = [column for column in ("image_id", *IMAGE, "fst", "source", *FACTS) if column in one.columns]
         images, shape = one[known].reset_index(drop=True), (len(arms), len(runs), len(one))
-        correct = part["correct"].to_numpy(float).reshape(shape)
-        classes = _classes(part)
-        p = part[[f"p_{name}" for name in classes]].to_numpy(np.float32).reshape(*shape, -1)
-        threshold = _thresholds(part).reshape(shape)[:, :, 0]
-        made[str(task)] = Block(str(task), arms, runs, images, correct, classes, p, threshold)
-    return made
+        correct, threshold = (values.reshape(shape) for values in (part["correct"].to_numpy(float), _thresholds(part)))
+        p = part[[f"p_{column}" for column in classes]].to_numpy(np.float32).reshape(*shape, -1)
+        prepared[task] = Block(task, arms, runs, images, correct, classes, p, threshold[:, :, 0])
+    return prepared
 
 
 def add_facts(frame: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
-    """The predictions with FACTS of their images, as far as `images` (one row an image_id) knows them.
+    """The predictions with FACTS of their images, as far as `images` (one row per image_id) has them.
 
     fst_scale, fst_centaur (1-6, -1 unknown) become skin-type groups, and fst_group_agreed is the group where both
     annotators give the same, else unknown. Raises ValueError where an image of the predictions is not in `images`.
@@ -120,21 +120,21 @@ def add_facts(frame: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     absent = sorted(set(frame["image_id"].unique()) - set(known.index), key=str)
     if absent:
         raise ValueError(f"{len(absent)} images of the predictions are not in the table of images, first {absent[0]!r}")
-    found = known[[name for name in ("label_flag",) if name in known]].astype(str)
+    facts = known[[name for name in ("label_flag",) if name in known]].astype(str)
     for who in ("scale", "centaur"):
         if f"fst_{who}" in known:
-            found[f"fst_group_{who}"] = known[f"fst_{who}"].map(GROUP_OF).fillna("unknown")
-    if {"fst_group_scale", "fst_group_centaur"} <= set(found):
-        same = found["fst_group_scale"] == found["fst_group_centaur"]
-        found["fst_group_agreed"] = found["fst_group_scale"].where(same, "unknown")
-    new = found[[name for name in found if name not in frame]]
+            facts[f"fst_group_{who}"] = known[f"fst_{who}"].map(GROUP_OF).fillna("unknown")
+    if {"fst_group_scale", "fst_group_centaur"} <= set(facts):
+        same = facts["fst_group_scale"] == facts["fst_group_centaur"]
+        facts["fst_group_agreed"] = facts["fst_group_scale"].where(same, "unknown")
+    new = facts[[name for name in facts if name not in frame]]
     return frame.merge(new, left_on="image_id", right_index=True, how="left", validate="many_to_one")
 
 
-def sizes(made: Mapping[str, Block]) -> pd.DataFrame:
-    """What each task rests on: task, arms, runs, images, clusters, images of unknown skin type."""
+def sizes(prepared: Mapping[str, Block]) -> pd.DataFrame:
+    """Sizes of each task: task, arms, runs, images, clusters, images of unknown skin type."""
     rows = []
-    for task, block in made.items():
+    for task, block in prepared.items():
         row = {"task": task, "arms": len(block.arms), "runs": len(block.runs), "images": len(block.images)}
         row["clusters"] = block.images["cluster_id"].nunique()
         rows.append(row | {"skin type unknown": int(block.images["fst_group"].eq("unknown").sum())})
@@ -167,109 +167,86 @@ def _thresholds(part: pd.DataFrame) -> np.ndarray:
     return part["threshold"].fillna(0.5).to_numpy(float) if "threshold" in part else np.full(len(part), 0.5)
 
 
-def _check_thresholds(task: str, part: pd.DataFrame) -> np.ndarray:
-    several = part.groupby(["arm", "run"])["threshold"].nunique(dropna=False) > 1
-    if several.any():
-        arm, run = several.index[several.to_numpy()][0]
-        raise ValueError(f"task {task!r}: arm {arm!r}, run {_said(run)} has more than one threshold; it is chosen once")
-    cut = _thresholds(part)
-    outside = (cut < 0) | (cut > 1)
-    if outside.any():
-        raise ValueError(f"threshold outside 0..1 in {int(outside.sum())} rows, first {_place(part[outside])}")
-    return cut
-
-
-def _said(value) -> str:
+def _written(value: object) -> str:
     """A cell's value as a reader writes it, not as numpy prints it."""
     return repr(value.item() if isinstance(value, np.generic) else value)
 
 
-def _place(rows: pd.DataFrame) -> str:
-    """Where a bad row stands, in the reader's terms."""
-    row = rows.iloc[0]
-    return ", ".join(
-        f"{name} {_said(row[name])}" for name in ("task", "arm", "run", "image_id") if name in rows.columns
-    )
+def _refuse(what: str, rows: pd.DataFrame, bad: np.ndarray | pd.Series) -> None:
+    """ValueError with what is wrong, in how many rows, and the first of them in the reader's terms."""
+    if bad.any():
+        first = rows[bad].iloc[0]
+        place = [f"{name} {_written(first[name])}" for name in ("task", "arm", "run", "image_id")]
+        raise ValueError(f"{what} in {int(bad.sum())} rows, first {', '.join(place)}")
 
 
 def _check_pairing(task: str, part: pd.DataFrame) -> None:
-    keys = ["arm", "run", "image_id"]
-    twice = part.duplicated(keys)
-    if twice.any():
-        raise ValueError(f"{int(twice.sum())} duplicated rows, first {_place(part[twice])}")
-    arms, runs, images = (part[key].unique() for key in keys)
-    if len(part) == len(arms) * len(runs) * len(images):
+    """One row per arm × run × image, and none missing."""
+    _refuse("duplicated arm, run and image_id", part, part.duplicated(["arm", "run", "image_id"]))
+    images = part["image_id"].unique()
+    counts = part.groupby(["arm", "run"]).size().unstack(fill_value=0).stack()
+    if (counts == len(images)).all():
         return
-    have = (
-        part.groupby(["arm", "run"])
-        .size()
-        .reindex(pd.MultiIndex.from_product([sorted(arms), sorted(runs)]), fill_value=0)
-    )
-    arm, run = have.index[int(np.argmin(have.to_numpy()))]
-    if have.min() == 0:
+    arm, run = counts.idxmin()
+    if counts.min() == 0:
         raise ValueError(
-            f"unpaired arms: task {task!r}, arm {arm!r} lacks run {_said(run)} altogether "
-            f"({int((have == 0).sum())} such gaps); every arm needs the same runs {sorted(runs.tolist())}"
+            f"unpaired arms: task {task!r}, arm {arm!r} lacks run {_written(run)} altogether "
+            f"({int((counts == 0).sum())} such gaps); every arm needs the same runs {sorted(set(part['run'].tolist()))}"
         )
-    seen = set(part.loc[(part["arm"] == arm) & (part["run"] == run), "image_id"])
-    lost = sorted(set(images) - seen, key=str)
+    lost = sorted(set(images) - set(part.loc[(part["arm"] == arm) & (part["run"] == run), "image_id"]), key=str)
     raise ValueError(
-        f"unpaired arms: task {task!r}, arm {arm!r}, run {_said(run)} lacks {len(lost)} of {len(images)} test images, "
-        f"first {lost[0]!r}; every arm must be tested on the same images"
+        f"unpaired arms: task {task!r}, arm {arm!r}, run {_written(run)} lacks {len(lost)} of {len(images)} test "
+        f"images, first {lost[0]!r}; every arm must be tested on the same images"
     )
 
 
-def _check_images(task: str, part: pd.DataFrame) -> None:
-    for name in IMAGE:
-        values = part[["image_id", name]].drop_duplicates()
-        doubled = values["image_id"].duplicated()
-        if doubled.any():
-            image = values.loc[doubled, "image_id"].iloc[0]
-            found = sorted(map(str, values.loc[values["image_id"] == image, name]))
-            raise ValueError(f"task {task!r}: image {image!r} has more than one {name}: {found}")
-    for name in (n for n in Arm.names() if n in part.columns):
-        values = part[["arm", name]].drop_duplicates()
-        if values["arm"].duplicated().any():
-            arm = values.loc[values["arm"].duplicated(), "arm"].iloc[0]
-            raise ValueError(f"task {task!r}: arm {arm!r} has more than one {name}; an arm is one setting")
+def _check_constant(task: str, part: pd.DataFrame) -> None:
+    """Facts of an image are the same in all its rows, and so are an arm's settings."""
+    settings = [name for name in Arm.names() if name in part.columns]
+    for key, columns, note in (("image_id", IMAGE, ""), ("arm", settings, "; an arm is one setting")):
+        for name in columns:
+            values = part[[key, name]].drop_duplicates()
+            doubled = values.loc[values[key].duplicated(), key]
+            if len(doubled):
+                several = sorted(map(str, values.loc[values[key] == doubled.iloc[0], name]))
+                what = f"{key.removesuffix('_id')} {doubled.iloc[0]!r} has more than one {name}"
+                raise ValueError(f"task {task!r}: {what}: {several}{note}")
+
+
+def _check_thresholds(task: str, part: pd.DataFrame) -> np.ndarray:
+    several = part.groupby(["arm", "run"])["threshold"].nunique(dropna=False) > 1
+    if several.any():
+        arm, run = several.idxmax()
+        chosen = "it is chosen once"
+        raise ValueError(f"task {task!r}: arm {arm!r}, run {_written(run)} has more than one threshold; {chosen}")
+    threshold = _thresholds(part)
+    _refuse("threshold outside 0..1", part, (threshold < 0) | (threshold > 1))
+    return threshold
 
 
 def _check_probabilities(task: str, part: pd.DataFrame) -> list[str]:
+    """The classes of a task, whose probabilities sum to 1 and agree with `correct`."""
     classes = _classes(part)
     if not classes:
         raise ValueError(f"task {task!r}: no probability columns; expected p_<class> for each class")
+    for name in classes:
+        _refuse(f"p_{name} is NaN", part, part[f"p_{name}"].isna())
     p = part[[f"p_{name}" for name in classes]].to_numpy(float)
-    if np.isnan(p).any():
-        row, column = np.argwhere(np.isnan(p))[0]
-        raise ValueError(
-            f"p_{classes[column]} is NaN in {int(np.isnan(p).any(1).sum())} rows, first {_place(part.iloc[[row]])}"
-        )
-    bad = (p < -1e-6).any(1) | (np.abs(p.sum(1) - 1) > 1e-3)
-    if bad.any():
-        total = p[bad][0].sum()
-        raise ValueError(
-            f"probabilities do not sum to 1 in {int(bad.sum())} rows, first {total:.4f} at {_place(part[bad])}"
-        )
+    total = p.sum(1)
+    wrong = (p < -1e-6).any(1) | (np.abs(total - 1) > 1e-3)
+    _refuse(f"probabilities do not sum to 1 (but to {total[wrong.argmax()]:.4f})", part, wrong)
     stray = sorted(set(part["y_true"].unique()) - set(classes), key=str)
     if stray:
         raise ValueError(
             f"task {task!r}: y_true holds {stray}, for which there is no column p_<class>; classes: {classes}"
         )
-    correct = part["correct"].to_numpy(float)
-    own = p[np.arange(len(p)), pd.Categorical(part["y_true"], classes).codes]
-    others = np.where(
-        np.arange(len(classes)) == pd.Categorical(part["y_true"], classes).codes[:, None], -np.inf, p
-    ).max(1)
+    correct, truth = part["correct"].to_numpy(float), pd.Categorical(part["y_true"], classes).codes
     if len(classes) == 2 and POSITIVE in classes and "threshold" in part and part["threshold"].notna().any():
-        own = np.where(part["y_true"] == POSITIVE, 1, -1) * (
-            p[:, classes.index(POSITIVE)] - _check_thresholds(task, part)
-        )
-        others = -own  # right where the score lies on its side of the threshold
-    wrong = (
-        ~np.isin(correct, (0, 1)) | ((correct == 1) & (own < others - 1e-6)) | ((correct == 0) & (own > others + 1e-6))
-    )
-    if wrong.any():
-        raise ValueError(
-            f"`correct` contradicts the probabilities in {int(wrong.sum())} rows, first {_place(part[wrong])}"
-        )
+        side = np.where(part["y_true"] == POSITIVE, 1, -1)  # correct where the score lies on its side of the threshold
+        margin = 2 * side * (p[:, classes.index(POSITIVE)] - _check_thresholds(task, part))
+    else:
+        own = np.arange(len(classes)) == truth[:, None]
+        margin = p[own] - np.where(own, -np.inf, p).max(1)
+    contradicted = np.where(correct == 1, margin < -1e-6, margin > 1e-6) | ~np.isin(correct, (0, 1))
+    _refuse("`correct` contradicts the probabilities", part, contradicted)
     return classes
