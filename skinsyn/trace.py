@@ -17,7 +17,8 @@ from .classifier import grid
 from .classifier.arms import Cell
 from .report import numbers, paper_tables
 from .run import files, params, paths, pipeline, store, tables
-from .stats import declared, predictions
+from .stats import estimands, predictions
+from .stats.hypotheses import Hypotheses
 
 __all__ = ["again", "images_of", "in_words", "inputs", "trace", "trace_row"]
 
@@ -99,25 +100,26 @@ class Arm(NamedTuple):
 
 
 def _arms(profile: str, row: Row, stamps: Mapping[str, Mapping]) -> dict[str, Arm]:
-    """Role (treatment, control, …) → arm; {} where a row stands for no arm."""
+    """Name among the hypotheses (or `arm`) → arm; {} where a row stands for no arm."""
     if row.place is None or row.table not in ("tests", "learning_curves") or not tables.path(profile, "cells").exists():
         return {}
     trained = tables.read(profile, "cells", made_by="04_training_grid")
     if row.table == "learning_curves":
         return {"arm": Arm(trained[trained["arm"] == row.values["arm"]], {})}
     block = predictions.blocks(tables.read(profile, "predictions", made_by="04_training_grid"))
-    asked = stamps["05_fairness_stats"]["parameters"]
-    family = row.values["family"]
-    every = declared.hypotheses(family, asked["families"][family], block, asked["arms"], asked["margin"])
-    one = next(h for h in every if h["id"] == row.values["id"])
+    declared = Hypotheses.load(stamps["05_fairness_stats"]["parameters"]["hypotheses"])
+    every = [m for h in declared.of_family(row.values["family"]) for m in estimands.spread(block, h, declared.arms)]
+    one = next((h for h in every if h.id == row.values["id"]), None)
+    if one is None:  # the file has changed since 05 ran
+        return {}
+    places = [("", one.where)] + ([(" against", {**one.where, **one.against})] if one.against else [])
     found = {}
-    for prefix, sides in (("", one), ("minus ", one.get("minus") or {})):
-        for role in {"treatment", "control"} & set(sides):
-            part = block.get(sides[role].get("task", next(iter(block))))
-            place = predictions.find_arm(part, sides[role]) if part else None
-            if part and place is not None:
-                found[prefix + role] = Arm(trained[trained["arm"] == part.arms["arm"].iloc[place]], sides["where"])
-    return dict(sorted(found.items(), key=lambda item: (item[0].startswith("minus"), "control" in item[0])))
+    for (_, name), (end, where) in itertools.product(one.terms, places):
+        if estimands.was_run(block, declared.arms[name]):
+            part = estimands.block_of(block, declared.arms[name])
+            arm = part.arms["arm"].iloc[estimands.arm_of(part, declared.arms[name])]
+            found[name + end] = Arm(trained[trained["arm"] == arm], where)
+    return found
 
 
 def images_of(

@@ -155,6 +155,8 @@ def test_every_number_of_smoke_leads_to_its_cell_and_row(smoke_run):
             assert name.endswith(f"{label}.n{row.values['n']}") and ("malignancy" in name) == (
                 row.values["task"] != "condition"
             )
+    reads = json.loads((paths.run_dir("smoke") / "stamps/05_fairness_stats.json").read_text())["reads"]
+    assert "params/smoke/hypotheses.yml" in reads, "a changed file of hypotheses makes 05 stale"
     families = [name for name in found if name.startswith("F")]
     assert all(found[name] and found[name].table == "tests" for name in families)
 
@@ -164,8 +166,8 @@ def test_a_number_is_traced_to_the_images_and_seeds_of_its_arms(smoke_run):
     images, synthetic = found["images"], tables.read("smoke", "synthetic", made_by="03_generation")
     made = images[images["parent"].notna()].merge(synthetic, on="image_id", suffixes=("", "_made"))
     assert len(made) and (made["seed"] == made["seed_made"]).all() and made["seed"].max() > 2**53, "seeds are exact"
-    cells = found["arms"]["treatment"].cells
-    mine = images[(images["role"] == "treatment") & (images["use"] == "trained on")]
+    cells = found["arms"]["malignancy synthetic"].cells
+    mine = images[(images["role"] == "malignancy synthetic") & (images["use"] == "trained on")]
     assert (
         mine.groupby("run").size().to_dict()
         == (cells.set_index("run")[["n_real", "n_synthetic"]].sum(axis=1)).to_dict()

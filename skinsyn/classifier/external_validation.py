@@ -178,10 +178,8 @@ def _difference(
     predictions: pd.DataFrame, other: str, treatment: Mapping, control: Mapping, level: float
 ) -> dict[str, Any]:
     """The row of 'other minus own', macro-averaged."""
-    first, second = (
-        {"treatment": treatment, "control": control, "where": {"source": source}} for source in (other, "own")
-    )
-    gain = contrasts.difference_of_gains(blocks(predictions), first, second, average="macro", level=level)
+    sources = {"where": {"source": other}, "against": {"source": "own"}}
+    gain = contrasts.gain(blocks(predictions), treatment, control, level=level, **sources)
     row: dict[str, Any] = {key: 100 * getattr(gain, key) for key in ("estimate", "low", "high")}
     row |= {"p": gain.p, "clusters": gain.clusters, "runs": gain.runs, "images": predictions["image_id"].nunique()}
     return row | {"data": "other minus own", "group": "all", "verdict": "", "flags": "; ".join(gain.flags)}

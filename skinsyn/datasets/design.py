@@ -3,43 +3,45 @@ allow."""
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
+from skinsyn.stats.hypotheses import Hypotheses
+
 from . import audit, splits
 
-__all__ = ["sizes", "study", "values_of"]
+__all__ = ["sizes", "study", "values_of", "without_malignancy"]
 
 TEST_FRACTION = 0.34  # of the patients, where the profile that is followed has no numbers that fit
 SPLIT = ("test_per_condition", "validation_per_condition", "train_per_condition", "test_fraction")
 
 
-def study(name: str, rows: pd.DataFrame, classes: list[str], extra: list[str], like: Mapping[str, Mapping]) -> dict:
-    """The parameters of a study of one's own, by notebook.
+def study(
+    name: str, rows: pd.DataFrame, classes: list[str], extra: list[str], like: Mapping[str, Mapping], declared: Mapping
+) -> tuple[dict[str, dict], dict]:
+    """(parameters by notebook, content of the file of hypotheses) of a study of one's own.
 
-    rows: the images of classes and of extra (conditions that count in malignancy only). like: of the profile to follow.
-    Raises ValueError where the images are too few.
+    rows: the images of classes and of extra (conditions that count in malignancy only). like, declared: the same of the
+    profile to follow. Raises ValueError where the images are too few.
     """
     numbers, scale = sizes(rows, like)
     every = {stem: _scaled(copy.deepcopy(dict(values)), scale) for stem, values in like.items()}
     for values in every.values():
-        values |= {key: name for key in ("profile",) if key in values}
-    every["01_data_prep"] |= {
-        "dataset": name,
-        "data_folder": "",
-        "conditions": classes,
-        "malignancy_only": extra,
-        **numbers,
-    }
-    every["02_dreambooth"][
-        "conditions"
-    ] = []  # also those that count in malignancy only: classifiers want their children
+        values |= {"profile": name} if "profile" in values else {}
+    every["01_data_prep"] |= {"dataset": name, "data_folder": "", "conditions": classes, "malignancy_only": extra}
+    every["01_data_prep"] |= numbers
+    every["02_dreambooth"]["conditions"] = []  # all, also those of malignancy only: classifiers need their children
+    every["05_fairness_stats"]["hypotheses"] = f"params/{name}/hypotheses.yml"
     title = f"Do generated images help a classifier of the photographs of {name}?"
     every["08_paper"] |= {"title": title, "note": f"Photographs of the data set {name}."}
+    hypotheses = _scaled(copy.deepcopy(dict(declared)), scale)
     if rows["malignant"].nunique() < 2:
         print("malignant conditions are not known (or all are): malignant against benign is not asked")
-        _without_malignancy(every)
-    return every
+        grid = every["04_training_grid"]
+        grid["arms"] = [arm for arm in grid["arms"] if arm.get("task") != "malignancy"]
+        hypotheses = without_malignancy(hypotheses)
+    return every, hypotheses
 
 
 def _split(rows: pd.DataFrame, numbers: Mapping) -> pd.Series:
@@ -86,27 +88,40 @@ def sizes(rows: pd.DataFrame, like: Mapping[str, Mapping]) -> tuple[dict, float]
 def values_of(content: object, key: str) -> list[int]:
     """Every value that stands under `key` anywhere in nested lists and dicts, lists of them laid flat."""
     if isinstance(content, dict):
-        own = (
-            [v for v in (content[key] if isinstance(content[key], list) else [content[key]])] if key in content else []
-        )
-        return own + [v for k, value in content.items() if k != key for v in values_of(value, key)]
+        own = content.get(key, [])
+        deeper = [v for k, value in content.items() if k != key for v in values_of(value, key)]
+        return (own if isinstance(own, list) else [own]) + deeper
     return [v for value in content for v in values_of(value, key)] if isinstance(content, list) else []
 
 
-def _scaled(content: object, scale: float) -> object:
-    """The same content with every `n` (real images a class) and `rank` multiplied."""
+def _scaled(content: Any, scale: float) -> Any:
+    """The same content with every `n` (real images per class) and `rank` multiplied."""
     if isinstance(content, list):
         return [_scaled(value, scale) for value in content]
     if not isinstance(content, dict):
         return content
-    times = lambda value: [int(n * scale) for n in value] if isinstance(value, list) else int(value * scale)  # noqa: E731
-    return {key: times(value) if key in ("n", "rank") else _scaled(value, scale) for key, value in content.items()}
+    return {
+        key: _times(value, scale) if key in ("n", "rank") else _scaled(value, scale) for key, value in content.items()
+    }
 
 
-def _without_malignancy(every: dict[str, dict]) -> None:
-    """Take the arms and families out that ask for malignancy; claims that stand on them will say 'not run'."""
-    grid, stats = every["04_training_grid"], every["05_fairness_stats"]
-    grid["arms"] = [arm for arm in grid["arms"] if arm.get("task") != "malignancy"]
-    gone = {name for name, arm in stats["arms"].items() if arm.get("task") == "malignancy" or "malignancy" in name}
-    stats["arms"] = {name: arm for name, arm in stats["arms"].items() if name not in gone}
-    stats["families"] = {name: f for name, f in stats["families"].items() if not {f["treatment"], f["control"]} & gone}
+def _times(value: int | list[int], scale: float) -> int | list[int]:
+    return [int(n * scale) for n in value] if isinstance(value, list) else int(value * scale)
+
+
+def without_malignancy(content: dict[str, Any]) -> dict[str, Any]:
+    """The hypotheses that name no arm of that task; claims that rest on the others will be 'not run'."""
+    declared = Hypotheses.read(content)
+    arms = {name for name, settings in declared.arms.items() if settings.get("task") != "malignancy"}
+    ids = [
+        {(one.family, one.id) for one in ones if {name for _, name in one.terms} <= arms}
+        for ones in (declared.hypotheses, declared.sensitivity)
+    ]
+    if not ids[0]:
+        raise ValueError("the profile to follow tests malignancy alone; name another one (--like)")
+    content["arms"] = {name: settings for name, settings in content["arms"].items() if name in arms}
+    content["hypotheses"] = [one for one in content["hypotheses"] if (one["family"], one["id"]) in ids[0]]
+    content["sensitivity"] = [one for one in content.get("sensitivity", []) if ("", one["id"]) in ids[1]]
+    families = {one["family"] for one in content["hypotheses"]}
+    content["families"] = {name: family for name, family in content["families"].items() if name in families}
+    return content

@@ -67,7 +67,8 @@ def ask_columns(frame: pd.DataFrame, given: Mapping[str, str], guessed: Mapping[
 
 def ask_conditions(values: pd.Series, malignant_asked: bool, ask: Ask) -> tuple[dict[str, str], list[str]]:
     """(value → name, for those that get another name; names of malignant conditions), asked value by value."""
-    names, malignant = {}, []
+    names: dict[str, str] = {}
+    malignant = []
     print("Names stand in prompts and tables: words, not codes.")
     for value, count in values[values != ""].value_counts().items():
         name = ask(f"{value} ({count} rows) is called? [{value}] ").strip() or str(value)
@@ -126,63 +127,82 @@ def init(
     of malignant conditions. like: the profile whose design is followed. ask: a terminal's `input`, for what is not
     given. Nothing is written before all of it is checked. Raises FileNotFoundError or ValueError saying what to do.
     """
-    root, place = (
-        paths.project_root(),
-        Path(os.environ.get("SKINSYN_DATA") or paths.project_root() / "data").expanduser(),
-    )
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-        raise ValueError(f"{name!r}: a study's name has letters, digits and _, and begins with a letter")
-    for taken in (root / "params" / name, root / "params" / f"{name}.yml", place / name):
-        if taken.exists():
-            raise ValueError(f"{taken} is there already; choose another name, or move it away")
-    if not images.is_dir():
-        raise FileNotFoundError(f"--images {images}: no such folder")
-    found = match.find_images(images)
-    if not found:
-        kinds = pd.Series([p.suffix.lower() or "(no suffix)" for p in images.rglob("*") if p.is_file()], dtype="str")
-        held = ", ".join(f"{n} {kind}" for kind, n in kinds.value_counts().items()) or "no file at all"
-        raise ValueError(
-            f"--images {images}: no photograph of {', '.join(match.SUFFIXES)}; it holds {held}. Convert them"
-        )
+    place = _place(name)
+    photographs = _photographs(images)
     frame, separator = folder.read_table(file, "", encoding)
-    chosen, guessed = dict(columns), guess(frame, found)
-    asked = ask is not None and not {"image", "condition"} <= set(chosen)
-    if asked:
+    chosen, guessed = dict(columns), guess(frame, photographs)
+    if {"image", "condition"} <= set(chosen):
+        ask = None
+    if ask:
         chosen = ask_columns(frame, chosen, guessed, ask)
     _checked_columns(file, frame, chosen, guessed)
-    if asked and not names:
+    if ask and not names:
         names, more = ask_conditions(frame[chosen["condition"]], not malignant and "malignant" not in chosen, ask)
         malignant = [*malignant, *more]
     values = sorted(set(frame[chosen["condition"]]) - {""})
     table.check_conditions(list(names), values, "--rename")
     malignant = [names.get(value, value) for value in malignant]
     table.check_conditions(malignant, [names.get(value, value) for value in values], "--malignant")
-    given = {
-        "images": str(images.resolve()),
-        "table": str(file.resolve()),
-        "separator": separator,
-        "encoding": encoding,
-    }
-    given |= {"columns": chosen, "rename": dict(names), "malignant": malignant}
-    like = like or ("pad_ufes_20" if paths.model_dir("taesd") else "demo")
-    rows = folder.rows(folder.Description.read(given))
-    paths_found, lonely = folder.match_rows(rows["file"], found)
-    there = pd.Series(paths_found, index=rows.index) != ""
-    print(f"{len(rows)} rows, {int(there.sum())} of them with a photograph; {len(lonely)} photographs without a row")
-    if not there.any():
-        raise ValueError(
-            f"no row of {chosen['image']} names a photograph below {images}: e.g. {rows['file'][0]!r}, {found[0]!r}"
-        )
-    classes, extra = _choose(rows[there], [names.get(c, c) for c in conditions], at_least)
-    rows = rows[there & rows["condition"].isin([*classes, *extra])].reset_index(drop=True)
+    about = folder.Description(
+        str(images.resolve()), str(file.resolve()), separator, encoding, chosen, dict(names), malignant
+    )
+    where = f"{chosen['image']} names a photograph below {images}"
+    rows = _with_photograph(folder.rows(about), photographs, where)
+    classes, extra = _choose(rows, [names.get(c, c) for c in conditions], at_least)
+    rows = rows[rows["condition"].isin([*classes, *extra])].reset_index(drop=True)
     rows["malignancy_only"] = rows["condition"].isin(extra)
-    every = design.study(name, rows, classes, extra, params.of_profile(like))
-    with files.atomic(place / name / "dataset.yml") as temporary:
-        head = "# Where the photographs and the table of this data set lie, and what the table's columns mean.\n"
-        temporary.write_text(head + yaml.safe_dump(given, sort_keys=False, allow_unicode=True, default_flow_style=None))
+    like = like or ("pad_ufes_20" if paths.model_dir("taesd") else "demo")
+    design_of = params.of_profile(like)
+    declared = yaml.safe_load(paths.resolve(design_of["05_fairness_stats"]["hypotheses"]).read_text())
+    every, hypotheses = design.study(name, rows, classes, extra, design_of, declared)
+    head = "Where the photographs and the table of this data set lie, and what the table's columns mean."
+    _write(place / "dataset.yml", head, about.json())
     written = profiles.write(name, every, f"Photographs of the data set {name}; the design follows the profile {like}.")
+    _write(written / "hypotheses.yml", "What is tested; skinsyn/stats/hypotheses.py explains every key.", hypotheses)
     print(in_words(rows, every["01_data_prep"], every["04_training_grid"]))
     return written
+
+
+def _place(name: str) -> Path:
+    """The folder of the data set's description. Raises ValueError where a study of this name cannot be begun."""
+    root = paths.project_root()
+    place = Path(os.environ.get("SKINSYN_DATA") or root / "data").expanduser() / name
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise ValueError(f"{name!r}: a study's name has letters, digits and _, and begins with a letter")
+    for taken in (root / "params" / name, root / "params" / f"{name}.yml", place):
+        if taken.exists():
+            raise ValueError(f"{taken} is there already; choose another name, or move it away")
+    return place
+
+
+def _photographs(images: Path) -> list[str]:
+    """The files of photographs below a folder. Raises FileNotFoundError, or ValueError saying what it has instead."""
+    if not images.is_dir():
+        raise FileNotFoundError(f"--images {images}: no such folder")
+    photographs = match.find_images(images)
+    if not photographs:
+        kinds = pd.Series([p.suffix.lower() or "(no suffix)" for p in images.rglob("*") if p.is_file()], dtype="str")
+        counts = ", ".join(f"{n} {kind}" for kind, n in kinds.value_counts().items()) or "no file at all"
+        raise ValueError(
+            f"--images {images}: no photograph of {', '.join(match.SUFFIXES)}; it holds {counts}. Convert them"
+        )
+    return photographs
+
+
+def _with_photograph(rows: pd.DataFrame, photographs: Sequence[str], what: str) -> pd.DataFrame:
+    """The rows that have a photograph; says how many have none. Raises ValueError where none has."""
+    files_, lonely = folder.match_rows(rows["file"], photographs)
+    there = pd.Series(files_, index=rows.index) != ""
+    print(f"{len(rows)} rows, {int(there.sum())} of them with a photograph; {len(lonely)} photographs without a row")
+    if not there.any():
+        raise ValueError(f"no row of {what}: e.g. {rows['file'][0]!r}, {photographs[0]!r}")
+    return rows[there]
+
+
+def _write(file: Path, head: str, content: Mapping) -> None:
+    text = yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, default_flow_style=None, width=10**6)
+    with files.atomic(file) as temporary:
+        temporary.write_text(f"# {head}\n{text}")
 
 
 def in_words(rows: pd.DataFrame, data: Mapping, grid: Mapping) -> str:

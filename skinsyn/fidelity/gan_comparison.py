@@ -7,6 +7,7 @@ import pandas as pd
 
 from skinsyn.classifier.arms import Arm
 from skinsyn.stats import contrasts
+from skinsyn.stats.hypotheses import Family, Hypotheses, Hypothesis
 from skinsyn.stats.predictions import Block
 
 from . import MODEL
@@ -36,12 +37,14 @@ def gains(prepared: Mapping[str, Block], level: float = 0.95) -> pd.DataFrame:
     if not tables:
         return pd.DataFrame([{"family": FAMILY, "id": "all", "verdict": "not run", "flags": NOT_RUN}])
     pairs = pd.concat(tables, ignore_index=True)
-    hypotheses = [
-        {"id": str(at), "treatment": {"task": task, "arm": arm}, "control": {"task": task, "arm": gan}}
-        for at, (task, arm, gan) in enumerate(zip(pairs["task"], pairs.pop("arm"), pairs.pop("arm_gan"), strict=True))
-    ]
-    family = {"correction": "holm", "average": "macro", "hypotheses": hypotheses}
-    tested = contrasts.test_families(prepared, {FAMILY: family}, level=level)
+    arms, hypotheses = {}, []
+    for at, (task, *both) in enumerate(zip(pairs["task"], pairs.pop("arm"), pairs.pop("arm_gan"), strict=True)):
+        names = f"{at} diffusion", f"{at} {GAN}"
+        arms |= {name: {"task": task, "arm": arm} for name, arm in zip(names, both, strict=True)}
+        hypotheses.append(Hypothesis(id=str(at), family=FAMILY, estimand=" - ".join(names)))
+    families = {FAMILY: Family(correction="holm")}
+    declared = Hypotheses(arms=arms, families=families, hypotheses=tuple(hypotheses))
+    tested = contrasts.test_families(prepared, declared, level)
     labels = pairs["task"] + ", n " + pairs["n"].astype(str) + ", " + pairs["ratio"].astype(str) + " " + pairs["method"]
     labels += pairs["transforms"].map({True: ", transforms", False: ""})
     return pd.concat([pairs, tested.assign(id=labels)], axis=1)

@@ -1,11 +1,11 @@
 """The long tail: gain against the number of own training images, over conditions and over condition × skin type."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
 from skinsyn.stats import contrasts
+from skinsyn.stats.hypotheses import Family, Hypotheses, Hypothesis
 from skinsyn.stats.predictions import Block, select
 
 from . import MODEL, usefulness
@@ -38,10 +38,13 @@ def gains(
         if not units:
             continue
         names = [", ".join(unit.values()) for unit in units]
-        family: dict[str, Any] = {"treatment": dict(treatment), "control": dict(control), "average": "micro"}
-        family |= {"correction": "fdr_bh", "min_images": min_images}
-        family |= {"hypotheses": [{"id": name, "where": unit} for name, unit in zip(names, units, strict=True)]}
-        tested = contrasts.test_families(prepared, {over: family}, level=level).rename(columns={"family": "over"})
+        settings = {"family": over, "estimand": "treatment - control", "average": "micro"}
+        declared = Hypotheses(
+            arms={"treatment": treatment, "control": control},
+            families={over: Family(correction="fdr_bh", min_images=min_images)},
+            hypotheses=tuple(Hypothesis(id=name, where=w, **settings) for name, w in zip(names, units, strict=True)),
+        )
+        tested = contrasts.test_families(prepared, declared, level).rename(columns={"family": "over"})
         about = pd.DataFrame([{"fst_group": "all"} | unit for unit in units])
         about = about.assign(own=[len(select(train, **unit)) for unit in units], id=names)
         tables.append(tested.merge(about, on="id", how="left"))

@@ -114,7 +114,7 @@ def _tables(profile: str) -> dict[str, str]:
     rates = paper_tables.optional(profile, "rates_by_group")
     if rates is not None and "arm" in rates:
         cards["rates"] = _intervals(rates[rates["arm"] == "change"], ["group", "metric"], "estimate")
-    if (summary := paper_tables.optional(profile, "plain_words")) is not None:
+    if (summary := paper_tables.optional(profile, "summary")) is not None:
         paragraphs = [f"- **{_plain(row['result'])}.** {_plain(row['words'])}" for row in summary.to_dict("records")]
         cards["words"] = "\n".join(paragraphs)
     return cards

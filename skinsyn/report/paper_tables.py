@@ -26,7 +26,7 @@ MADE_BY = {
     "learning_curves": "04_training_grid",
     "cells": "04_training_grid",
     "tests": "05_fairness_stats",
-    "plain_words": "05_fairness_stats",
+    "summary": "05_fairness_stats",
     "table_one": "05_fairness_stats",
     "accuracy_by_group": "05_fairness_stats",
     "rates_by_group": "05_fairness_stats",
@@ -95,7 +95,7 @@ def maker(
         "distances": ("distances", lambda frame: _distances(frame, marker("distances"))),
         "arms": ("learning_curves", lambda frame: _arms(frame, marker("learning_curves"))),
         "tests": ("tests", lambda frame: _tests(frame, marker("tests"), inference)),
-        "summary": ("plain_words", lambda frame: _table({"result": 1, "summary": 4.6}, frame.to_numpy())),
+        "summary": ("summary", lambda frame: _table({"result": 1, "summary": 4.6}, frame.to_numpy())),
         "open_answers": ("open_answers", lambda frame: _table({"question": 1, "answer": 4.6}, frame.to_numpy())),
     }
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from . import files, paths
+from . import files, paths, records
 
 __all__ = [
     "ParameterError",
@@ -111,8 +111,9 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _check(name: str, value: Any, known: dict[str, dict[str, str]], where: str) -> None:
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        hint = records.nearest(name, known)
+        if "hypotheses" in known and name in ("arms", "families", "sensitivity", "dose"):
+            hint = "it stands in hypotheses.yml, the file that `hypotheses` names; see skinsyn/stats/hypotheses.py"
         raise ParameterError(f"{where}: unknown parameter {name!r}; {hint}")
     kind = known[name]["type"]
     if not isinstance(value, TYPES[kind]) or (isinstance(value, bool) and kind != "bool"):

@@ -6,7 +6,8 @@ import pandas as pd
 
 from . import contrasts, estimands, fairness, mrmc
 from .auc import delong
-from .predictions import GROUPS, POSITIVE, Block, blocks
+from .hypotheses import Family, Hypotheses, Hypothesis
+from .predictions import GROUPS, POSITIVE, Block
 
 
 def gains_by_group(
@@ -22,20 +23,21 @@ def gains_by_group(
     treatment, control: settings; their task is replaced by each of `tasks`. Columns: task, group, then those of
     `test_families` from estimate [points] to flags that are not about correction.
     """
-    prepared, rows = blocks(predictions) if isinstance(predictions, pd.DataFrame) else predictions, []
+    prepared, rows = estimands.as_blocks(predictions), []
     for task in tasks:
         known = prepared[task].images["fst_group"] if task in prepared else pd.Series(["unknown"])
-        for group in ["all", *(g for g in GROUPS if g != "unknown" or (known == g).any())]:
-            family = {
-                "treatment": {**treatment, "task": task},
-                "control": {**control, "task": task},
-                "average": average,
-            }
-            family |= {"correction": "bonferroni", "where": {} if group == "all" else {"fst_group": group}}
-            row = contrasts.test_families(prepared, {task: family | {"hypotheses": [{"id": group}]}}, level=level)
-            rows.append(row.rename(columns={"family": "task", "id": "group"}))
-    kept = "task group average estimate low high se df p images clusters runs verdict flags"
-    return pd.concat(rows, ignore_index=True)[kept.split()]
+        groups = ["all", *(name for name in GROUPS if name != "unknown" or (known == name).any())]
+        wheres = {name: {} if name == "all" else {"fst_group": name} for name in groups}
+        settings = {"estimand": "treatment - control", "average": average}
+        declared = Hypotheses(
+            arms={"treatment": {**treatment, "task": task}, "control": {**control, "task": task}},
+            families={name: Family(correction="bonferroni") for name in groups},  # each alone: without correction
+            hypotheses=tuple(Hypothesis(id=name, family=name, where=w, **settings) for name, w in wheres.items()),
+        )
+        tested = contrasts.test_families(prepared, declared, level)
+        rows.append(tested.assign(task=task).rename(columns={"id": "group"}))
+    columns = "task group average estimate low high se df p images clusters runs verdict flags"
+    return pd.concat(rows, ignore_index=True)[columns.split()]
 
 
 def auroc_gains(
@@ -52,8 +54,8 @@ def auroc_gains(
     try:
         block = estimands.block_of(prepared, {**treatment, "task": "malignancy"})
         at = [estimands.arm_of(block, {**arm, "task": "malignancy"}) for arm in (treatment, control)]
-    except KeyError as missing:
-        return pd.DataFrame([{"group": "all", **empty, "flags": f"not run: {missing.args[0]}"}])
+    except estimands.NotRun as missing:
+        return pd.DataFrame([{"group": "all", **empty, "flags": f"not run: {missing}"}])
     scores, rows = block.p[at, :, :, block.classes.index(POSITIVE)].astype(float), []
     for group in ["all", *(g for g in GROUPS if (block.images["fst_group"] == g).any())]:
         images = block.images if group == "all" else block.images[block.images["fst_group"] == group]
@@ -86,12 +88,12 @@ def accuracy_by_group(
     Columns: arm, task, those of `fairness.by_group`, gap, null_mean, null_high, gap_p (known groups only; proportions).
     An arm that was not run is one row with the flag "not run".
     """
-    prepared, tables = blocks(predictions) if isinstance(predictions, pd.DataFrame) else predictions, []
+    prepared, tables = estimands.as_blocks(predictions), []
     for task in tasks:
         for name, arm in arms.items():
             try:
                 correct, images = contrasts.answers(prepared, {**arm, "task": task})
-            except KeyError:
+            except estimands.NotRun:
                 tables.append(pd.DataFrame([{"arm": name, "task": task, "group": "", "images": 0, "flags": "not run"}]))
                 continue
             table = fairness.by_group(correct, images["fst_group"], images["cluster_id"], None, draws, seed, level)

@@ -121,8 +121,8 @@ def run_family(
         tested = table[p].notna()
         each = 1 - (1 - level) / max(int(tested.sum()), 1)
         for row in table.index[tested]:
-            bounds = interval(*(float(table.loc[row, name]) for name in low_df), each)
-            table.loc[row, ["low_simultaneous", "high_simultaneous"]] = bounds
+            estimate, se, df = (float(table.loc[row, name]) for name in low_df)
+            table.loc[row, ["low_simultaneous", "high_simultaneous"]] = interval(estimate, se, df, each)
     return table
 
 

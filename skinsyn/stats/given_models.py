@@ -3,12 +3,13 @@
 They say nothing about training again: under a simulated null they find differences between two runs of the same recipe.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from . import declared, estimands, families
+from . import estimands, families
+from .hypotheses import Hypotheses
 from .predictions import Block, select
 
 NOTE = "given these trained models"
@@ -24,14 +25,14 @@ def by_run(
     """Each run's own paired table: run, images, clusters, both, gained, lost, neither, and what is tested on them.
 
     estimate, low, high: gain in points over images, with Newcombe's interval; exact and mid_p: McNemar's tests of
-    gained against lost. Images of one cluster count as if they were independent, and the flag says so. KeyError where
+    gained against lost. Images of one cluster count as if they were independent, and the flag says so. NotRun where
     an arm was not run.
     """
     prepared = estimands.as_blocks(predictions)
     block = estimands.block_of(prepared, treatment)
     images = select(block.images, **(where or {}))
     if images.empty:
-        raise ValueError(f"no test image with {dict(where)}")
+        raise ValueError(f"no test image with {dict(where or {})}")
     first, second = (block.correct[estimands.arm_of(block, arm)][:, images.index] for arm in (treatment, control))
     rows, clusters = [], images["cluster_id"].nunique()
     for run, a, b in zip(block.runs, first, second, strict=True):
@@ -49,32 +50,29 @@ def by_run(
 
 def max_t_table(
     predictions: pd.DataFrame | Mapping[str, Block],
-    chosen: Mapping[str, Mapping],
-    arms: Mapping | None = None,
+    declared: Hypotheses,
+    chosen: Sequence[str],
     draws: int = 9999,
     seed: int = 0,
 ) -> pd.DataFrame:
     """All hypotheses of the chosen families tested together by `families.max_t`: family, id, estimate, p_max_t, flags.
 
-    chosen: families as `declared` writes them; their own correction is not used. estimate in points.
+    Their own correction is not used. estimate in points.
     """
     prepared, rows, columns = estimands.as_blocks(predictions), [], []
-    for name, family in chosen.items():
-        for hypothesis in declared.hypotheses(name, family, prepared, arms, 1.0):
-            row = {"family": name, "id": hypothesis["id"], "estimate": np.nan, "flags": NOTE}
+    for one in (one for name in chosen for one in declared.of_family(name)):
+        for member in estimands.spread(prepared, one, declared.arms):
+            row = {"family": one.family, "id": member.id, "estimate": np.nan, "flags": NOTE}
             try:
-                parts = estimands.parts(prepared, estimands.terms(hypothesis))
-            except (KeyError, estimands.NoData) as missing:
-                rows.append(row | {"flags": f"not estimable: {missing.args[0]}"})
+                columns.append(estimands.contributions(estimands.parts(prepared, member, declared.arms)))
+                row["estimate"] = 100 * float(columns[-1].sum())
+            except (estimands.NotRun, estimands.NoData) as missing:
                 columns.append(pd.Series(dtype=float))
-                continue
-            columns.append(estimands.contributions(parts))
-            rows.append(row | {"estimate": 100 * float(columns[-1].sum())})
-    if not rows:
-        return pd.DataFrame(columns=["family", "id", "estimate", "p_max_t", "flags"])
-    table = pd.concat(columns, axis=1).fillna(0.0).to_numpy()
-    frame = pd.DataFrame(rows)
-    frame["p_max_t"] = families.max_t(table, draws, seed)
-    silent = frame["p_max_t"].isna() & ~frame["flags"].str.startswith("not estimable")
+                row["flags"] = f"not estimable: {missing}"
+            rows.append(row)
+    frame = pd.DataFrame(rows, columns=["family", "id", "estimate", "p_max_t", "flags"])
+    if rows:
+        frame["p_max_t"] = families.max_t(pd.concat(columns, axis=1).fillna(0.0).to_numpy(), draws, seed)
+    silent = frame["p_max_t"].isna() & frame["estimate"].notna()
     frame.loc[silent, "flags"] = "not estimable: all differences are zero"
-    return frame[["family", "id", "estimate", "p_max_t", "flags"]]
+    return frame

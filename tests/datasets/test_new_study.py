@@ -15,6 +15,7 @@ from PIL import Image
 from skinsyn.__main__ import main
 from skinsyn.datasets import design, new_study, phantom, splits, table
 from skinsyn.run import params, paths, pipeline, profiles, tables
+from skinsyn.stats.hypotheses import Hypotheses
 
 ROOT = paths.project_root()
 
@@ -55,7 +56,11 @@ def test_by_flags_a_whole_profile_comes_out(study, capsys):
     assert {values["profile"] for values in every.values()} == {"mine"}
     assert every["02_dreambooth"]["steps"] == params.of_profile("demo")["02_dreambooth"]["steps"]
     assert not any("hantom" in str(every["08_paper"][key]) for key in ("title", "note"))
-    assert {file.stem for file in (study / "params/mine").iterdir()} == {"common", "01_data_prep", "08_paper"}
+    assert {file.stem for file in (study / "params/mine").iterdir()} == {
+        "common", "01_data_prep", "05_fairness_stats", "08_paper", "hypotheses",
+    }  # fmt: skip
+    declared = [Hypotheses.load(params.of_profile(one)["05_fairness_stats"]["hypotheses"]) for one in ("mine", "demo")]
+    assert declared[0] == declared[1]
     rows, left_out = table.load("mine", table.find("mine", ""), data["conditions"], data["malignancy_only"])
     assert len(rows) == 105 and left_out["reason"].tolist() == ["not a condition of this study"] * 3
     split = splits.split(rows.assign(cluster_id=rows["patient_id"]), 0, **{name: data[name] for name in design.SPLIT})
@@ -68,14 +73,18 @@ def test_few_photographs_halve_the_design_and_too_few_are_refused(study, capsys)
     assert main(words(study, *COLUMNS, "--like", "demo", "--at-least", "5")) == 0
     every = params.of_profile("mine")
     assert sorted(set(design.values_of(every["04_training_grid"]["arms"], "n"))) == [1, 2, 4]
-    assert every["05_fairness_stats"]["arms"]["control"]["n"] == 4
+    declared = Hypotheses.load(every["05_fairness_stats"]["hypotheses"])
+    assert declared.arms["control"]["n"] == 4
     told = capsys.readouterr().out
     assert "malignant against benign is not asked" in told
-    assert not any("malignan" in str(every[k]["arms"]) for k in ("04_training_grid", "05_fairness_stats"))
-    assert (
-        "F1 malignancy" not in every["05_fairness_stats"]["families"]
-        and "F2 conditions" in every["05_fairness_stats"]["families"]
-    )
+    assert "malignan" not in str(every["04_training_grid"]["arms"]) and "malignan" not in str(declared.json())
+    assert "F1 malignancy" not in declared.families and "F2 conditions" in declared.families
+    only = {
+        "arms": {"a": {"task": "malignancy"}, "b": {"like": "a", "n": 2}},
+        "families": {"F": {"correction": "holm"}},
+    }
+    with pytest.raises(ValueError, match=r"tests malignancy alone; name another one \(--like\)"):
+        design.without_malignancy(only | {"hypotheses": [{"id": "x", "family": "F", "estimand": "a - b"}]})
     shutil.rmtree(study / "photos")
     photographs(study / "photos", {"a": 30, "b": 6})
     again = [
@@ -220,8 +229,9 @@ def test_pad_ufes_20_as_if_unknown_becomes_the_profile_that_was_made_for_it(stud
         for key, value in values.items()
         if (sorted(value) if key == "conditions" else value) != known[stem][key]
     }
-    named = {f"{stem}.profile" for stem in mine}
-    assert differ == named | {"01_data_prep.dataset", "01_data_prep.data_folder", "08_paper.title", "08_paper.note"}
+    named = {f"{stem}.profile" for stem in mine} | {"05_fairness_stats.hypotheses"}
+    named |= {"01_data_prep.dataset", "01_data_prep.data_folder", "08_paper.title", "08_paper.note"}
+    assert differ == named
     own, left_out = table.load("mine", table.find("mine", ""), sorted(NAMES.values()))
     theirs, _ = table.load("pad_ufes_20", pad, sorted(NAMES.values()))
     assert left_out.empty

@@ -7,6 +7,7 @@ import pytest
 from skinsyn.report.inference import Inference
 from skinsyn.report.ledger import VERDICTS, AtLeast, Claim, Evidence, HypothesisRule, claims, ledger
 from skinsyn.run import params
+from skinsyn.stats.hypotheses import Hypotheses
 
 RULES = {
     "C1": {"rule": "above", "tests": ["C1"]},
@@ -145,11 +146,10 @@ def test_a_claim_is_a_record():
 def test_the_rules_of_a_profile_name_hypotheses_that_it_declares(profile):
     """A misspelt id would make a claim 'not run' without a word."""
     every = params.of_profile(profile)
-    families = every["05_fairness_stats"]["families"]
-    declared = [(family, about["id"]) for family, given in families.items() for about in given["hypotheses"]]
+    declared = Hypotheses.load(every["05_fairness_stats"]["hypotheses"]).hypotheses
     for claim, rule in every["08_paper"]["verdict_rules"].items():
         for start in rule.get("tests", [""] if "family" in rule else []):
-            fits = [i for family, i in declared if family.startswith(rule.get("family", "")) and i.startswith(start)]
+            fits = [h for h in declared if h.family.startswith(rule.get("family", "")) and h.id.startswith(start)]
             assert fits, f"{claim}: no hypothesis of {profile} begins with {start!r}"
 
 

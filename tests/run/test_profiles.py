@@ -45,7 +45,7 @@ def test_a_profile_holds_differences_only(profile):
         contents = params.differences(profile, notebook)
         assert contents["common"]["profile"] == profile
         assert not [key for key, value in contents[notebook.stem].items() if value == defaults[key]]
-    assert sum(len(yaml.safe_load(f.read_text())) for f in (ROOT / "params/demo").iterdir()) == 1
+    assert sum(len(yaml.safe_load(f.read_text())) for f in (ROOT / "params/demo").glob("[c0-9]*.yml")) == 1
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_whole_files_are_written_read_as_the_profile_and_refused_as_a_profile(st
 
 def test_a_profile_that_differs_in_nothing_is_its_name(study):
     files = sorted(file.name for file in (study / "params/demo").iterdir())
-    assert files == ["common.yml"]
+    assert files == ["common.yml", "hypotheses.yml"]
     every = params.of_profile("demo")
     named = {stem: values | {"profile": "again"} for stem, values in every.items()}
     assert sorted(file.name for file in profiles.write("again", named, "The same.").iterdir()) == ["common.yml"]
@@ -104,6 +104,16 @@ def test_a_rewrite_that_cannot_keep_the_lines_is_refused(study, capsys):
     file.write_text(text)
     assert main(["params", "smoke", "--rewrite"]) == 2
     assert "write each key on a line of its own" in capsys.readouterr().err and file.read_text() == text
+
+
+def test_hypotheses_among_the_parameters_are_refused_with_the_name_of_their_file(study, capsys):
+    file = study / "params/smoke/05_fairness_stats.yml"
+    for key in ("arms", "families", "sensitivity", "dose"):
+        file.write_text(f"{key}: {{}}\n")
+        for verb in (["params", "smoke"], ["params", "smoke", "--rewrite"], ["run", "--profile", "smoke"]):
+            assert main(verb) == 2
+            told = capsys.readouterr().err
+            assert f"unknown parameter '{key}'; it stands in hypotheses.yml" in told and "stats/hypotheses.py" in told
 
 
 def test_files_that_no_notebook_reads_and_profiles_without_a_name_are_refused(project, capsys):

@@ -47,7 +47,9 @@ def test_parameters_are_checked_before_anything_runs(tmp_path, capsys):
     (tmp_path / "mine.yml").write_text("margin: 1\n")
     values, lacking = reanalysis.parameters("own", [tmp_path / "mine.yml"], {"draws": 100})
     assert (
-        values == {"margin": 1.0, "draws": 100, "profile": "own"} and "families" in lacking and "profile" not in lacking
+        values == {"margin": 1.0, "draws": 100, "profile": "own"}
+        and "hypotheses" in lacking
+        and "profile" not in lacking
     )
     with pytest.raises(params.ParameterError, match="missing"):
         reanalysis.parameters("own", [tmp_path / "gone.yml"])
@@ -56,16 +58,22 @@ def test_parameters_are_checked_before_anything_runs(tmp_path, capsys):
 @pytest.mark.slow
 def test_a_csv_becomes_tables_and_figures(table, tmp_path, capsys):
     table.to_csv(tmp_path / "own_study.csv", index=False)
+    hypotheses = {
+        "arms": {"control": {"task": "condition", "n": 8, "ratio": 0, "transforms": True},
+                 "synthetic": {"like": "control", "ratio": 10}},
+        "families": {"F0": {"correction": "holm"}},
+        "hypotheses": [{"id": "primary", "family": "F0", "estimand": "synthetic - control"},
+                       {"id": "bounded", "family": "F0", "estimand": "synthetic - control", "test": "non-superiority"}],
+    }  # fmt: skip
+    (tmp_path / "declared.yml").write_text(yaml.safe_dump(hypotheses))
     (tmp_path / "mine.yml").write_text(
-        yaml.safe_dump({"draws": 100, "min_images": 4, "sensitivity": [{"id": "as declared"}]})
+        yaml.safe_dump({"draws": 100, "min_images": 4, "hypotheses": str(tmp_path / "declared.yml")})
     )
-    assert (
-        main(["stats", str(tmp_path / "own_study.csv"), "--params", str(tmp_path / "mine.yml"), "-p", "margin=0.05"])
-        == 0
-    )
+    call = ["stats", str(tmp_path / "own_study.csv"), "--params", str(tmp_path / "mine.yml"), "-p", "margin=0.05"]
+    assert main(call) == 0
     assert "left to the notebook's own values" in capsys.readouterr().out
     tests = tables.read("own_study", "tests", made_by="05_fairness_stats")
     assert tests.loc[0, "verdict"] in ("gain", "no difference shown") and tests["margin"].dropna().eq(5).all()
-    for name in ("table_one", "rates_by_group", "sensitivity", "plain_words", "deployment", "power", "single_runs"):
+    for name in ("table_one", "rates_by_group", "sensitivity", "summary", "deployment", "power", "single_runs"):
         assert len(tables.read("own_study", name, made_by="05_fairness_stats")), name
     assert (paths.figures_dir("own_study") / "05_fairness_stats-forest.svg").exists()

@@ -3,21 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from declarations import declare
 from simulated import predictions
 
-from skinsyn.stats import contrasts, declared, dose_response, mrmc
+from skinsyn.stats import contrasts, dose_response, mrmc
 from skinsyn.stats.predictions import blocks, find_arm, sizes
 
 TABLE = predictions()
 BLOCKS = blocks(TABLE)  # checked once
 SYNTHETIC = {"task": "condition", "n": 8, "ratio": 10, "method": "in-then-outpaint", "transforms": True}
 CONTROL = {"task": "condition", "n": 8, "ratio": 0, "transforms": True}
-
-
-def family(*hypotheses, **settings):
-    return {
-        "F": {"correction": "holm", "treatment": SYNTHETIC, "control": CONTROL, "hypotheses": [*hypotheses], **settings}
-    }
 
 
 def test_the_contract_holds_and_remarks_are_given():
@@ -136,13 +131,18 @@ def test_gain_is_paired_gain_where_it_can_be():
 
 
 def test_difference_of_gains():
-    first = {"treatment": SYNTHETIC, "control": CONTROL}
-    second = {"treatment": {**SYNTHETIC, "n": 32}, "control": {**CONTROL, "n": 32}}
-    change = contrasts.difference_of_gains(BLOCKS, first, second)
-    gains = [contrasts.gain(BLOCKS, **side).estimate for side in (first, second)]
-    assert change.estimate == pytest.approx(gains[0] - gains[1]) and change.estimable
-    nothing = contrasts.difference_of_gains(BLOCKS, first, first)
-    assert not nothing.estimable and "zero" in nothing.flags[0]
+    many = {"synthetic 32": {"like": "synthetic", "n": 32}, "control 32": {"like": "control", "n": 32}}
+    estimand = "synthetic - control - synthetic 32 + control 32"
+    table = contrasts.test_families(BLOCKS, declare({"id": "change", "estimand": estimand}, arms=many))
+    change = table.iloc[0]
+    sides = [(SYNTHETIC, CONTROL), ({**SYNTHETIC, "n": 32}, {**CONTROL, "n": 32})]
+    gains = [contrasts.gain(BLOCKS, *side).estimate for side in sides]
+    assert change["estimate"] == pytest.approx(100 * (gains[0] - gains[1])) and change["kind"] == "difference"
+    assert np.isfinite(change["p"])
+    nothing = contrasts.test_families(
+        BLOCKS, declare({"id": "x", "estimand": "synthetic - control - synthetic + control"})
+    )
+    assert nothing["verdict"].tolist() == ["not estimable"] and "zero" in nothing["flags"][0]
 
 
 def test_an_ambiguous_or_absent_arm():
@@ -157,32 +157,28 @@ def test_an_ambiguous_or_absent_arm():
 
 
 def test_declared_families():
-    families = family(
+    declared = declare(
         {"id": "primary"},
-        {"id": "C1", "kind": "difference", "minus": {"treatment": {"n": 32}, "control": {"n": 32}}},
-        {"id": "C2", "kind": "non-superiority", "margin": 0.2, "treatment": {"ratio": 25}, "control": "synthetic"},
-        {"id": "gan", "treatment": {"method": "gan"}},
-        {"id": "gan too", "treatment": {"like": "synthetic", "method": "gan"}},
+        {"id": "C1", "estimand": "synthetic - control - synthetic 32 + control 32"},
+        {"id": "C2", "test": "non-superiority", "margin": 0.2, "estimand": "synthetic x25 - synthetic"},
+        {"id": "gan", "estimand": "gan - control"},
         {"id": "nobody", "where": {"fst_group": "unknown"}},
-    )
-    families["F3"] = {
-        "correction": "holm",
-        "treatment": {**SYNTHETIC, "task": "malignancy"}, "control": {**CONTROL, "task": "malignancy"},
-        "average": "micro", "simultaneous": True,
-        "hypotheses": [{"id": "gain", "each": {"fst_group": "all"}}],
-    }  # fmt: skip
-    table = contrasts.test_families(BLOCKS, families, {"synthetic": SYNTHETIC}).set_index("id")
-    assert list(table.index) == [
-        "primary",
-        "C1",
-        "C2",
-        "gan",
-        "gan too",
-        "nobody",
-        "gain, I-II",
-        "gain, III-IV",
-        "gain, V-VI",
-    ]
+        {
+            "id": "gain", "family": "F3", "estimand": "malignancy synthetic - malignancy control", "average": "micro",
+            "by": {"fst_group": "all"},
+        },
+        families={"F": {"correction": "holm"}, "F3": {"correction": "holm", "simultaneous": True}},
+        arms={
+            "synthetic 32": {"like": "synthetic", "n": 32}, "control 32": {"like": "control", "n": 32},
+            "synthetic x25": {"like": "synthetic", "ratio": 25}, "gan": {"like": "synthetic", "method": "gan"},
+            "malignancy synthetic": {"like": "synthetic", "task": "malignancy"},
+            "malignancy control": {"like": "control", "task": "malignancy"},
+        },
+    )  # fmt: skip
+    table = contrasts.test_families(BLOCKS, declared).set_index("id")
+    groups = ["gain, I-II", "gain, III-IV", "gain, V-VI"]
+    assert list(table.index) == ["primary", "C1", "C2", "gan", "nobody", *groups]
+    assert table["kind"].tolist()[:4] == ["gain", "difference", "non-superiority", "gain"]
     assert table.loc["primary", "verdict"] == "gain" and table.loc["primary", "images"] == 108
     primary = contrasts.gain(BLOCKS, SYNTHETIC, CONTROL)
     assert table.loc["primary", "estimate"] == pytest.approx(100 * primary.estimate)
@@ -198,24 +194,19 @@ def test_declared_families():
 
 def test_skin_type_unknown_for_all_is_said():
     table = TABLE[(TABLE["n"] == 8) & TABLE["transforms"]].assign(fst_group="unknown")
-    result = contrasts.test_families(table, family({"id": "gain", "each": {"fst_group": "all"}}))
+    result = contrasts.test_families(table, declare({"id": "gain", "by": {"fst_group": "all"}}))
     assert result["verdict"].tolist() == ["not estimable"] and "no test image" in result["flags"][0]
 
 
 def test_each_group_against_the_lightest():
-    lightest = {"where": {"fst_group": "I-II"}}
-    declaration = {"id": "more", "kind": "difference", "each": {"fst_group": ["III-IV", "V-VI"]}, "minus": lightest}
-    table = contrasts.test_families(BLOCKS, family(declaration)).set_index("id")
+    lightest = {"fst_group": "I-II"}
+    declared = declare({"id": "more", "by": {"fst_group": ["III-IV", "V-VI"]}, "against": lightest})
+    table = contrasts.test_families(BLOCKS, declared).set_index("id")
     gains = {g: contrasts.gain(BLOCKS, SYNTHETIC, CONTROL, where={"fst_group": g}).estimate for g in ("I-II", "V-VI")}
     assert table.loc["more, V-VI", "estimate"] == pytest.approx(100 * (gains["V-VI"] - gains["I-II"]))
-    assert table.loc["more, V-VI", "images"] == 72
-
-
-def test_arms_named_after_arms():
-    arms = {"control": CONTROL, "synthetic": {"like": "control", "ratio": 10}, "other": {"like": "synthetic", "n": 32}}
-    assert declared.settings("other", {}, arms, "x") == {**CONTROL, "ratio": 10, "n": 32}
-    with pytest.raises(ValueError, match="unknown key 'loop'"):
-        declared.settings("loop", {}, {"loop": {"like": "loop"}}, "x")
+    assert table.loc["more, V-VI", "images"] == 72 and (table["kind"] == "difference").all()
+    change = contrasts.gain(BLOCKS, SYNTHETIC, CONTROL, where={"fst_group": "V-VI"}, against=lightest)
+    assert table.loc["more, V-VI", "p"] == change.p and 100 * change.estimate == table.loc["more, V-VI", "estimate"]
 
 
 def test_answers():
@@ -226,39 +217,24 @@ def test_answers():
 
 
 def test_small_cells_and_equivalence():
-    table = contrasts.test_families(
-        TABLE,
-        family(
-            {"id": "cell", "each": {"condition": "all", "fst_group": ["V-VI"]}, "min_images": 10},
-            {"id": "same", "kind": "equivalence", "margin": 0.9},
-            correction="fdr_bh",
-        ),
+    declared = declare(
+        {"id": "cell", "by": {"condition": "all", "fst_group": ["V-VI"]}},
+        {"id": "same", "test": "equivalence", "margin": 0.9},
+        families={"F": {"correction": "fdr_bh", "min_images": 10}},
     )
+    table = contrasts.test_families(TABLE, declared)
     cells = table[table["id"].str.startswith("cell")]
     assert len(cells) == 9 and (cells["verdict"] == "not estimable").all()
     assert cells["flags"].str.contains("4 images, fewer than the 10").all()
     assert table["verdict"].iloc[-1] == "equivalent" and np.isfinite(table["p_by"].iloc[-1])
 
 
-def test_declarations_that_are_wrong_are_refused():
-    with pytest.raises(ValueError, match="unknown key 'averege'; did you mean 'average'"):
-        contrasts.test_families(BLOCKS, family({"id": "x", "averege": "macro"}))
-    with pytest.raises(ValueError, match="lacks 'correction'"):
-        contrasts.test_families(BLOCKS, {"F": {"hypotheses": [{"id": "x"}]}})
-    with pytest.raises(ValueError, match="max_t ignores training runs"):
-        contrasts.test_families(BLOCKS, family({"id": "x"}, correction="max_t"))
-    with pytest.raises(ValueError, match="needs a margin"):
-        contrasts.test_families(BLOCKS, family({"id": "x", "kind": "non-superiority"}))
-    with pytest.raises(ValueError, match="arms: unknown key 'synthetics'; did you mean 'synthetic'"):
-        contrasts.test_families(BLOCKS, family({"id": "x", "treatment": "synthetics"}), {"synthetic": SYNTHETIC})
-    with pytest.raises(ValueError, match="two hypotheses of the id 'x'"):
-        contrasts.test_families(BLOCKS, family({"id": "x"}, {"id": "x"}))
-    with pytest.raises(ValueError, match="none of"):
-        contrasts.test_families(BLOCKS, family({"id": "x", "kind": "superiority"}))
-    with pytest.raises(ValueError, match="did you mean 'ratio'"):
-        contrasts.test_families(BLOCKS, family({"id": "x", "treatment": {"ratios": 3}}))
-    with pytest.raises(ValueError, match="'macro' or 'micro'"):
-        contrasts.test_families(BLOCKS, family({"id": "x", "average": "mean"}))
+def test_arms_of_two_tasks_make_no_gain_and_a_margin_must_be_given():
+    arms = {"other": {"like": "control", "task": "malignancy"}}
+    with pytest.raises(ValueError, match="two arms of a gain differ in their task"):
+        contrasts.test_families(BLOCKS, declare({"id": "x", "estimand": "synthetic - other"}, arms=arms))
+    with pytest.raises(ValueError, match="'x': non-superiority needs a margin"):
+        contrasts.test_families(BLOCKS, declare({"id": "x", "test": "non-superiority"}))
 
 
 def test_by_dose():

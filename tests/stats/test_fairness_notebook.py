@@ -42,5 +42,5 @@ def no_silent_gap_in_a_table(folder):
         if {"flags", "low"} <= set(table.columns):
             silent = table["low"].isna() & table["flags"].isna()
             assert not silent.any(), f"{file.name}: {table[silent].iloc[0].to_dict()}"
-    words = pd.read_csv(folder / "05_fairness_stats-plain_words.csv")
+    words = pd.read_csv(folder / "05_fairness_stats-summary.csv")
     assert len(words) >= 10 and not words["words"].str.contains(r"\b(?:nan|None|inf)\b", regex=True).any()

@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
+from declarations import CONTROL, SYNTHETIC, declare
 from simulated import predictions
 
 from skinsyn.stats import contrasts, families, given_models
 from skinsyn.stats.predictions import blocks
 
 BLOCKS = blocks(predictions(ratios=(0, 10)))
-SYNTHETIC = {"task": "condition", "n": 8, "ratio": 10, "transforms": True}
-CONTROL = {"task": "condition", "n": 8, "ratio": 0, "transforms": True}
 
 
 def test_by_run():
@@ -27,15 +26,18 @@ def test_by_run():
 
 
 def test_max_t_table():
-    hypotheses = [{"id": "gain", "each": {"fst_group": "all"}}, {"id": "nobody", "where": {"fst_group": "unknown"}}]
-    hypotheses += [{"id": "more", "kind": "difference", "minus": {"treatment": {"n": 32}, "control": {"n": 32}}}]
-    family = {"correction": "holm", "treatment": SYNTHETIC, "control": CONTROL, "hypotheses": hypotheses}
-    table = given_models.max_t_table(BLOCKS, {"F": family}, draws=999).set_index("id")
+    arms = {"synthetic 32": {"like": "synthetic", "n": 32}, "control 32": {"like": "control", "n": 32}}
+    declared = declare(
+        {"id": "gain", "by": {"fst_group": "all"}},
+        {"id": "nobody", "where": {"fst_group": "unknown"}},
+        {"id": "more", "estimand": "synthetic - control - synthetic 32 + control 32"},
+        arms=arms,
+    )
+    table = given_models.max_t_table(BLOCKS, declared, ["F"], draws=999).set_index("id")
     for group in ("I-II", "V-VI"):
         gain = contrasts.gain(BLOCKS, SYNTHETIC, CONTROL, where={"fst_group": group})
         assert table.loc[f"gain, {group}", "estimate"] == pytest.approx(100 * gain.estimate)
     tested = table.drop(index="nobody")
     assert tested["p_max_t"].between(1 / 1000, 1).all()
     assert np.isnan(table.loc["nobody", "p_max_t"]) and "no test image" in table.loc["nobody", "flags"]
-    with pytest.raises(ValueError, match="'macro' or 'micro'"):
-        given_models.max_t_table(BLOCKS, {"F": family | {"average": "mean"}})
+    assert given_models.max_t_table(BLOCKS, declared, []).empty

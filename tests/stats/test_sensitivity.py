@@ -3,14 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from declarations import CONTROL, SYNTHETIC, declare
 from simulated import predictions
 
 from skinsyn.stats import contrasts, sensitivity
 from skinsyn.stats.predictions import add_facts, blocks
 
 TABLE = predictions(ratios=(0, 10))
-SYNTHETIC = {"task": "condition", "n": 8, "ratio": 10, "transforms": True}
-CONTROL = {"task": "condition", "n": 8, "ratio": 0, "transforms": True}
 
 
 def facts():
@@ -21,21 +20,23 @@ def facts():
     )
 
 
-def test_variants_side_by_side():
+def test_variants():
     prepared = blocks(add_facts(TABLE, facts()))
     variants = [
         {"id": "as declared"},
-        {"id": "the same?", "kind": "equivalence"},
+        {"id": "the same?", "test": "equivalence", "margin": 0.9},
         {"id": "every image the same", "average": "micro", "count": "images"},
         {"id": "labels not in doubt", "where": {"label_flag": ""}},
-        {"id": "by Centaur", "average": "micro", "each": {"fst_group_centaur": ["I-II", "V-VI"]}},
+        {"id": "by Centaur", "average": "micro", "by": {"fst_group_centaur": ["I-II", "V-VI"]}},
         {"id": "annotators agree", "where": {"fst_group_agreed": ["I-II", "III-IV", "V-VI"]}},
-        {"id": "from the base", "treatment": {"generator": "base"}},
+        {"id": "from the base", "estimand": "base - control"},
         {"id": "another run", "run": "other"},
         {"id": "last epoch", "run": "demo-last"},
     ]
     runs = {"": prepared, "other": blocks(predictions(seed=1, ratios=(0, 10)))}
-    table = sensitivity.side_by_side(runs, variants, SYNTHETIC, CONTROL, margin=0.9, draws=300).set_index("id")
+    base = {"base": {"like": "synthetic", "generator": "base"}}
+    declared = declare({"id": "primary"}, arms=base, sensitivity=variants)
+    table = sensitivity.analyse(runs, declared, draws=300).set_index("id")
     expected = contrasts.gain(prepared, SYNTHETIC, CONTROL)
     assert table.loc["as declared", "estimate"] == pytest.approx(100 * expected.estimate)
     row = table.loc["as declared"]
@@ -44,17 +45,18 @@ def test_variants_side_by_side():
     assert table.loc["labels not in doubt", "images"] == 90
     assert table.loc["annotators agree", "images"] == 81 and table.loc["by Centaur, V-VI", "images"] < 36
     assert table.loc["another run", "estimate"] != row["estimate"] and table.loc["another run", "run"] == "other"
-    bare = sensitivity.side_by_side({"": blocks(TABLE)}, variants[3:4], SYNTHETIC, CONTROL)
+    bare = sensitivity.analyse({"": blocks(TABLE)}, declare({"id": "primary"}, sensitivity=variants[3:4]))
     assert bare["flags"].tolist() == ["these predictions do not know the label_flag of an image"]
     for name in ("from the base", "last epoch"):
         assert table.loc[name, "verdict"] == "not run" and table.loc[name, "flags"]
-    with pytest.raises(ValueError, match="unknown key 'averege'"):
-        sensitivity.side_by_side(runs, [{"id": "x", "averege": "micro"}], SYNTHETIC, CONTROL)
+    with pytest.raises(ValueError, match="mine.yml: hypothesis 'x': unknown key 'averege'; did you mean 'average'"):
+        declare({"id": "primary"}, sensitivity=[{"id": "x", "averege": "micro"}])
 
 
 def test_the_bootstrap_agrees_with_the_test():
     """Two ways to the same spread: the interval's width within a third."""
-    table = sensitivity.side_by_side({"": blocks(TABLE)}, [{"id": "x"}], SYNTHETIC, CONTROL, draws=2000)
+    table = sensitivity.analyse({"": blocks(TABLE)}, declare({"id": "primary"}), draws=2000)
+    assert table["id"].tolist() == ["as declared"]
     width = (table["high_bootstrap"] - table["low_bootstrap"]) / (table["high"] - table["low"])
     assert 0.67 < width[0] < 1.33
 
