@@ -11,22 +11,17 @@ from PIL import Image
 from skinsyn import images
 from skinsyn.classifier import features
 from skinsyn.diffusion import dreambooth, generation, references
+from skinsyn.diffusion.settings import Model, Sampling, ShardTask, Taught, read_plan
 from skinsyn.run import compute, store
 
 from . import peers, ratios, timing, tuning
 
-__all__ = ["SETTINGS", "against_loop", "against_processes", "kid"]
+__all__ = ["against_loop", "against_processes", "kid"]
 
-# The study's generation (PROTOCOL, Generator).
-SETTINGS = {
-    "sampling_steps": 50, "guidance_scale": 3.0, "mask_fraction": 0.25, "strength_inpaint": 0.97,
-    "strength_outpaint": 0.95,
-    "outpaint_border": 1 / 32, "batch_size": 16, "near_copy_distance": 0, "dtype": "fp32", "seed": 0,
-}  # fmt: skip
-TAUGHT = {name: tuning.SETTINGS[name] for name in ("image_size", "prompt", "add_skin_type")}
+TAUGHT = {name: getattr(tuning.SETTINGS, name) for name in ("image_size", "prompt", "add_skin_type")}
 
 
-def draw(task: dict) -> tuple[str, float]:
+def draw(task: ShardTask) -> tuple[str, float]:
     """A task of `generation.plan`, for a worker: the key of the shard that it made, and the seconds in the UNet."""
     return timing.in_unet(lambda: generation.generate(task))
 
@@ -41,22 +36,24 @@ def kid(drawn: np.ndarray, real: np.ndarray) -> float:
     return float(sum(within) - 2 * kernels[2].mean())
 
 
-def _generators(executor: object, frame: pd.DataFrame, steps: int) -> dict[tuple, dict]:
+def _generators(executor: object, frame: pd.DataFrame, steps: int) -> dict[Model, Taught]:
     """An inpainting generator of each condition, taught for so many steps: what `generation.plan` wants."""
     base, names = timing.bases()["inpainting"], sorted(frame["condition"].unique())
-    told = {**tuning.SETTINGS, "steps": steps, "learning_rate": 5e-4}
-    tasks = dreambooth.plan(frame, names, {"inpainting": base}, told, 1)
+    settings = tuning.SETTINGS.but(steps=steps, learning_rate=5e-4)
+    tasks = dreambooth.plan(frame, names, {"inpainting": base}, settings, 1)
     keys = timing.all_of(executor, dreambooth.fine_tune, tasks)
     return {
-        ("fine-tuned", "inpainting", c): {"key": k, "weights": store.content("generator", k), "base": base, **TAUGHT}
-        for c, k in zip(names, keys, strict=True)
+        Model(task="inpainting", condition=c): Taught(
+            key=key, weights=store.content("generator", key), base=base, **TAUGHT
+        )
+        for c, key in zip(names, keys, strict=True)
     }
 
 
-def _plan(frame: pd.DataFrame, models: dict, settings: dict, run: int) -> list[dict]:
+def _plan(frame: pd.DataFrame, models: dict[Model, Taught], settings: dict, run: int) -> list[ShardTask]:
     """Tasks of the study's method for all conditions, one image of each source; another seed a run."""
     entry = {"method": "in-then-outpaint", "generator": "fine-tuned", "scope": "condition", "replicates": 1}
-    return generation.plan(frame, models, [entry], {**SETTINGS, **settings, "seed": run}, 1)
+    return generation.plan(frame, models, read_plan([entry]), Sampling.read({**settings, "seed": run}), 1)
 
 
 def _seen(pixels: np.ndarray) -> np.ndarray:
@@ -86,21 +83,26 @@ def against_loop(
 
     Ours: in-then-outpaint over two Dask workers of one thread, both stages kept as shards; the peer: the authors' loop
     with `threads` threads and PNG files. Every model is loaded in the warm-up. sources: images of each condition that
-    are changed, one synthetic image each. settings: what differs from SETTINGS. real: phantoms of each condition, not
-    sources, that KID compares with. steps: optimiser steps of the generators.
+    are changed, one synthetic image each. settings: what differs from the study's `Sampling`. real: phantoms of each
+    condition, not sources, that KID compares with. steps: optimiser steps of the generators.
     """
     with timing.own_store() as place, compute.get_executor("dask:2") as ours, timing.processes(1, threads) as theirs:
         frame, other = timing.phantoms(conditions, sources, 1), timing.phantoms(conditions, real, 2)
         models = _generators(ours, frame, steps)
         parts = [
             {
-                "folder": str(peers.save_folder(place / f"model-{number}", model["base"], "inpainting", model["key"])),
-                "images": images.pixels(frame[frame["condition"] == condition].to_dict("records")),
-                "prompt": references.prompt_of(condition, -1, model["prompt"], False),
+                "folder": str(peers.save_folder(place / f"model-{number}", taught.base, "inpainting", taught.key)),
+                "images": images.pixels(frame[frame["condition"] == model.condition].to_dict("records")),
+                "prompt": references.prompt_of(model.condition, -1, taught.prompt, False),
             }
-            for number, ((_, _, condition), model) in enumerate(models.items())
+            for number, (model, taught) in enumerate(models.items())
         ]
-        about = {**SETTINGS, **settings, "image_size": TAUGHT["image_size"], "parts": parts, "threads": threads}
+        about = {
+            **Sampling.read(settings).json(),
+            "image_size": TAUGHT["image_size"],
+            "parts": parts,
+            "threads": threads,
+        }
 
         def peer(run: int) -> float:
             task = {**about, "seed": run, "output": str(place / f"peer-{run}")}
@@ -148,6 +150,6 @@ def against_processes(
     """The row `generate_dask2_vs_processes`, by the untaught base. Arguments as in `against_loop`."""
     with timing.own_store():
         frame, base = timing.phantoms(conditions, sources, 1), timing.bases()["inpainting"]
-        models = {("fine-tuned", "inpainting", c): {"key": "", "base": base, **TAUGHT} for c in conditions}
+        models = {Model(task="inpainting", condition=c): Taught(base=base, **TAUGHT) for c in conditions}
         planned = lambda number: _plan(frame, models, settings, number)  # noqa: E731
         return timing.dask_beside_processes("generate", draw, planned, len(frame), runs, goal)

@@ -17,18 +17,17 @@ from typing import Any
 import pandas as pd
 
 from skinsyn.datasets import fitzpatrick17k
-from skinsyn.diffusion import exposure, gan, generation
+from skinsyn.diffusion import exposure, generation
+from skinsyn.diffusion.settings import Model, Reference, Sampling, ShardTask, Taught, read_plan
 from skinsyn.run import store
 
-from . import drawing, timing
+from . import timing
 
 __all__ = ["IMAGES", "run"]
 
 IMAGES = 458_920  # that the study made (arXiv 2308.12453)
 FOLLICULITIS = 191  # the tenth condition's training images, generated and left out of classification
-DRAWING = {**drawing.SETTINGS, "dtype": "bf16"}
-TAUGHT = {"image_size": 512, "prompt": "An image of {condition}, a skin disease", "add_skin_type": False}
-PLAN = [  # 75 + 2 · 10 + 2 · 10 + 10 + 5 = 130 a source of 3,530, and 2 more of each condition
+PLAN = [  # 75 + 2 · 10 + 2 · 10 + 10 + 5 = 130 per source of 3,530, and 2 more of each condition
     {"method": "text-to-image", "generator": "fine-tuned", "scope": "condition", "replicates": 75},
     {"method": "in-then-outpaint", "generator": "fine-tuned", "scope": "condition", "replicates": 10},
     {"method": "in-then-outpaint", "generator": "base", "scope": "condition", "replicates": 10},
@@ -48,15 +47,16 @@ def _sources() -> pd.DataFrame:
     return pd.DataFrame(rows).assign(fst=3, fst_group="III-IV", unit="0" * 24, row=range(len(rows)), split="train")
 
 
-def _models(conditions: list[str]) -> dict[tuple, dict]:
-    base = {**gan.NO_BASE, "name": "base", "digest": "0" * 24}
-    found = {}
+def _models(conditions: list[str]) -> dict[Model, Taught]:
+    base = Reference(name="base", digest="0" * 24)
+    models = {}
     for task in ("text-to-image", "inpainting"):
         for number, condition in enumerate(conditions):
             # '' in the place of a fine-tuned model's key: there is no manifest of one to read
-            found["fine-tuned", task, condition] = {**TAUGHT, "key": "", "base": {**base, "name": f"{task}-{number}"}}
-            found["base", task, condition] = {**TAUGHT, "key": "", "base": base}
-    return found
+            own = Taught(base=base.but(name=f"{task}-{number}"))
+            models[Model(task=task, condition=condition)] = own
+            models[Model(generator="base", task=task, condition=condition)] = Taught(base=base)
+    return models
 
 
 @contextmanager
@@ -76,12 +76,13 @@ def run(limit: int | None = None, entries: Sequence[dict] = PLAN) -> dict[str, A
     frame = _sources() if limit is None else _sources().groupby("condition").head(limit)
     with timing.own_store():
         with _timed(seconds, "plan"):
-            work = generation.plan(frame, _models(sorted(frame["condition"].unique())), entries, DRAWING, 1)
-            stages = [part for task in work for part in (task["first"], task) if part]
+            models = _models(sorted(frame["condition"].unique()))
+            work = generation.plan(frame, models, read_plan(entries), Sampling(dtype="bf16"), 1)
+            stages = [stage for task in work for stage in task.stages()]
             keys = generation.keys_of(work)
         with _timed(seconds, "keep"):
             for key, task in zip(keys, stages, strict=True):
-                store.keep("shard", key, lambda folder, task=task: _write(folder, task), task)
+                store.keep("shard", key, lambda folder, task=task: _write(folder, task), task.json())
         with _timed(seconds, "nothing is made twice"):
             assert not [key for key in keys if store.missing("shard", key)]
         with _timed(seconds, "table"):
@@ -108,9 +109,9 @@ def run(limit: int | None = None, entries: Sequence[dict] = PLAN) -> dict[str, A
     return {"images": len(table), "shards": len(keys), "sources": len(frame), **seconds, "memory, MB": memory}
 
 
-def _write(folder: Path, task: dict) -> None:
-    seeds_ = [generation.seed_of(task, row["image_id"]) for row in task["parents"]]
-    rows = generation.rows_of(task, seeds_, ["" for _ in seeds_], set())
+def _write(folder: Path, task: ShardTask) -> None:
+    seeds_ = [generation.seed_of(task, row["image_id"]) for row in task.parents]
+    rows = generation.rows_of(task, seeds_, ["" for _ in seeds_], [])
     (folder / "images.tar").touch()
     rows.assign(sha256="0" * 64).to_parquet(folder / "rows.parquet", index=False, compression="zstd")
 

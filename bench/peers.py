@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from skinsyn.diffusion import base_model, dreambooth, references
 from skinsyn.diffusion.hub import load_whole
+from skinsyn.diffusion.settings import Reference
 from skinsyn.run import compute
 
 from . import timing
@@ -74,7 +75,7 @@ class Bar(tqdm):
         Bar.loop, self.told = Bar.loop + now - self.told, now
 
 
-def save_folder(folder: Path, base: dict, task: str, key: str = "") -> Path:
+def save_folder(folder: Path, base: Reference, task: str, key: str = "") -> Path:
     """A base model, or a fine-tuned generator in it, as diffusers' own pipeline folder in float32."""
     base_model.build_pipeline(
         references.load_base(base, task), dreambooth.load_unet(key) if key else None

@@ -17,7 +17,8 @@ from diffusers import UNet2DConditionModel
 
 from skinsyn import images
 from skinsyn.datasets import phantom
-from skinsyn.diffusion import dreambooth, references
+from skinsyn.diffusion import references
+from skinsyn.diffusion.settings import TASKS, Reference
 from skinsyn.run import compute, store
 
 from . import ratios
@@ -128,10 +129,9 @@ def phantoms(conditions: Sequence[str], count: int, seed: int) -> pd.DataFrame:
     return frame.assign(unit=key, row=range(len(rows)))
 
 
-def bases(name: str = "tiny") -> dict[str, dict]:
+def bases(name: str = "tiny") -> dict[str, Reference]:
     """References to a base model for both tasks, task → reference."""
-    told = {"revision": "", "autoencoder": "", "offline": True, "pretrain": {}}
-    return {task: references.prepare_base(name, task, pd.DataFrame(), told, 0, 1) for task in dreambooth.TASKS}
+    return {task: references.prepare_base(Reference(name), task, pd.DataFrame(), {}, 0, 1) for task in TASKS}
 
 
 def share(part: float, whole: float) -> str:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from skinsyn import images
 from skinsyn.diffusion import dreambooth, references
 from skinsyn.diffusion.hub import load_whole
+from skinsyn.diffusion.settings import FineTune, Reference, Tuning
 from skinsyn.run import compute
 
 from . import peers, ratios, timing
@@ -20,23 +21,18 @@ from . import peers, ratios, timing
 __all__ = ["COMPILER", "SETTINGS", "against_processes", "against_synderm", "validation_loss"]
 
 # The study's fine-tuning (PROTOCOL, Generator) at the tiny base's size; its learning rate is a parameter of 09.
-SETTINGS = {
-    "image_size": 64, "steps": 0, "epochs": 4, "batch_size": 4, "learning_rate": 5e-6, "accumulation": 1,
-    "prompt": "An image of {condition}, a skin disease", "add_skin_type": False, "crop_scale": [0.9, 1.1],
-    "crop_ratio": [0.9, 1.1], "jitter": 0.05, "flip": True, "mask_fraction": 0.25, "dtype": "fp32", "seed": 0,
-    "mask_shares": {"rectangle": 0.2, "ellipse": 0.2, "centre": 0.3, "outside": 0.3},
-}  # fmt: skip
+SETTINGS = FineTune(image_size=64, mask_shares={"rectangle": 0.2, "ellipse": 0.2, "centre": 0.3, "outside": 0.3})
 COMPILER = bool(shutil.which("g++"))  # without one nothing can be compiled
 LEVELS = 8  # noise levels at which each image that was not learned from is shown
 
 
-def tune(task: dict) -> tuple[str, float]:
+def tune(task: Tuning) -> tuple[str, float]:
     """A task of `dreambooth.plan`, for a worker: the key of what it made, and the seconds in the UNet."""
     return timing.in_unet(lambda: dreambooth.fine_tune(task))
 
 
 @torch.no_grad()
-def validation_loss(unet: UNet2DConditionModel, base: dict, rows: list[dict], prompt: str) -> float:
+def validation_loss(unet: UNet2DConditionModel, base: Reference, rows: list[dict], prompt: str) -> float:
     """Mean squared error of denoising images that were not learned from, at the same noise for every UNet.
 
     rows: images in the store (condition, fst, unit, row). Each is shown at LEVELS noise levels, evenly spread. float32.
@@ -44,7 +40,7 @@ def validation_loss(unet: UNet2DConditionModel, base: dict, rows: list[dict], pr
     whole = references.load_base(base, "text-to-image")
     noise, latents = DDPMScheduler.from_config(whole.scheduler), images.pixels(rows)
     latents = dreambooth.encode(whole.vae.float(), torch.from_numpy(latents).permute(0, 3, 1, 2).float() / 127.5 - 1)
-    words = dreambooth.contexts(whole, {"images": rows, "prompt": prompt, "add_skin_type": False}, torch.device("cpu"))
+    words = dreambooth.contexts(whole, rows, prompt, False, torch.device("cpu"))
     words, random, found = torch.stack(words[:-1]), torch.Generator().manual_seed(0), []
     span = noise.config.num_train_timesteps
     for level in range(LEVELS):
@@ -56,10 +52,10 @@ def validation_loss(unet: UNet2DConditionModel, base: dict, rows: list[dict], pr
     return float(np.mean(found))
 
 
-def _plan(frame: pd.DataFrame, base: dict, settings: dict, run: int) -> list[dict]:
+def _plan(frame: pd.DataFrame, base: Reference, settings: dict, run: int) -> list[Tuning]:
     """Tasks of all conditions of the frame, each run's own: another seed is another key, so nothing is found made."""
     names = sorted(frame["condition"].unique())
-    return dreambooth.plan(frame, names, {"text-to-image": base}, {**SETTINGS, **settings, "seed": run}, 1)
+    return dreambooth.plan(frame, names, {"text-to-image": base}, SETTINGS.but(**settings, seed=run), 1)
 
 
 def against_synderm(
@@ -80,7 +76,7 @@ def against_synderm(
         base = timing.bases()["text-to-image"]
         rows = {c: part.to_dict("records") for c, part in other.groupby("condition")}
         folder = peers.save_folder(place / "base", base, "text-to-image")
-        about = {**SETTINGS, **settings, "threads": threads, "base": str(folder)}
+        about = {**SETTINGS.but(**settings).json(), "threads": threads, "base": str(folder)}
         about |= {"images": images.pixels(frame.to_dict("records")), "labels": list(frame["condition"])}
         with compute.get_executor("dask:2") as ours, timing.processes(1, threads) as theirs:
 
@@ -132,7 +128,7 @@ def _of_peer(folder: Path, rows: dict[str, list]) -> list[UNet2DConditionModel]:
     return [load_whole(UNet2DConditionModel, folder / name / "unet", torch.float32) for name in sorted(rows)]
 
 
-def _mean_loss(unets: Sequence[UNet2DConditionModel], rows: dict[str, list], base: dict, prompt: str) -> float:
+def _mean_loss(unets: Sequence[UNet2DConditionModel], rows: dict[str, list], base: Reference, prompt: str) -> float:
     """Validation loss averaged over the conditions, in their sorted order."""
     return float(np.mean([validation_loss(u, base, rows[c], prompt) for u, c in zip(unets, sorted(rows), strict=True)]))
 
@@ -146,6 +142,6 @@ def against_processes(
     """
     with timing.own_store():
         frame, base = timing.phantoms(conditions, count, 1), timing.bases()["text-to-image"]
-        images = len(frame) * {**SETTINGS, **settings}["epochs"]
+        images = len(frame) * SETTINGS.but(**settings).epochs
         planned = lambda number: _plan(frame, base, settings, number)  # noqa: E731
         return timing.dask_beside_processes("fine_tune", tune, planned, images, runs, goal)

@@ -1,5 +1,7 @@
 """The tiny autoencoder: how it starts, what it is trained to keep, and how close its pictures come."""
 
+from typing import TypeAlias
+
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
@@ -9,7 +11,7 @@ from skinsyn.diffusion.optimiser import minimise
 
 __all__ = ["Vae", "decode", "encode", "new_autoencoder", "psnr", "scaling", "to_tensor", "train_autoencoder"]
 
-Vae = AutoencoderKL | AutoencoderTiny
+Vae: TypeAlias = AutoencoderKL | AutoencoderTiny
 CROP = 32  # pixels a side that it trains on: a quarter of the work
 SHIFT = 10  # pixels that a crop may lie off the middle, where the lesion is
 GAIN = 0.6  # spread of the latents at the start: inside the decoder's soft clip at 3

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from diffusers import (
-    AutoencoderKL,
     AutoencoderTiny,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
@@ -25,23 +24,22 @@ from skinsyn.datasets import phantom
 from skinsyn.diffusion import autoencoder as autoencoders
 from skinsyn.diffusion import pretraining
 from skinsyn.diffusion.hub import NEEDED, SHIPPED, demand, folder_of, load_autoencoder, load_whole
+from skinsyn.diffusion.settings import TASKS, Pretrain
 from skinsyn.diffusion.tiny import PROMPT_TOKENS, make_tokenizer, new_text_encoder, new_unet, widen
 from skinsyn.run import files
 
-__all__ = ["PROMPT_TOKENS", "SHIPPED", "TASKS", "Base", "build_pipeline", "load", "make", "make_tokenizer", "pretrain"]
+__all__ = ["PROMPT_TOKENS", "SHIPPED", "Base", "build_pipeline", "load", "make", "make_tokenizer", "pretrain"]
 
 LOG = logging.getLogger(__name__)
-TASKS = ("text-to-image", "inpainting")
-# Images, batch and steps of the shipped weights.
-RECIPE = {"images": 4032, "batch": 16, "autoencoder": 1600, "text-to-image": 3600, "inpainting": 800}
-MINUTES = 25.0  # that this takes on 2 cores
+IMAGES = 4032  # phantoms that the shipped weights were pretrained on
+MINUTES = 25.0  # that its pretraining takes on 2 cores
 
 
 class Base(NamedTuple):
     """One task's components. scheduler: config of the noise schedule. digest: SHA-256 of each part's weight file."""
 
     unet: UNet2DConditionModel
-    vae: AutoencoderKL | AutoencoderTiny
+    vae: autoencoders.Vae
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
     scheduler: dict[str, Any]
@@ -79,8 +77,9 @@ def load(
     unet = load_whole(UNet2DConditionModel, folder / part, number)
     channels = {"text-to-image": 4, "inpainting": 9}[task]
     if unet.config.in_channels != channels:
-        found = unet.config.in_channels
-        raise ValueError(f"{base!r} cannot do {task}: its UNet has {found} input channels, not {channels}")
+        raise ValueError(
+            f"{base!r} cannot do {task}: its UNet has {unet.config.in_channels} input channels, not {channels}"
+        )
     vae_folder = folder / "vae"
     if autoencoder:
         vae_folder = folder_of(
@@ -137,8 +136,8 @@ def _save(model: Any, folder: Path) -> str:
 
 def _pretrained_autoencoder(
     images: np.ndarray, autoencoder: str, steps: int, seed: int, card: dict[str, Any]
-) -> AutoencoderKL | AutoencoderTiny:
-    """The named autoencoder, or a new one trained on the images; how well it does is written on the card."""
+) -> autoencoders.Vae:
+    """The named autoencoder, or a new one trained on the images; its quality is written on the card."""
     if autoencoder:
         vae = load_autoencoder(folder_of(autoencoder, "", True, "autoencoder", []), torch.float32)
     else:
@@ -153,25 +152,18 @@ def pretrain(
     images: np.ndarray,
     prompts: list[str],
     output: Path,
-    *,
+    how: Pretrain,
     autoencoder: str = "",
-    start: str = "",
-    steps: int = RECIPE["text-to-image"],
-    inpainting_steps: int = RECIPE["inpainting"],
-    autoencoder_steps: int = RECIPE["autoencoder"],
-    batch: int = RECIPE["batch"],
-    lr: float = 1.5e-3,
     seed: int = 0,
-    threads: int = 2,
     about: str = "",
 ) -> dict[str, Any]:
     """Pretrain a tiny base on images and write it to `output` in diffusers' layout, whole or not at all.
 
-    images: uint8 (n, s, s, 3), s a multiple of 16. prompts: one an image. autoencoder: "" trains a new one; else a
-    folder or hub id whose latents are used. start: "" begins from random weights; else a base
-    (`tiny`) whose tokenizer, text encoder and UNet give every weight of matching shape. steps, batch, lr: of
-    text-to-image; inpainting goes on from it at half the rate. about: a sentence for the card. Returns the card, as
-    written to card.json. Raises ValueError where images and prompts disagree or the shape is wrong.
+    images: uint8 (n, s, s, 3), s a multiple of 16. prompts: one per image. inpainting starts
+    from the text-to-image UNet, and with `start` every weight of matching shape is that base's.
+    autoencoder: "" trains a new one; else a folder or hub id whose latents are used. about: a sentence for the card.
+    Returns the card, as written to card.json. Raises ValueError where images and prompts disagree or the shape is
+    wrong.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[1] % 16:
         raise ValueError(f"images are {images.dtype} {images.shape}: expected uint8 (n, s, s, 3), s a multiple of 16")
@@ -182,40 +174,18 @@ def pretrain(
         "images": len(images),
         "size": images.shape[1],
         "seed": seed,
-        "batch": batch,
+        "batch": how.batch,
     }
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(how.threads)
     try:
         with torch.random.fork_rng(devices=[]):
-            vae = _pretrained_autoencoder(images, autoencoder, autoencoder_steps, seed, card)
-            latents = pretraining.make_latents(vae, images, seed)
-            if latents.clean.shape[2] != 4 or latents.clean.shape[-1] % 4:
-                shape = tuple(latents.clean.shape[2:])
-                raise ValueError(f"latents are {shape}: expected 4 channels and sides that are a multiple of 4")
-            parent = load(start) if start else None
-            torch.manual_seed(seed)
-            tokenizer = parent.tokenizer if parent else make_tokenizer()
-            text_encoder = parent.text_encoder if parent else new_text_encoder(tokenizer)
-            unet = new_unet(latents.clean.shape[-1]).to(memory_format=torch.channels_last)  # a tenth faster on CPUs
-            if parent:
-                copied = pretraining.copy_matching(parent.unet, unet)
-                card["start"] = f"{start}: {copied} of {len(unet.state_dict())} tensors copied"
-            kept = {"latents": latents, "prompts": prompts, "batch": batch, "seed": seed}
-            card |= {"threads": threads, "steps": {"text-to-image": steps, "inpainting": inpainting_steps}}
-            card["text_to_image_loss"] = pretraining.train_unet(
-                unet, text_encoder, tokenizer, steps=steps, lr=lr, train_text=True, **kept
-            )
-            wide = widen(unet)
-            card["inpainting_loss"] = pretraining.train_unet(
-                wide, text_encoder, tokenizer, steps=inpainting_steps, lr=lr / 2, train_text=False, **kept
-            )
+            parts, tokenizer = _pretrained_parts(images, prompts, how, autoencoder, seed, card)
     finally:
         torch.set_num_threads(before)
-    parts = {"vae": vae, "text_encoder": text_encoder, "unet": unet, "inpainting_unet": wide}
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as made:
-        folder = Path(made) / output.name
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as work:
+        folder = Path(work) / output.name
         card["digest"] = {name: _save(model, folder / name) for name, model in parts.items()}
         tokenizer.save_pretrained(folder / "tokenizer")
         DDPMScheduler(**pretraining.SCHEDULE).save_pretrained(folder / "scheduler")
@@ -223,6 +193,31 @@ def pretrain(
         _set_aside(output)
         folder.rename(output)
     return card
+
+
+def _pretrained_parts(
+    images: np.ndarray, prompts: list[str], how: Pretrain, autoencoder: str, seed: int, card: dict[str, Any]
+) -> tuple[dict[str, Any], CLIPTokenizer]:
+    """The parts of a base, by name, and its tokenizer; losses and steps are written on the card."""
+    vae = _pretrained_autoencoder(images, autoencoder, how.autoencoder_steps, seed, card)
+    latents = pretraining.make_latents(vae, images, seed)
+    if latents.clean.shape[2] != 4 or latents.clean.shape[-1] % 4:
+        shape = tuple(latents.clean.shape[2:])
+        raise ValueError(f"latents are {shape}: expected 4 channels and sides that are a multiple of 4")
+    parent = load(how.start) if how.start else None
+    torch.manual_seed(seed)
+    tokenizer = parent.tokenizer if parent else make_tokenizer()
+    text_encoder = parent.text_encoder if parent else new_text_encoder(tokenizer)
+    unet = new_unet(latents.clean.shape[-1]).to(memory_format=torch.channels_last)  # a tenth faster on CPUs
+    if parent:
+        copied = pretraining.copy_matching(parent.unet, unet)
+        card["start"] = f"{how.start}: {copied} of {len(unet.state_dict())} tensors copied"
+    card |= {"threads": how.threads, "steps": {"text-to-image": how.steps, "inpainting": how.inpainting_steps}}
+    data = pretraining.Data(latents, prompts, text_encoder, tokenizer, how.batch, seed)
+    card["text_to_image_loss"] = pretraining.train_unet(unet, data, how.steps, how.lr, train_text=True)
+    wide = widen(unet)
+    card["inpainting_loss"] = pretraining.train_unet(wide, data, how.inpainting_steps, how.lr / 2, train_text=False)
+    return {"vae": vae, "text_encoder": text_encoder, "unet": unet, "inpainting_unet": wide}, tokenizer
 
 
 def _set_aside(folder: Path) -> None:
@@ -243,20 +238,14 @@ def make(output: Path, minutes: float | None = None, seed: int = 0) -> dict[str,
     share = 1.0 if minutes is None else min(1.0, minutes / MINUTES)
     old = json.loads((SHIPPED / "card.json").read_text()) if (SHIPPED / "card.json").is_file() else {}
     patterns, images, prompts = phantom.PRETRAINING_PATTERNS, [], []
-    for i in range(RECIPE["images"]):
+    for i in range(IMAGES):
         name, fst = patterns[i % len(patterns)], i // len(patterns) % 6 + 1
         images.append(phantom.draw(name, fst, seed=seed * 1_000_003 + i).image)
         prompts.append(f"An image of {name}, a skin disease, Fitzpatrick skin type {fst}")
-    card = pretrain(
-        np.stack(images),
-        prompts,
-        output,
-        steps=max(1, int(RECIPE["text-to-image"] * share)),
-        inpainting_steps=max(1, int(RECIPE["inpainting"] * share)),
-        autoencoder_steps=max(1, int(RECIPE["autoencoder"] * share)),
-        seed=seed,
-        about=f"Phantoms of the patterns {', '.join(patterns)}; never of the nine conditions, and not of patients.",
-    )
+    steps = ("steps", "inpainting_steps", "autoencoder_steps")
+    how = Pretrain.read({name: max(1, int(getattr(Pretrain, name) * share)) for name in steps})
+    about = f"Phantoms of the patterns {', '.join(patterns)}; never of the nine conditions, and not of patients."
+    card = pretrain(np.stack(images), prompts, output, how, seed=seed, about=about)
     measures = ("autoencoder_psnr_db", "text_to_image_loss", "inpainting_loss")
     compared = {name: {"shipped": old.get(name), "made": card[name]} for name in measures}
     return {**card, "shipped": compared, "same_bytes": old.get("digest") == card["digest"]}

@@ -17,7 +17,7 @@ from torch import nn
 
 from skinsyn.run import files, store
 
-__all__ = ["clear", "folder_of", "load", "save"]
+__all__ = ["clear", "due", "folder_of", "load", "save"]
 
 NAME = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.safetensors")
 
@@ -26,6 +26,11 @@ def folder_of(kind: str, key: str) -> Path:
     """Where the checkpoints of a unit lie while it is made: in the store's temporary area (names that begin with a
     dot)."""
     return store.unit_dir(kind, f".{key}.checkpoints")
+
+
+def due(every: int, step: int, last: int) -> bool:
+    """Whether a checkpoint is to be written after `step` of `last` steps; none after the last, and 0 is never."""
+    return bool(every) and step % every == 0 and step < last
 
 
 def save(
@@ -69,10 +74,12 @@ def load(
 
     A damaged one is said aloud and passed over.
     """
-    found = sorted((file for file in folder.glob("step-*") if NAME.fullmatch(file.name)), reverse=True)
-    for file in found:
+    for file in sorted(folder.glob("step-*"), reverse=True):
         try:
-            if files.digest_file(file)[:16] != NAME.fullmatch(file.name)[2]:
+            name = NAME.fullmatch(file.name)
+            if not name:
+                continue
+            if files.digest_file(file)[:16] != name[2]:
                 raise ValueError("it does not have the bytes that its name says")
             return _restore(file, models, optimisers)
         except (OSError, ValueError, KeyError, SafetensorError) as error:

@@ -15,11 +15,22 @@ from skinsyn.datasets import fitzpatrick17k
 from skinsyn.run import params, tables
 
 from . import base_model, dreambooth, exposure, gan, generation
-from .sampling import FAST
+from .settings import (
+    ByRun,
+    FineTune,
+    Gan,
+    Pretrain,
+    Reference,
+    Sampling,
+    ShardTask,
+    Training,
+    Tuning,
+    read_plan,
+)
 
 __all__ = ["GPUS", "Rate", "estimate", "measure", "sources"]
 
-# Denoising iterations a second of 16 images of 512 px with guidance in half precision, so 32 passes of the UNet each:
+# Denoising iterations per second of 16 images of 512 px with guidance in half precision, so 32 passes of the UNet each:
 # diffusers, documentation "PyTorch 2.0" (docs/source/en/optimization/torch2.0.md), batch size 16, torch 2.0, no
 # compile.
 GPUS = {"A100": 3.04, "V100": 1.66, "RTX 3090": 1.70, "RTX 4090": 3.17}
@@ -27,14 +38,14 @@ PASSES = 32
 # A backward pass costs about two forward ones (Kaplan et al. 2020, arXiv 2001.08361, section 2.1); recomputing adds
 # one.
 STEP, RECOMPUTED = 3, 4
-# Bytes a pixel of a lossless WebP: the authors' PNG files take 0.6 MB at 512 px (README of synderm: over 600 GB for
+# Bytes per pixel of a lossless WebP: the authors' PNG files take 0.6 MB at 512 px (README of synderm: over 600 GB for
 # over a million), WebP 26 % less (developers.google.com/speed/webp).
 BYTES = 0.6e6 * 0.74 / 512**2
 WEIGHTS = {"tiny": 2.73e6, "other": 0.87e9}  # of a UNet; Stable Diffusion 1.5 has 860 million, 2.1 has 866
 
 
 class Rate(NamedTuple):
-    """Passes of one 512 px image through the UNet in a second, and where the number is from."""
+    """Passes of one 512 px image through the UNet per second, and the number's source."""
 
     passes: float
     source: str
@@ -74,66 +85,43 @@ def sources(profile: str, values: dict[str, dict[str, Any]]) -> tuple[pd.DataFra
     return frame, origin
 
 
-def _tasks(frame: pd.DataFrame, values: dict[str, dict[str, Any]]) -> tuple[list[dict], list[dict]]:
-    """Fine-tuning and generation tasks as 02 and 03 would plan them."""
+def _tasks(frame: pd.DataFrame, values: dict[str, dict[str, Any]]) -> tuple[list[Training], list[ShardTask]]:
+    """Trainings and shards as 02 and 03 would plan them."""
     tuning, drawing = values["02_dreambooth"], values["03_generation"]
     splits = ["train", "validation"] if tuning["generator_data"] == "all" else ["train"]
     learned, children = frame[frame["split"].isin(splits)], frame[frame["split"] == "train"]
     named = tuning["conditions"] or sorted(frame["condition"].unique())
     learned, children = (part[part["condition"].isin(named)] for part in (learned, children))
     taught = [*named, *(["all"] if tuning["one_for_all"] else [])]
-    bases = {
-        task: {**gan.NO_BASE, "name": tuning[f"{task.replace('-', '_')}_base"], "digest": task}
-        for task in tuning["tasks"]
-    }
-    settings = {name: tuning[name] for name in dreambooth.SETTINGS}
+    bases = {task: Reference(name=tuning[f"{task.replace('-', '_')}_base"], digest=task) for task in tuning["tasks"]}
+    settings = FineTune.take(tuning)
     shared = [] if tuning["generator_data"] == "matched" else dreambooth.plan(learned, taught, bases, settings, 1)
-    runs = tuning["by_run"].get("runs", 0)
-    ranked = [children[["image_id", "rank"]].assign(run=run) for run in range(runs)]
+    by_run = ByRun.read(tuning["by_run"] or {"n": [], "runs": 0}, "by_run")
+    ranked = [children[["image_id", "rank"]].assign(run=run) for run in range(by_run.runs)]
     subsets = pd.concat([pd.DataFrame({"image_id": [], "rank": [], "run": []}), *ranked])
-    own = exposure.plan_own(learned, subsets, tuning["by_run"], taught, bases, settings, 1) if runs else []
-    models = shared + own
-    models += gan.plan(models, tuning["gan_baseline"]) if tuning["gan_baseline"] else []
-    rows = [
-        dreambooth.row_of(t, "fine-tuned", f"model-{i}", "", weights="", condition=t["condition"])
-        for i, t in enumerate(models)
-    ]
-    rows += [
-        dreambooth.row_of(t, "base", "", "", weights="", condition="all")
-        for t in {t["task"]: t for t in shared or own}.values()
-    ]
-    wanted = [{**entry, "replicates": drawing["ratio"] or entry["replicates"]} for entry in drawing["plan"]]
-    how = {name: drawing[name] for name in generation.SETTINGS}
+    tunings = shared + exposure.plan_own(learned, subsets, by_run, taught, bases, settings, 1)
+    rivals = gan.plan(tunings, Gan.read(tuning["gan_baseline"], "gan_baseline")) if tuning["gan_baseline"] else []
+    models = [*tunings, *rivals]
+    rows = [dreambooth.row_of(training, f"model-{i}", "", "") for i, training in enumerate(models)]
+    rows += [dreambooth.row_of(one, "", "", "") for one in {one.task: one for one in tunings}.values()]
+    entries = read_plan(drawing["plan"], drawing["ratio"])
     able = generation.generators(pd.DataFrame(rows))
-    return models, generation.plan(children, able, wanted, how, 1, subsets)
+    return models, generation.plan(children, able, entries, Sampling.take(drawing), 1, subsets)
 
 
-def _passes(task: dict) -> float:
-    """Passes of one image through the UNet for each of the task's images."""
-    if task["method"] == "gan":
+def _learning_passes(training: Training) -> float:
+    if not isinstance(training, Tuning):  # a GAN
         return 0.0
-    fast = task["preset"] == "fast"
-    steps = max(2, round(task["sampling_steps"] * FAST["steps"])) if fast else task["sampling_steps"]
-    strength = {"inpaint": "strength_inpaint", "in-then-outpaint": "strength_outpaint", "img2img": "strength_img2img"}
-    steps = int(steps * task[strength[task["method"]]]) if task["method"] in strength else steps
-    guided = 0 if task["guidance_scale"] <= 1 else FAST["guided"] if fast else 1
-    return steps * (1 + guided)
-
-
-def _learning_passes(task: dict) -> float:
-    if task["task"] == "gan":
-        return 0.0
-    each = (RECOMPUTED if task["gradient_checkpointing"] else STEP) * (2 if task["prior"] else 1)
-    return dreambooth.steps_of(task) * task["batch_size"] * task["accumulation"] * each
+    each = (RECOMPUTED if training.gradient_checkpointing else STEP) * (2 if training.prior else 1)
+    return training.optimiser_steps() * training.batch_size * training.accumulation * each
 
 
 def _pretraining_passes(tuning: dict[str, Any]) -> float:
     """Passes for the UNets of a base that is pretrained here, as `base_model.pretrain` makes them; 0 where none is."""
-    usual = base_model.RECIPE
-    how = {"batch": usual["batch"], "steps": usual["text-to-image"], "inpainting_steps": usual["inpainting"]}
-    how |= tuning["pretrain"]
-    made = "pretrain" in (tuning["text_to_image_base"], tuning["inpainting_base"])
-    return STEP * how["batch"] * (how["steps"] + how["inpainting_steps"]) if made else 0.0
+    if "pretrain" not in (tuning["text_to_image_base"], tuning["inpainting_base"]):
+        return 0.0
+    how = Pretrain.read(tuning["pretrain"], "pretrain")
+    return STEP * how.batch * (how.steps + how.inpainting_steps)
 
 
 def _latents(base: base_model.Base, size: int, batch: int) -> torch.Tensor:
@@ -151,13 +139,13 @@ def measure(name: str, size: int, autoencoder: str = "", batch: int = 4, times: 
     base = base_model.load(name, autoencoder=autoencoder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     unet = base.unet.to(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
-    given = _latents(base, size, batch).to(unet.device, unet.dtype)
-    words = torch.zeros(batch, 8, unet.config.cross_attention_dim).to(given)
+    noise = _latents(base, size, batch).to(unet.device, unet.dtype)
+    context = torch.zeros(batch, 8, unet.config.cross_attention_dim).to(noise)
     seconds = []
     with torch.no_grad():
         for _ in range(times + 1):
             begun = time.perf_counter()
-            float(unet(given, 10, words).sample.sum())  # reading the sum waits for the GPU
+            float(unet(noise, 10, context).sample.sum())  # reading the sum waits for the GPU
             seconds.append(time.perf_counter() - begun)
     each = float(np.median(seconds[1:])) / batch * (512 / size) ** 2
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"a CPU, {torch.get_num_threads()} threads"
@@ -187,32 +175,35 @@ def estimate(
     params.ParameterError, FileNotFoundError, ValueError.
     """
     values = params.of_profile(profile, changed)
+    tuning = values["02_dreambooth"]
     frame, origin = sources(profile, values)
     models, work = _tasks(frame, values)
-    stages = {generation.key_of(part): part for task in work for part in (task["first"], task) if part}
+    stages = {generation.key_of(stage): stage for task in work for stage in task.stages()}.values()
     rate = _rate(values, gpu)
-    images = sum(len(task["parents"]) for task in stages.values())
-    scale = (values["02_dreambooth"]["image_size"] / 512) ** 2
+    count = sum(len(stage.parents) for stage in stages)
+    per_pass = (tuning["image_size"] / 512) ** 2 / rate.passes / 3600
     hours = {
-        "pretraining the base": _pretraining_passes(values["02_dreambooth"]) * scale / rate.passes / 3600,
-        "fine-tuning": sum(map(_learning_passes, models)) * scale / rate.passes / 3600,
-        "generation": sum(len(t["parents"]) * _passes(t) for t in stages.values()) * scale / rate.passes / 3600,
+        "pretraining the base": _pretraining_passes(tuning) * per_pass,
+        "fine-tuning": sum(map(_learning_passes, models)) * per_pass,
+        "generation": sum(len(stage.parents) * stage.passes(stage.method) for stage in stages) * per_pass,
     }
-    tiny = values["02_dreambooth"]["text_to_image_base"] in ("tiny", "pretrain")
-    weights = WEIGHTS["tiny" if tiny else "other"]
-    whole = sum(1 for task in models if task["task"] in dreambooth.TASKS and not task["lora"])
-    pixels = values["02_dreambooth"]["image_size"] ** 2
-    disk = {"models": whole * weights * 2, "images": images * pixels * BYTES, "one checkpoint a worker": weights * 12}
-    found: dict[str, Any] = {"real images": f"{len(frame)}, from {origin}"}
-    found |= {"models": len(models), "optimiser steps": sum(dreambooth.steps_of(task) for task in models)}
-    by = pd.Series({key: len(task["parents"]) for key, task in stages.items()}).groupby(
-        [f"{task['method']}, {task['generator']}" for task in stages.values()]
-    )
-    found |= {"images": images, **{f"  {name}": int(count) for name, count in by.sum().items()}, "shards": len(stages)}
-    found |= {"rate": f"{rate.passes:.1f} passes of the UNet a second at 512 px, {rate.source}"}
-    found |= {f"GPU-hours, {name}": round(value, 2) for name, value in hours.items() if value}
-    found["not in it"] = "decoding and encoding (a few per cent), the optimiser, loading, queues; a GAN's own training"
-    found |= {f"disk, {name}": f"{value / 1e9:.2f} GB" for name, value in disk.items()}
-    if price:
-        found["money"] = round(sum(hours.values()) * price, 2)
-    return found
+    weights = WEIGHTS["tiny" if tuning["text_to_image_base"] in ("tiny", "pretrain") else "other"]
+    whole = sum(1 for training in models if isinstance(training, Tuning) and not training.lora)
+    image = tuning["image_size"] ** 2 * BYTES
+    disk = {"models": whole * weights * 2, "images": count * image, "one checkpoint per worker": weights * 12}
+    by: dict[str, int] = {}
+    for name, images in sorted((f"  {stage.method}, {stage.generator}", len(stage.parents)) for stage in stages):
+        by[name] = by.get(name, 0) + images
+    return {
+        "real images": f"{len(frame)}, from {origin}",
+        "models": len(models),
+        "optimiser steps": sum(training.optimiser_steps() for training in models),
+        "images": count,
+        **by,
+        "shards": len(stages),
+        "rate": f"{rate.passes:.1f} passes of the UNet per second at 512 px, {rate.source}",
+        **{f"GPU-hours, {name}": round(value, 2) for name, value in hours.items() if value},
+        "not in it": "decoding and encoding (a few per cent), the optimiser, loading, queues; a GAN's own training",
+        **{f"disk, {name}": f"{value / 1e9:.2f} GB" for name, value in disk.items()},
+        **({"money": round(sum(hours.values()) * price, 2)} if price else {}),
+    }

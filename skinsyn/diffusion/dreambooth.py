@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,97 +18,109 @@ from . import batches, checkpoints, lora, prior
 from .base_model import Base
 from .hub import load_whole
 from .references import GENERIC_PROMPT, load_base, prompt_of
+from .settings import TASKS, FineTune, Reference, Training, Tuning, trained
 
 __all__ = [
-    "TASKS", "contexts", "encode", "fine_tune", "key_of", "load_unet", "losses", "plan", "row_of", "steps_of", "table",
-]  # fmt: skip
+    "contexts",
+    "encode",
+    "fine_tune",
+    "key_of",
+    "keep_trained",
+    "load_unet",
+    "losses",
+    "plan",
+    "row_of",
+    "table",
+]
 
 RECIPE = 2  # 2: AdamW's fused form, whose sums round otherwise
-TASKS = ("text-to-image", "inpainting")
 CLIP_NORM = 1.0  # of the gradient, as in diffusers' DreamBooth examples that the study used
-# What decides a fine-tuning besides base, images and threads; the notebook's parameters of the same names.
-SETTINGS = (
-    "image_size", "steps", "epochs", "batch_size", "learning_rate", "accumulation", "prompt", "add_skin_type",
-    "crop_scale", "crop_ratio", "jitter", "flip", "mask_shares", "mask_fraction", "dtype", "seed", "lora", "prior",
-    "gradient_checkpointing", "checkpoint_every", "inpainting_steps", "compile",
-)  # fmt: skip
-# Settings that may be left out, and what they then are; as such they are in no key.
-USUAL = {
-    "lora": {}, "prior": {}, "gradient_checkpointing": False, "checkpoint_every": 0, "inpainting_steps": 0,
-    "compile": False,
-}  # fmt: skip
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+IMAGE = ["image_id", "condition", "fst", "unit", "row"]
 
 
 def plan(
-    frame: pd.DataFrame, conditions: Sequence[str], bases: Mapping[str, dict], settings: dict, threads: int
-) -> list[dict]:
-    """One JSON-able task a condition and task ('all' is the one model of all conditions), in that order.
+    frame: pd.DataFrame,
+    conditions: Sequence[str],
+    bases: Mapping[str, Reference],
+    settings: FineTune,
+    threads: int,
+    n: int = 0,
+    run: int = -1,
+) -> list[Tuning]:
+    """One fine-tuning per condition and task ('all' is the one model of all conditions), in that order.
 
-    frame: the images to learn from (image_id, condition, fst, unit, row). bases: task → base reference
-    (`prepare_base`).
-    settings: a value for each of SETTINGS. Raises ValueError for a missing setting, an unknown task, or a condition
-    without images.
+    frame: the images to learn from (IMAGE's columns). bases: task → base model (`prepare_base`). n, run: of models of
+    a run's own. Raises ValueError for a condition without images.
     """
-    settings = {**USUAL, **settings}
-    lacking, strange = sorted(set(SETTINGS) - set(settings)), sorted(set(bases) - set(TASKS))
-    if lacking or strange:
-        raise ValueError(f"fine-tuning: settings missing: {lacking}; unknown tasks: {strange}; known: {TASKS}")
-    for name, module in (("lora", lora), ("prior", prior)):
-        settings[name] = settings[name] and module.checked(settings[name])
-    columns = ["image_id", "condition", "fst", "unit", "row"]
-    tasks = []
+    steps = {"text-to-image": settings.steps, "inpainting": settings.inpainting_steps or settings.steps}
+    shared = {name: getattr(settings, name) for name in FineTune.names()} | {"inpainting_steps": 0}
+    tunings = []
     for condition in conditions:
         mine = frame if condition == "all" else frame[frame["condition"] == condition]
         if mine.empty:
             raise ValueError(f"no training image of {condition!r}; known: {sorted(frame['condition'].unique())}")
-        rows = json.loads(mine.sort_values("image_id")[columns].to_json(orient="records"))
-        about = {name: settings[name] for name in SETTINGS if name != "inpainting_steps"}
-        steps = {"text-to-image": settings["steps"], "inpainting": settings["inpainting_steps"] or settings["steps"]}
-        about |= {"condition": condition, "images": rows, "threads": threads}
-        tasks += [{**about, "steps": steps[t], "task": t, "base": b} for t, b in bases.items()]
-    return tasks
+        rows = json.loads(mine.sort_values("image_id")[IMAGE].to_json(orient="records"))
+        about = {**shared, "condition": condition, "images": rows, "threads": threads, "n": n, "run": run}
+        tunings += [
+            Tuning(**{**about, "task": task, "base": base, "steps": steps[task]}) for task, base in bases.items()
+        ]
+    return tunings
 
 
-def key_of(task: dict) -> str:
-    """The key of the generator that a task makes: a digest of its recipe, never of the weights that come out."""
-    base = {"base": task["base"]["digest"]}
-    task = {**USUAL, **task}  # a manifest of before there was a choice
-    unused = {"base", "threads", "checkpoint_every", "n", "run"} | {
-        name for name, value in USUAL.items() if task[name] == value
-    }
-    unused |= {"mask_shares", "mask_fraction"} if task["task"] == "text-to-image" else set()
-    parameters = {k: v for k, v in task.items() if k not in unused}
-    return store.key_of("generator", RECIPE, parameters, base, task["threads"])
+def key_of(tuning: Training) -> str:
+    """The key of the generator that a fine-tuning makes: a digest of its recipe, never of the weights that result."""
+    base = {"base": tuning.base.digest}
+    return store.key_of("generator", RECIPE, tuning.deciding(tuning.task), base, tuning.threads)
 
 
-def fine_tune(task: dict) -> str:
-    """Make the generator of a task from `plan`, if it is not kept already, and return its key. Source: PROTOCOL,
-    Generator.
+def keep_trained(
+    key: str,
+    training: Training,
+    train: Callable[[Path], tuple[Any, list[float]]],
+    save: Callable[[Any, Path], None],
+) -> str:
+    """Keep a generator where it is not kept yet; returns its key.
+
+    train: folder of the checkpoints → what was trained, and the loss of each step. save: writes that into the unit,
+    beside `losses.parquet` (step, loss).
+    """
+    saved = checkpoints.folder_of("generator", key)
+
+    def make(folder: Path) -> dict[str, Any]:
+        compute.set_threads(training.threads)
+        with torch.random.fork_rng(devices=[]):
+            learner, curve = train(saved)
+        if not np.isfinite(curve).all():
+            cure = "; lower learning_rate or use dtype fp32" if isinstance(training, Tuning) else ""
+            raise FloatingPointError(f"{training.condition}, {training.task}: the loss is not finite{cure}")
+        save(learner, folder)
+        frame = pd.DataFrame({"step": np.arange(1, len(curve) + 1), "loss": curve})
+        frame.to_parquet(folder / "losses.parquet", index=False)
+        tenth = max(1, len(curve) // 10)
+        first, last = float(np.mean(curve[:tenth])), float(np.mean(curve[-tenth:]))
+        return {"steps": len(curve), "loss_first": first, "loss_last": last}
+
+    store.keep("generator", key, make, training.json())
+    checkpoints.clear(saved)
+    return key
+
+
+def fine_tune(tuning: Tuning) -> str:
+    """Make the generator of a fine-tuning from `plan`, where it is not kept yet; its key. Source: PROTOCOL, Generator.
 
     The unit holds `unet/` (diffusers' own layout, weights in float16, which is also what samples are drawn from), or
     with LoRA `lora/`, and `losses.parquet` (step, loss). On one machine type, pins and threads the same task gives the
-    same bytes, also where it was stopped and went on from a checkpoint.
+    same bytes, also where it was stopped and resumed from a checkpoint.
     """
-    key = key_of(task)
 
-    def make(folder: Path) -> dict:
-        compute.set_threads(task["threads"])
-        with torch.random.fork_rng(devices=[]):
-            unet, curve = _train(task, checkpoints.folder_of("generator", key))
-        if task["lora"]:
-            lora.save(unet, folder / "lora", task["lora"]["rank"], task["lora"]["alpha"])
+    def save(unet: UNet2DConditionModel, folder: Path) -> None:
+        if tuning.lora:
+            lora.save(unet, folder / "lora", tuning.lora)
         else:
             _save(unet, folder / "unet")
-        pd.DataFrame({"step": np.arange(1, len(curve) + 1), "loss": curve}).to_parquet(
-            folder / "losses.parquet", index=False
-        )
-        head, tail = curve[: max(1, len(curve) // 10)], curve[-max(1, len(curve) // 10) :]
-        return {"steps": len(curve), "loss_first": float(np.mean(head)), "loss_last": float(np.mean(tail))}
 
-    store.keep("generator", key, make, task)
-    checkpoints.clear(checkpoints.folder_of("generator", key))
-    return key
+    return keep_trained(key_of(tuning), tuning, lambda saved: _train(tuning, saved), save)
 
 
 def _save(unet: UNet2DConditionModel, folder: Path) -> None:
@@ -121,9 +134,9 @@ def _save(unet: UNet2DConditionModel, folder: Path) -> None:
 
 def load_unet(key: str, dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
     """The fine-tuned UNet of a kept generator. Raises FileNotFoundError where it has not been made."""
-    about, folder = store.manifest("generator", key)["about"], store.folder("generator", key)
-    if about.get("lora"):
-        unet = load_base(about["base"], about["task"]).unet.float()
+    tuning, folder = trained(store.manifest("generator", key)["about"]), store.folder("generator", key)
+    if isinstance(tuning, Tuning) and tuning.lora:
+        unet = load_base(tuning.base, tuning.task).unet.float()
         return lora.merge(unet, folder / "lora").to(dtype).eval()
     return load_whole(UNet2DConditionModel, folder / "unet", dtype)
 
@@ -131,12 +144,6 @@ def load_unet(key: str, dtype: torch.dtype = torch.float32) -> UNet2DConditionMo
 def losses(key: str) -> pd.DataFrame:
     """Loss of each step (step, loss) of a kept generator."""
     return pd.read_parquet(store.folder("generator", key) / "losses.parquet")
-
-
-def steps_of(task: dict) -> int:
-    """Optimiser steps of a task: `steps` where above 0, else those of `epochs` over its images."""
-    per_epoch = -(-len(task["images"]) // task["batch_size"])
-    return task["steps"] or max(1, -(-per_epoch * task["epochs"] // task["accumulation"]))
 
 
 @torch.no_grad()
@@ -147,73 +154,66 @@ def encode(vae: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     return drawn * (vae.config.scaling_factor or 1.0)
 
 
-def _draw(posterior: object) -> torch.Tensor:
+def _draw(posterior: Any) -> torch.Tensor:
     """A draw of the posterior with noise of the CPU's generator, whatever the device."""
     return posterior.mean + posterior.std * torch.randn(posterior.mean.shape).to(posterior.mean)
 
 
-def _train(task: dict, saved: Path) -> tuple[UNet2DConditionModel, list[float]]:
-    """Fine-tune; all random draws come from CPU generators seeded by the task. Returns the UNet and a loss a step.
+def _train(tuning: Tuning, saved: Path) -> tuple[UNet2DConditionModel, list[float]]:
+    """Fine-tune; all random draws come from CPU generators seeded by the task. Returns the UNet and a loss per step.
 
-    saved: folder of the checkpoints; one that a stopped training left there is gone on from.
+    saved: folder of the checkpoints; training resumes from one that is there.
     """
-    task = {**USUAL, **task}  # as in `key_of`
-    seed = seeds.seed_of(task["seed"], "dreambooth", task["task"], task["condition"])
-    remembered = prior.rows(prior.keep(task)) if task["prior"] else []
+    seed = seeds.seed_of(tuning.seed, "dreambooth", tuning.task, tuning.condition)
+    remembered = prior.rows(prior.keep(tuning)) if tuning.prior else []
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    base = load_base(task["base"], task["task"])
+    base = load_base(tuning.base, tuning.task)
     unet = base.unet.float().to(device).train().requires_grad_(True)
-    if task["lora"]:
-        lora.attach(unet, task["lora"]["rank"], task["lora"]["alpha"])
-    if task["gradient_checkpointing"]:
+    if tuning.lora:
+        lora.attach(unet, tuning.lora)
+    if tuning.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
     vae, noise = base.vae.float().to(device).eval(), DDPMScheduler.from_config(base.scheduler)
-    learner = _compiled(unet, vae, task["batch_size"]) if task["compile"] else unet
+    learner = _compiled(unet, vae, tuning.batch_size) if tuning.compile else unet
     learned = [weight for weight in unet.parameters() if weight.requires_grad]
-    optimiser = torch.optim.AdamW(learned, lr=task["learning_rate"], fused=True)  # a tenth of a small step
-    words = contexts(base, task, device)
+    optimiser = torch.optim.AdamW(learned, lr=tuning.learning_rate, fused=True)  # a tenth of a small step
+    *words, generic = contexts(base, tuning.images, tuning.prompt, tuning.add_skin_type, device)
     done, state = checkpoints.load(saved, {"unet": unet}, {"adamw": optimiser})
     shapes, waiting, curve = np.random.default_rng(seed), state.get("waiting", [[], []]), state.get("curve", [])
     shapes.bit_generator.state = state.get("shapes", shapes.bit_generator.state)
-    shown = batches.endless(task, task["images"], words, shapes, waiting[0], device)
-    about = task, remembered, [words[-1]] * len(remembered), shapes, waiting[1], device
-    others = batches.endless(*about) if remembered else None
-    for step in range(done + 1, steps_of(task) + 1):
+    shown = batches.endless(tuning, tuning.images, words, shapes, waiting[0], device)
+    others = batches.endless(tuning, remembered, [generic] * len(remembered), shapes, waiting[1], device)
+    last = tuning.optimiser_steps()
+    for step in range(done + 1, last + 1):
         parts = []
-        for _ in range(task["accumulation"]):
-            with torch.autocast(device.type, DTYPES[task["dtype"]], enabled=task["dtype"] != "fp32"):
-                loss = _loss(learner, vae, noise, *next(shown))
-                whole = loss + task["prior"]["weight"] * _loss(learner, vae, noise, *next(others)) if others else loss
-            (whole / task["accumulation"]).backward()
+        for _ in range(tuning.accumulation):
+            with torch.autocast(device.type, DTYPES[tuning.dtype], enabled=tuning.dtype != "fp32"):
+                whole = loss = _loss(learner, vae, noise, *next(shown))
+                if tuning.prior:
+                    whole = loss + tuning.prior.weight * _loss(learner, vae, noise, *next(others))
+            (whole / tuning.accumulation).backward()
             parts.append(float(loss.detach()))
         _clip(learned)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         curve.append(float(np.mean(parts)))
-        due = task["checkpoint_every"] and step % task["checkpoint_every"] == 0 and step < steps_of(task)
-        if due and np.isfinite(curve[-1]):
+        if checkpoints.due(tuning.checkpoint_every, step, last) and np.isfinite(curve[-1]):
             more = {"waiting": waiting, "curve": curve, "shapes": shapes.bit_generator.state}
             checkpoints.save(saved, step, {"unet": unet}, {"adamw": optimiser}, more)
-    if not np.isfinite(curve).all():
-        raise FloatingPointError(
-            f"{task['condition']}, {task['task']}: the loss is not finite; lower learning_rate or use dtype fp32"
-        )
     return unet, curve
 
 
 def _compiled(unet: UNet2DConditionModel, vae: torch.nn.Module, batch: int) -> Callable:
-    """The UNet through torch.compile for whole batches; an epoch's last, of any size, goes through it as it is.
+    """The UNet through torch.compile for whole batches; an epoch's last, of any size, goes through the UNet itself.
 
     With what lies between convolutions fused, those are quicker with the channels last; the autoencoder's are always.
     """
     for model in (unet, vae):
         model.to(memory_format=torch.channels_last)
-    on_cpu = (
-        next(unet.parameters()).device.type == "cpu"
-    )  # where calling a thousand small kernels from Python would show
+    on_cpu = next(unet.parameters()).device.type == "cpu"  # where the calls of a thousand small kernels would show
     quick = torch.compile(unet, dynamic=False, options={"cpp_wrapper": on_cpu})
-    return lambda given, when, words: (quick if len(given) == batch else unet)(given, when, words)
+    return lambda noisy, t, context: (quick if len(noisy) == batch else unet)(noisy, t, context)
 
 
 def _clip(learned: list[torch.nn.Parameter]) -> None:
@@ -228,79 +228,74 @@ def _loss(
     unet: Callable,
     vae: torch.nn.Module,
     noise: DDPMScheduler,
-    shown: torch.Tensor,
+    pixels: torch.Tensor,
     mask: torch.Tensor | None,
-    words: torch.Tensor,
+    context: torch.Tensor,
 ) -> torch.Tensor:
     """The denoising loss of a batch: noise or velocity, as the base's scheduler says; with a mask, of nine channels."""
-    latents = encode(vae, shown)
-    grain = torch.randn(latents.shape).to(latents)
-    when = torch.randint(0, noise.config.num_train_timesteps, (len(latents),)).to(latents.device)
-    given = noise.add_noise(latents, grain, when)
+    latents = encode(vae, pixels)
+    epsilon = torch.randn(latents.shape).to(latents)
+    t = torch.randint(0, noise.config.num_train_timesteps, (len(latents),)).to(latents.device)
+    noisy = noise.add_noise(latents, epsilon, t)
     if mask is not None:
         small = F.interpolate(mask, size=latents.shape[-2:])
-        given = torch.cat([given, small, encode(vae, shown * (mask < 0.5))], dim=1)
+        noisy = torch.cat([noisy, small, encode(vae, pixels * (mask < 0.5))], dim=1)
     velocity = noise.config.prediction_type == "v_prediction"
-    target = noise.get_velocity(latents, grain, when) if velocity else grain
-    return F.mse_loss(unet(given, when, words).sample.float(), target.float())
+    target = noise.get_velocity(latents, epsilon, t) if velocity else epsilon
+    return F.mse_loss(unet(noisy, t, context).sample.float(), target.float())
 
 
-def contexts(base: Base, task: dict, device: torch.device) -> list[torch.Tensor]:
-    """The text encoder's output for each image's prompt and, last, the prior's, (tokens, width); it is not trained."""
+def contexts(
+    base: Base, rows: Sequence[Mapping[str, Any]], prompt: str, add_skin_type: bool, device: torch.device
+) -> list[torch.Tensor]:
+    """The text encoder's output for each row's prompt and, last, the prior's, (tokens, width); it is not trained."""
     encoder = base.text_encoder.float().to(device).eval()
 
     @cache
     def context(prompt: str) -> torch.Tensor:
-        kept = {"padding": "max_length", "truncation": True, "max_length": base.tokenizer.model_max_length}
-        tokens = base.tokenizer(prompt, return_tensors="pt", **kept).input_ids.to(device)
+        padded = {"padding": "max_length", "truncation": True, "max_length": base.tokenizer.model_max_length}
+        tokens = base.tokenizer(prompt, return_tensors="pt", **padded).input_ids.to(device)
         with torch.no_grad():
             return encoder(tokens)[0][0]
 
-    asked = [prompt_of(r["condition"], r["fst"], task["prompt"], task["add_skin_type"]) for r in task["images"]]
-    return [context(prompt) for prompt in [*asked, GENERIC_PROMPT]]
+    prompts = [prompt_of(row["condition"], row["fst"], prompt, add_skin_type) for row in rows]
+    return [context(text) for text in [*prompts, GENERIC_PROMPT]]
 
 
-def table(tasks: Sequence[dict], keys: Sequence[str], generator_data: str = "all") -> pd.DataFrame:
-    """The table `generators`: a row a fine-tuned model or GAN, and a row ('base', key '') for each untouched base.
+def table(trainings: Sequence[Training], keys: Sequence[str], generator_data: str = "all") -> pd.DataFrame:
+    """The table `generators`: one row per fine-tuned model or GAN, and one ('base', key '') per untouched base.
 
     n, run: of models of a run's own (`exposure.plan_own`), 0 and -1 of those that all runs share. weights: digest of
     the kept unit's bytes, '' of a base, whose weights `base_digest` names.
     """
     rows = []
-    for task, key in zip(tasks, keys, strict=True):
-        made = store.manifest("generator", key)["result"]
-        rows.append(
-            row_of(
-                task,
-                "fine-tuned",
-                key,
-                generator_data,
-                weights=store.content("generator", key),
-                condition=task["condition"],
-                images=len(task["images"]),
-                **made,
-            )
-        )
-    untouched = {task["task"]: task for task in tasks if task["task"] in TASKS}
-    nothing = {"weights": "", "images": 0, "steps": 0, "loss_first": np.nan, "loss_last": np.nan}
-    return pd.DataFrame(
-        rows + [row_of(task, "base", "", "none", condition="all", **nothing) for task in untouched.values()]
-    )
+    for training, key in zip(trainings, keys, strict=True):
+        about = {"images": len(training.images), **store.manifest("generator", key)["result"]}
+        rows.append(row_of(training, key, store.content("generator", key), generator_data, **about))
+    untouched = {training.task: training for training in trainings if training.task in TASKS}
+    nothing = {"images": 0, "steps": 0, "loss_first": np.nan, "loss_last": np.nan}
+    return pd.DataFrame(rows + [row_of(training, "", "", "none", **nothing) for training in untouched.values()])
 
 
-def row_of(task: dict, generator: str, key: str, generator_data: str, **more: object) -> dict:
-    """A row of the table; reference: the base as JSON, from which 03 loads it again."""
-    base = task["base"]
-    same = {
-        name: task[name] for name in ("image_size", "prompt", "add_skin_type")
-    }  # samples are asked for as it was taught
-    same |= {"n": task.get("n", 0), "run": task.get("run", -1)}
-    generator_data = "matched" if same["n"] else generator_data
-    about = {
-        "task": task["task"],
-        "generator": generator,
-        "base": base["name"],
+def row_of(training: Training, key: str, weights: str, generator_data: str, **more: Any) -> dict[str, Any]:
+    """A row of the table: of the model of this key, or where that is empty, of the untouched base.
+
+    reference: the base as JSON, from which 03 loads it again.
+    """
+    return {
+        "task": training.task,
+        "generator": "fine-tuned" if key else "base",
+        "base": training.base.name,
         "key": key,
-        "base_digest": base["digest"],
+        "base_digest": training.base.digest,
+        "image_size": training.image_size,
+        "prompt": training.prompt,
+        "add_skin_type": training.add_skin_type,
+        "n": training.n if key else 0,
+        "run": training.run if key else -1,
+        "reference": json.dumps(training.base.json(), sort_keys=True),
+        "generator_data": "matched" if training.n and key else generator_data,
+        "weights": weights,
+        "condition": training.condition if key else "all",
+        **more,
     }
-    return {**about, **same, "reference": json.dumps(base, sort_keys=True), "generator_data": generator_data, **more}

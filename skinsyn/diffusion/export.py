@@ -1,7 +1,7 @@
 """Our shards as a Hugging Face dataset folder: WebDataset tars named as the study's authors name theirs, and a dataset
 card.
 
-`published.scan` reads the folder again; so do `datasets.load_dataset(folder)` and the `webdataset` package.
+`archive.scan` reads the folder again; so do `datasets.load_dataset(folder)` and the `webdataset` package.
 """
 
 import io
@@ -15,7 +15,7 @@ import pandas as pd
 from skinsyn import images
 from skinsyn.run import files, store
 
-from .published import KINDS, SUBMETHODS
+from .archive import KINDS, SUBMETHODS
 
 __all__ = ["PHANTOMS", "card", "write"]
 
@@ -91,7 +91,8 @@ def _write_tar(file: Path, rows: pd.DataFrame, words: list[str]) -> None:
 def _members(unit: str) -> dict[str, bytes]:
     """The encoded pictures of a kept shard by image id. Raises ValueError where it is damaged."""
     with tarfile.open(store.folder("shard", unit) / "images.tar") as tar:
-        return {member.name.removesuffix(".webp"): tar.extractfile(member).read() for member in tar}
+        contents = {member.name.removesuffix(".webp"): tar.extractfile(member) for member in tar}
+        return {name: content.read() for name, content in contents.items() if content}
 
 
 def card(synthetic: pd.DataFrame, license: str, note: str = "") -> str:

@@ -1,5 +1,4 @@
-"""Which real images a generator saw: chosen beforehand for models of each run's own, told afterwards from the
-manifests."""
+"""Which real images a generator saw: planned for models of each run's own, read from the manifests afterwards."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -9,6 +8,7 @@ import pandas as pd
 from skinsyn.run import seeds, store
 
 from . import dreambooth, gan, generation
+from .settings import ByRun, FineTune, GanTraining, Reference, ShardTask, Training, Tuning, trained
 
 __all__ = ["plan_own", "seen_by_generator", "seen_by_shard", "table"]
 
@@ -16,53 +16,54 @@ __all__ = ["plan_own", "seen_by_generator", "seen_by_shard", "table"]
 def plan_own(
     frame: pd.DataFrame,
     subsets: pd.DataFrame,
-    by_run: Mapping,
+    by_run: ByRun,
     conditions: Sequence[str],
-    bases: Mapping[str, dict],
-    settings: dict,
+    bases: Mapping[str, Reference],
+    settings: FineTune,
     threads: int,
-) -> list[dict]:
-    """Tasks of `dreambooth.fine_tune` for models of each run's own, with `n` and `run`, each with a seed of its run.
+) -> list[Tuning]:
+    """Fine-tunings of models of each run's own, with `n` and `run`, each with a seed of its run.
 
-    frame: the images that shared models learn from. subsets: run, image_id, rank (table of 01). by_run: {n, runs}, n a
-    list; n above 0 learns from the run's first n real images of each class alone, as its classifiers do, 0 from all of
-    `frame`. Raises ValueError for another key, or where the table holds fewer runs or images.
+    frame: the images that shared models learn from. subsets: run, image_id, rank (table of 01). A model of n above 0
+    learns from the run's first n real images of each class alone, as its classifiers do; of 0 from all of `frame`.
+    Raises ValueError where the table holds fewer runs or images.
     """
-    if set(by_run) != {"n", "runs"} or not isinstance(by_run["n"], list):
-        raise ValueError(f"by_run is {dict(by_run)}: expected {{n: [8, 16], runs: 3}}")
-    tasks = []
-    for run in range(by_run["runs"]):
+    tunings = []
+    for run in range(by_run.runs):
         ranked = subsets[subsets["run"] == run]
-        for n in by_run["n"]:
+        for n in by_run.n:
             own = frame[frame["image_id"].isin(ranked.loc[ranked["rank"] < n, "image_id"])] if n else frame
             few = own.groupby("condition").size().reindex([c for c in conditions if c != "all"], fill_value=0)
             if len(few) and few.min() < max(n, 1):
                 raise ValueError(f"by_run: run {run} has {few.min()} training images of {few.idxmin()!r}, not {n}")
-            seeded = {**settings, "seed": seeds.seed_of(settings["seed"], "generator of run", run)}
-            tasks += [{**t, "n": n, "run": run} for t in dreambooth.plan(own, conditions, bases, seeded, threads)]
-    return tasks
+            seeded = settings.but(seed=seeds.seed_of(settings.seed, "generator of run", run))
+            tunings += dreambooth.plan(own, conditions, bases, seeded, threads, n, run)
+    return tunings
 
 
 @cache
 def seen_by_generator(key: str) -> frozenset[str]:
-    """Ids of the real images that a kept generator learned from, or its base was pretrained on here, from their
-    manifests.
+    """Ids of the real images that a kept generator learned from, or its base was pretrained on here, by its manifest.
 
     Raises ValueError where the manifest is not the one that the key is a digest of.
     """
-    about = store.manifest("generator", key)["about"]
-    if (gan if about["task"] == "gan" else dreambooth).key_of(about) != key:
+    training = trained(store.manifest("generator", key)["about"])
+    if _key_of(training) != key:
         raise ValueError(
             f"generator/{key}: its manifest was changed, or the pinned versions were; run 02_dreambooth again"
         )
-    return frozenset(row["image_id"] for row in about["images"]) | _seen_by_base(about["base"])
+    return frozenset(row["image_id"] for row in training.images) | _seen_by_base(training.base)
 
 
-def _seen_by_base(base: Mapping) -> frozenset[str]:
+def _key_of(training: Training) -> str:
+    return gan.key_of(training) if isinstance(training, GanTraining) else dreambooth.key_of(training)
+
+
+def _seen_by_base(base: Reference) -> frozenset[str]:
     """Images of this study that a base was pretrained on here; of one that came from elsewhere none is known."""
-    if not base["unit"]:
+    if not base.unit:
         return frozenset()
-    return frozenset(row["image_id"] for row in store.manifest("base_model", base["unit"])["about"]["images"])
+    return frozenset(row["image_id"] for row in store.manifest("base_model", base.unit)["about"]["images"])
 
 
 def seen_by_shard(key: str) -> frozenset[str]:
@@ -70,22 +71,22 @@ def seen_by_shard(key: str) -> frozenset[str]:
     about = store.manifest("shard", key)["about"]
     if about.get("of") == "published images":
         return frozenset(about["seen"])
-    if generation.key_of(about) != key:
+    task = ShardTask.read(about)
+    if generation.key_of(task) != key:
         raise ValueError(f"shard/{key}: its manifest was changed, or the pinned versions were; run 03_generation again")
-    stages = [about, *([about["first"]] if about["first"] else [])]
-    return frozenset().union(*(seen_by_generator(s["key"]) if s["key"] else _seen_by_base(s["base"]) for s in stages))
+    stages = task.stages()
+    return frozenset().union(*(seen_by_generator(one.key) if one.key else _seen_by_base(one.base) for one in stages))
 
 
 def table(synthetic: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table `synthetic` with `saw`, and the table `exposure`: saw, image_id, a row a real image that a model saw.
+    """The table `synthetic` with `saw`, and the table `exposure`: one row (saw, image_id) per real image that a model
+    saw.
 
     `saw` names what an image's generator learned from, '' for nothing of this study; that its parent's pixels were
     shown where a method takes them is not in it. Raises ValueError where a manifest is not what its key is a digest of.
     """
     seen = {unit: seen_by_shard(unit) for unit in synthetic["unit"].unique()}
     names = {ids: seeds.digest(sorted(ids))[:16] if ids else "" for ids in set(seen.values())}
-    rows = [
-        (name, image_id) for ids, name in sorted(names.items(), key=lambda item: item[1]) for image_id in sorted(ids)
-    ]
-    exposure = pd.DataFrame(rows, columns=["saw", "image_id"], dtype="str")
+    pairs = sorted((name, image_id) for ids, name in names.items() for image_id in ids)
+    exposure = pd.DataFrame(pairs, columns=["saw", "image_id"], dtype="str")
     return synthetic.assign(saw=synthetic["unit"].map({unit: names[ids] for unit, ids in seen.items()})), exposure

@@ -40,8 +40,10 @@ def folder_of(model: str, revision: str, offline: bool, what: str, needed: list[
     reasons = []
     for name in tried:
         try:
-            kept = {"allow_patterns": [*needed, "tokenizer/*"], "local_files_only": offline}
-            return Path(snapshot_download(name, revision=revision or None, **kept))
+            patterns = [*needed, "tokenizer/*"]
+            return Path(
+                snapshot_download(name, revision=revision or None, allow_patterns=patterns, local_files_only=offline)
+            )
         except (OSError, HfHubHTTPError, HFValidationError) as error:
             reasons.append(f"{name}: {type(error).__name__}, {str(error).splitlines()[0]}")
     cure = (
@@ -67,7 +69,7 @@ def demand(folder: Path, names: list[str], what: str) -> None:
         )
 
 
-def load_whole(kind: type, folder: Path, dtype: torch.dtype) -> Any:
+def load_whole(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     """A model of the class `kind` (diffusers or transformers) from a folder whose tensors are exactly its own.
 
     Both libraries fill a missing tensor with random numbers and go on. Raises ValueError naming the folder and the

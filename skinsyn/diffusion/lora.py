@@ -1,8 +1,8 @@
-"""LoRA: not the whole UNet, but a low-rank change of its attention is learned, by peft (Hu et al. 2021, 2106.09685)."""
+"""LoRA: a low-rank change of the UNet's attention is trained, by peft (Hu et al. 2021, arXiv 2106.09685)."""
 
-import importlib.metadata
 import json
 from pathlib import Path
+from typing import Any
 
 from diffusers import UNet2DConditionModel
 from peft import LoraConfig
@@ -11,32 +11,29 @@ from safetensors.torch import load_file, save_file
 
 from skinsyn.run import files
 
-__all__ = ["attach", "checked", "merge", "save"]
+from .settings import Lora
+
+__all__ = ["attach", "merge", "save"]
 
 TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]  # as in diffusers' DreamBooth example with LoRA
 NAME = "adapter.safetensors"
 
 
-def checked(given: dict) -> dict:
-    """rank, alpha (default: rank) and peft's version. Raises ValueError for another key or a rank below 1."""
-    rank = given.get("rank")
-    if set(given) - {"rank", "alpha"} or not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-        raise ValueError(f"lora is {given}: expected {{rank: 8, alpha: 8}}, rank a whole number of at least 1")
-    return {"rank": rank, "alpha": given.get("alpha", rank), "peft": importlib.metadata.version("peft")}
-
-
-def attach(unet: UNet2DConditionModel, rank: int, alpha: float) -> None:
+def attach(unet: UNet2DConditionModel, settings: Lora) -> None:
     """Freeze the UNet and add a low-rank adapter, which alone is trained; it begins as no change at all."""
     unet.requires_grad_(False)
-    unet.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, init_lora_weights="gaussian", target_modules=TARGETS))
+    scale: Any = settings.alpha  # peft's hint says int; it takes any number
+    unet.add_adapter(
+        LoraConfig(r=settings.rank, lora_alpha=scale, init_lora_weights="gaussian", target_modules=TARGETS)
+    )
 
 
-def save(unet: UNet2DConditionModel, folder: Path, rank: int, alpha: float) -> None:
+def save(unet: UNet2DConditionModel, folder: Path, settings: Lora) -> None:
     """Write the adapter alone: float32 safetensors, and rank and alpha as JSON."""
     folder.mkdir()
     weights = {name: value.detach().cpu().contiguous() for name, value in get_peft_model_state_dict(unet).items()}
     save_file(weights, folder / NAME)
-    files.write_json(folder / "adapter.json", {"rank": rank, "alpha": alpha, "targets": TARGETS})
+    files.write_json(folder / "adapter.json", {"rank": settings.rank, "alpha": settings.alpha, "targets": TARGETS})
 
 
 def merge(unet: UNet2DConditionModel, folder: Path) -> UNet2DConditionModel:

@@ -72,54 +72,52 @@ def make_latents(vae: Vae, images: np.ndarray, seed: int, masks_per_image: int =
 
 def tokenize(tokenizer: CLIPTokenizer, prompts: list[str]) -> torch.Tensor:
     """Token numbers (n, model_max_length), padded and cut as the diffusers pipelines do."""
-    kept = {"padding": "max_length", "truncation": True, "max_length": tokenizer.model_max_length}
-    return tokenizer(prompts, return_tensors="pt", **kept).input_ids
+    padded = {"padding": "max_length", "truncation": True, "max_length": tokenizer.model_max_length}
+    return tokenizer(prompts, return_tensors="pt", **padded).input_ids
 
 
-def train_unet(
-    unet: UNet2DConditionModel,
-    text_encoder: CLIPTextModel,
-    tokenizer: CLIPTokenizer,
-    latents: Latents,
-    prompts: list[str],
-    *,
-    steps: int,
-    batch: int,
-    lr: float,
-    seed: int,
-    train_text: bool,
-) -> float:
+class Data(NamedTuple):
+    """What both UNets are trained on, and how: latents and prompts, batch size, and the seed."""
+
+    latents: Latents
+    prompts: list[str]
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    batch: int
+    seed: int
+
+
+def train_unet(unet: UNet2DConditionModel, data: Data, steps: int, lr: float, train_text: bool) -> float:
     """Train a text-to-image (4 channels) or inpainting (9) UNet in place to predict velocity; the last tenth's loss.
 
     train_text: train the text encoder along with it. Inpainting must not, as both tasks share one.
     """
-    torch.manual_seed(seed)
-    rng = np.random.default_rng([seed, 2])
-    noise = DDPMScheduler(**SCHEDULE)
-    tokens = tokenize(tokenizer, [p for prompt in prompts for p in (prompt, prompt.split(", Fitzpatrick")[0])]).view(
-        len(prompts), 2, -1
-    )
-    empty = tokenize(tokenizer, [""])[0]
+    torch.manual_seed(data.seed)
+    rng = np.random.default_rng([data.seed, 2])
+    noise, latents, text_encoder = DDPMScheduler(**SCHEDULE), data.latents, data.text_encoder
+    pairs = [text for prompt in data.prompts for text in (prompt, prompt.split(", Fitzpatrick")[0])]
+    tokens = tokenize(data.tokenizer, pairs).view(len(data.prompts), 2, -1)
+    empty = tokenize(data.tokenizer, [""])[0]
     text_encoder.requires_grad_(train_text)
+    inpainting = unet.config.in_channels == 9
 
     def loss_of(step: int) -> torch.Tensor:
-        rows = torch.from_numpy(rng.integers(0, len(prompts), batch))
-        words = tokens[rows, torch.from_numpy((rng.random(batch) < DROP_TYPE).astype(int))]
-        words[torch.from_numpy(rng.random(batch) < DROP_PROMPT)] = empty
+        rows = torch.from_numpy(rng.integers(0, len(data.prompts), data.batch))
+        words = tokens[rows, torch.from_numpy((rng.random(data.batch) < DROP_TYPE).astype(int))]
+        words[torch.from_numpy(rng.random(data.batch) < DROP_PROMPT)] = empty
         context = text_encoder(words)[0]
-        inpainting = unet.config.in_channels == 9
-        flips = 0 if inpainting else torch.from_numpy(rng.integers(0, 2, batch))
+        flips = 0 if inpainting else torch.from_numpy(rng.integers(0, 2, data.batch))
         clean = latents.clean[rows, flips]
-        grain = torch.randn_like(clean)
-        when = torch.randint(0, SCHEDULE["num_train_timesteps"], (batch,))
-        given = noise.add_noise(clean, grain, when)
+        epsilon = torch.randn_like(clean)
+        t = torch.randint(0, noise.config.num_train_timesteps, (data.batch,))
+        noisy = noise.add_noise(clean, epsilon, t)
         if inpainting:
-            which = torch.from_numpy(rng.integers(0, latents.masks.shape[1], batch))
-            given = torch.cat([given, latents.masks[rows, which], latents.masked[rows, which]], dim=1)
-        return mse_loss(unet(given, when, context).sample, noise.get_velocity(clean, grain, when))
+            which = torch.from_numpy(rng.integers(0, latents.masks.shape[1], data.batch))
+            noisy = torch.cat([noisy, latents.masks[rows, which], latents.masked[rows, which]], dim=1)
+        return mse_loss(unet(noisy, t, context).sample, noise.get_velocity(clean, epsilon, t))
 
     trained = [unet, text_encoder] if train_text else [unet]
-    loss = minimise(trained, loss_of, steps, lr, "inpainting" if unet.config.in_channels == 9 else "text-to-image")
+    loss = minimise(trained, loss_of, steps, lr, "inpainting" if inpainting else "text-to-image")
     unet.eval()
     text_encoder.requires_grad_(True).eval()
     return loss

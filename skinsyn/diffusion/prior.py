@@ -4,6 +4,8 @@ Source: Ruiz et al. 2022, DreamBooth (arXiv 2208.12242), section 3.2. The study 
 """
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,71 +16,53 @@ from skinsyn.run import compute, seeds, store
 
 from .base_model import build_pipeline
 from .references import GENERIC_PROMPT, load_base
+from .settings import Prior, Tuning
 
-__all__ = ["checked", "keep", "rows"]
+__all__ = ["keep", "rows"]
 
 RECIPE = 1
 BATCH = 8
-GUIDANCE = 3.0
 
 
-def checked(given: dict) -> dict:
-    """weight, images and steps, complete. Raises ValueError for another key, or for one that is not above 0."""
-    whole = {"weight": 1.0, "images": 100, "steps": 50} | given
-    if len(whole) > 3 or min(whole.values()) <= 0 or whole["images"] > images.SHARD_IMAGES:
-        raise ValueError(
-            f"prior is {given}: expected {{weight: 1.0, images: 100, steps: 50}}, above 0, at most 1,000 images"
-        )
-    return whole
+def keep(tuning: Tuning) -> str:
+    """Key of the shard of prior images of a fine-tuning's base: the generic prompt, one seed per image, made once."""
+    prior = tuning.prior or Prior()
+    about = {"images": prior.images, "steps": prior.steps, "of": "prior", "task": tuning.task}
+    about |= {"image_size": tuning.image_size, "seed": tuning.seed}
+    key = store.key_of("shard", RECIPE, about, {"base": tuning.base.digest}, tuning.threads)
 
+    def make(folder: Path) -> None:
+        compute.set_threads(tuning.threads)
+        names = [f"prior-{i:04d}" for i in range(prior.images)]
+        parts = [_draw(tuning, prior, names[start : start + BATCH]) for start in range(0, len(names), BATCH)]
+        images.write_shard(folder, np.concatenate(parts), pd.DataFrame({"image_id": names, "prompt": GENERIC_PROMPT}))
 
-def keep(task: dict) -> str:
-    """Key of the shard of prior images of a fine-tuning task's base: the generic prompt, one seed an image, made
-    once."""
-    asked = {name: task["prior"][name] for name in ("images", "steps")}
-    asked |= {"of": "prior", "task": task["task"], "image_size": task["image_size"], "seed": task["seed"]}
-    key = store.key_of("shard", RECIPE, asked, {"base": task["base"]["digest"]}, task["threads"])
-
-    def make(folder) -> None:
-        compute.set_threads(task["threads"])
-        names = [f"prior-{i:04d}" for i in range(asked["images"])]
-        found = [_draw(task, asked, names[start : start + BATCH]) for start in range(0, len(names), BATCH)]
-        images.write_shard(folder, np.concatenate(found), pd.DataFrame({"image_id": names, "prompt": GENERIC_PROMPT}))
-
-    store.keep("shard", key, make, {**asked, "base": task["base"]})
+    store.keep("shard", key, make, {**about, "base": tuning.base.json()})
     return key
 
 
-def _draw(task: dict, asked: dict, names: list[str]) -> np.ndarray:
-    pipeline = build_pipeline(load_base(task["base"], task["task"]))
+def _draw(tuning: Tuning, prior: Prior, names: list[str]) -> np.ndarray:
+    """uint8 (n, s, s, 3); by an inpainting UNet, to which nothing is shown: a grey image under a mask of all of it."""
+    pipeline = build_pipeline(load_base(tuning.base, tuning.task))
     pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
-    size = task["image_size"]
-    given = {} if task["task"] == "text-to-image" else _everything_painted(len(names), size)
+    size, inputs = tuning.image_size, {}
+    if tuning.task == "inpainting":
+        grey, mask = torch.full((len(names), 3, size, size), 0.5), torch.ones(len(names), 1, size, size)
+        inputs = {"image": grey, "mask_image": mask, "strength": 1.0}
     drawn = pipeline(
         [GENERIC_PROMPT] * len(names),
-        num_inference_steps=asked["steps"],
-        guidance_scale=GUIDANCE,
-        generator=[torch.Generator("cpu").manual_seed(seeds.seed_of(asked["seed"], "prior", name)) for name in names],
+        generator=[torch.Generator("cpu").manual_seed(seeds.seed_of(tuning.seed, "prior", name)) for name in names],
         height=size,
         width=size,
         output_type="np",
-        **given,
+        **prior.sampling().arguments(),
+        **inputs,
     ).images
     return (np.nan_to_num(drawn) * 255).round().astype(np.uint8)
 
 
-def _everything_painted(count: int, size: int) -> dict:
-    """An inpainting pipeline's input where nothing is shown: a grey image under a mask of all of it."""
-    return {
-        "image": torch.full((count, 3, size, size), 0.5),
-        "mask_image": torch.ones(count, 1, size, size),
-        "strength": 1.0,
-    }
-
-
-def rows(key: str) -> list[dict]:
+def rows(key: str) -> list[dict[str, Any]]:
     """The prior images as rows that `images.pixels` reads."""
     names = pd.read_parquet(store.folder("shard", key) / "rows.parquet", columns=["image_id"])["image_id"]
-    return json.loads(
-        pd.DataFrame({"image_id": names, "unit": key, "row": range(len(names))}).to_json(orient="records")
-    )
+    frame = pd.DataFrame({"image_id": names, "unit": key, "row": range(len(names))})
+    return json.loads(frame.to_json(orient="records"))

@@ -1,4 +1,4 @@
-"""One image of a manifest made again: with the batch it was made in, byte for byte, and alone, to within rounding."""
+"""One image of a manifest made again: with its original batch, byte for byte, and alone, to within rounding."""
 
 import difflib
 import hashlib
@@ -13,7 +13,8 @@ from skinsyn.images import pixels
 from skinsyn.run import compute, files, paths, store, tables
 
 from . import generation
-from .sampling import sample, to_bytes
+from .sampling import to_bytes
+from .settings import ShardTask
 
 __all__ = ["Remade", "image"]
 
@@ -39,48 +40,31 @@ def image(profile: str, image_id: str) -> Remade:
     generator, the parents or the first stage are no longer in the store.
     """
     table = tables.read(profile, "synthetic", made_by="03_generation")
-    found = table[table["image_id"] == image_id]
-    if found.empty:
+    row = table[table["image_id"] == image_id]
+    if row.empty:
         near = difflib.get_close_matches(image_id, table["image_id"], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"no synthetic image {image_id!r} in the run {profile!r}{hint}")
-    unit, place = found["unit"].iloc[0], int(found["row"].iloc[0])
-    task = {**generation.USUAL, **store.manifest("shard", unit)["about"]}
-    if task.get("of") == "published images":
+    unit, place = row["unit"].iloc[0], int(row["row"].iloc[0])
+    about = store.manifest("shard", unit)["about"]
+    if about.get("of") == "published images":
         raise ValueError(f"{image_id} was imported; how it was made is not known")
-    if task["first"]:
-        task["first"] = {**generation.USUAL, **task["first"]}
+    task = ShardTask.read(about)
     generation.check_weights(task)
     rows = pd.read_parquet(store.folder("shard", unit) / "rows.parquet")
-    compute.set_threads(task["threads"])
-    together = _together(rows, place, task["batch_size"])
-    drawn = _draw(task, rows, together)[together.index(place)]
-    content = images.encode(drawn)
-    alone = _draw(task, rows, [place])[0]
+    compute.set_threads(task.threads)
+    start = generation.starts(task, pixels(task.parents, task.image_size))
+    again = bool(rows["made_again"][place])
+    # What was sampled together: of the second attempt those that were made again, of the first all.
+    able = np.flatnonzero(rows["made_again"]) if again else np.arange(len(rows))
+    first = int(np.searchsorted(able, place)) // task.batch_size * task.batch_size
+    batch = able[first : first + task.batch_size].tolist()
+    content = images.encode(to_bytes(generation.draw(task, batch, start, again)[0])[batch.index(place)])
+    alone = to_bytes(generation.draw(task, [place], start, again)[0])[0]
     file = paths.run_dir(profile) / "remade" / f"{image_id}.webp"
     with files.atomic(file) as temporary:
         temporary.write_bytes(content)
     off = np.abs(images.read_shard(unit)[1][place].astype(int) - alone)
     same = hashlib.sha256(content).hexdigest() == rows["sha256"][place]
     seed = int(rows["seed"][place])
-    return Remade(image_id, unit, len(together), seed, same, int(off.max()), float((off > 0).mean()), file)
-
-
-def _together(rows: pd.DataFrame, place: int, batch_size: int) -> list[int]:
-    """Rows that were sampled together with row `place`: of the second attempt where it was made again, else of the
-    first."""
-    again = rows["made_again"].to_numpy()
-    able = np.flatnonzero(again) if again[place] else np.arange(len(rows))
-    start = int(np.searchsorted(able, place)) // batch_size * batch_size
-    return able[start : start + batch_size].tolist()
-
-
-def _draw(task: dict, rows: pd.DataFrame, chosen: list[int]) -> np.ndarray:
-    """The chosen rows sampled in one batch, uint8 (n, s, s, 3); in a first attempt all of them had their first seed."""
-    again = rows["made_again"][chosen].all()
-    parents = [task["parents"][i] for i in chosen]
-    seeds_ = [generation.seed_of(task, row["image_id"], again=bool(again)) for row in parents]
-    start = generation.starts(task, pixels(task["parents"], task["image_size"]))[chosen]
-    if generation.hands_on(task):
-        return to_bytes(generation.decode(task, generation.latents(task, parents, start, seeds_)))
-    return to_bytes(sample(task, parents, start, seeds_))
+    return Remade(image_id, unit, len(batch), seed, same, int(off.max()), float((off > 0).mean()), file)

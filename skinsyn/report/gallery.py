@@ -10,6 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from skinsyn import images
+from skinsyn.diffusion.settings import Sampling
 from skinsyn.run import seeds, store
 from skinsyn.stats.predictions import GROUPS
 
@@ -26,12 +27,6 @@ NEEDED = (
     "image_id", "parent", "condition", "fst", "fst_group", "method", "generator", "generator_key", "scope", "replicate",
     "seed", "flags", "made_again", "prompt", "unit", "row",
 )  # fmt: skip
-SAMPLING = ("sampling_steps", "guidance_scale", "dtype", "batch_size")
-# What a method uses besides SAMPLING, as skinsyn/diffusion/generation.py keys it.
-OF_METHOD = {
-    "inpaint": ("mask_fraction", "strength_inpaint"),
-    "in-then-outpaint": ("mask_fraction", "strength_outpaint", "outpaint_border"),
-}
 LEARNED = ("batch_size", "learning_rate", "accumulation", "dtype", "seed")
 
 
@@ -119,6 +114,7 @@ def webp(picture: Image.Image) -> str:
 def _facts(row: Mapping) -> list[tuple[str, str]]:
     """Where one image comes from, as it stands in the manifests of the store: what is needed to make it again."""
     task = store.manifest("shard", row["unit"])["about"]
+    sampling = Sampling.take(task)
     first = [("first stage", row["image_id"].replace("-in-then-outpaint-", "-inpaint-"))]
     again = [("made again", "once, with this seed, since the first attempt was flagged")]
     return [
@@ -130,7 +126,7 @@ def _facts(row: Mapping) -> list[tuple[str, str]]:
         *(again if row["made_again"] else []),
         ("flags", row["flags"] or "none"),
         ("prompt", row["prompt"]),
-        ("sampling", _listed(task, SAMPLING + OF_METHOD.get(row["method"], ()))),
+        ("sampling", _listed(sampling.deciding(row["method"]), Sampling.names())),
         *_model(row["generator_key"], row["scope"], task["base"]),
         ("kept as", f"runs/store/shard/{row['unit']}, row {row['row']}; made by 03_generation"),
     ]

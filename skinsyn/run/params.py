@@ -2,7 +2,7 @@
 
 The common ground of all profiles is each notebook's own parameters cell, whose values are the demo's. A profile is a
 folder of differences from it: `common.yml`, which names the profile, and `NN_name.yml` where that notebook's values
-differ. A named variant of a profile is a file beside it, `params/demo-guidance7.yml`: `of: demo`, then parameters as
+differ. A named variant of a profile is a file beside it, `params/demo-steps20.yml`: `of: demo`, then parameters as
 after `-p`. It runs and is kept under its own name.
 """
 
@@ -242,7 +242,7 @@ def save_variant(profile: str, name: str, changed: dict[str, Any]) -> str:
             )
         return full
     if not changed:
-        raise ParameterError(f"the variant {full!r} changes nothing; give what differs, e.g. guidance_scale=7")
+        raise ParameterError(f"the variant {full!r} changes nothing; give what differs, e.g. sampling_steps=20")
     if file.with_suffix("").exists():
         raise ParameterError(f"params/{full} is a profile of its own; choose another name for the variant")
     of_profile(profile, changed)
@@ -253,7 +253,7 @@ def save_variant(profile: str, name: str, changed: dict[str, Any]) -> str:
 
 
 def overrides(pairs: list[str]) -> dict[str, Any]:
-    """`["guidance_scale=7", "03.batch_size=4"]` → values, read as YAML. Raises ParameterError without a `=`.
+    """`["sampling_steps=20", "03.batch_size=4"]` → values, read as YAML. Raises ParameterError without a `=`.
 
     A name changes the parameter in every notebook that declares it, `NN.name` in one.
     """

@@ -30,9 +30,17 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: Iterable[Any] = (),
+    decides: Iterable[str] = (),
+    decides_if_changed: Iterable[str] = (),
 ) -> Any:
-    """A field of a `Record`: what it means, its unit, inclusive range and choices. Mutable defaults are not shared."""
+    """A field of a `Record`: what it means, its unit, inclusive range and choices. Mutable defaults are not shared.
+
+    decides: what it decides the bytes of (methods, kinds of unit), so that it is in their keys; see `Record.deciding`.
+    decides_if_changed: as `decides`, but in the key only where it is not the default, so that a field that is added
+    leaves the keys of before as they are.
+    """
     metadata = {"about": about, "unit": unit, "low": low, "high": high, "choices": tuple(choices)}
+    metadata |= {"decides": tuple(decides), "decides_if_changed": tuple(decides_if_changed)}
     if isinstance(default, list | dict | set):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -72,7 +80,7 @@ class Record:
                 raise ValueError(f"{at}unknown key {name!r}; {nearest(name, cls.names())}")
         hints = typing.get_type_hints(cls)
         try:
-            return cls(**{name: _plain(hints[name], value) for name, value in given.items()})
+            return cls(**{name: _plain(hints[name], value, name) for name, value in given.items()})
         except (ValueError, TypeError) as error:  # TypeError: a field without a default is missing
             raise ValueError(f"{at}{error}") from error
 
@@ -84,6 +92,25 @@ class Record:
     def json(self) -> dict[str, Any]:
         """Field → value, as JSON-able values (`read` gives the record back)."""
         return {field.name: _json(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    def deciding(self, what: str) -> dict[str, Any]:
+        """Field → value, as JSON-able values, of those fields that decide the bytes of `what`: parameters of its key.
+
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Sampling(Record):
+        ...     steps: int = setting(50, decides=["text-to-image", "inpaint"])
+        ...     strength: float = setting(0.9, decides=["inpaint"])
+        ...     scheduler: str = setting("ddim", decides_if_changed=["text-to-image", "inpaint"])
+        >>> Sampling().deciding("text-to-image"), Sampling(scheduler="euler").deciding("text-to-image")
+        ({'steps': 50}, {'steps': 50, 'scheduler': 'euler'})
+        """
+        plain = {field.name: field.default for field in dataclasses.fields(self)}
+        return {
+            field.name: _json(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if what in field.metadata.get("decides", ())
+            or (what in field.metadata.get("decides_if_changed", ()) and getattr(self, field.name) != plain[field.name])
+        }
 
     def but(self, **changes: Any) -> Self:
         """A copy with some fields changed, checked again."""
@@ -98,8 +125,13 @@ def _json(value: Any) -> Any:
     return {key: _json(one) for key, one in value.items()} if isinstance(value, Mapping) else value
 
 
-def _plain(hint: Any, value: Any) -> Any:
-    """What a field of this type holds for a value out of YAML: 3 for a float is 3.0, a list for a tuple is a tuple."""
+def _plain(hint: Any, value: Any, name: str) -> Any:
+    """What a field of this type holds for a value out of YAML: 3 for a float is 3.0, a list for a tuple is a tuple, a
+    mapping for a record is the record, and an empty one for a record that may be absent is None."""
+    parts = (hint, *typing.get_args(hint))
+    records = [part for part in parts if isinstance(part, type) and issubclass(part, Record)]
+    if records and isinstance(value, Mapping):
+        return records[0].read(value, name) if value or types.NoneType not in parts else None
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if (typing.get_origin(hint) or hint) is tuple and isinstance(value, list):

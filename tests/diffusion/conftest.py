@@ -15,6 +15,7 @@ import small_base
 from skinsyn import images
 from skinsyn.datasets import phantom
 from skinsyn.diffusion import dreambooth, generation, references
+from skinsyn.diffusion.settings import TASKS, FineTune, Model, Reference, Sampling, ShardTask, Taught, Tuning, read_plan
 from skinsyn.run import compute, store
 
 TUNING = {
@@ -42,14 +43,17 @@ def study_place(tmp_path_factory):
     drawn = [
         phantom.draw(c, abs(f), seed=i).image for i, (c, f) in enumerate(zip(frame.condition, frame.fst, strict=True))
     ]
-    settings = {"revision": "", "autoencoder": "", "offline": True, "pretrain": {}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SKINSYN_RUNS", str(root / "runs"))
         unit = store.key_of("shard", images.RECIPE, {"test": "study"}, {}, 0)
         store.keep("shard", unit, lambda folder: images.write_shard(folder, np.stack(drawn), frame[["image_id"]]))
-        folder = small_base.write(root / "base")
-        bases = {task: references.prepare_base(folder, task, frame, settings, 0, 1) for task in dreambooth.TASKS}
-    models = {("base", t, c): {"key": "", "base": b, **TAUGHT} for t, b in bases.items() for c in ("all", *names)}
+        base = Reference(name=small_base.write(root / "base"))
+        bases = {task: references.prepare_base(base, task, frame, {}, 0, 1) for task in TASKS}
+    models = {
+        Model(generator="base", task=t, condition=c): Taught(base=b, **TAUGHT)
+        for t, b in bases.items()
+        for c in ("all", *names)
+    }
     return root / "runs", frame.assign(unit=unit, row=range(5), fst_group="unknown"), bases, models
 
 
@@ -59,16 +63,16 @@ def study(study_place, own_runs, monkeypatch):
     runs, frame, bases, models = study_place
     monkeypatch.setenv("SKINSYN_RUNS", str(runs))
 
-    def tune(**changed) -> list[dict]:
+    def tune(**changed) -> list[Tuning]:
         """Text-to-image and inpainting tasks of one condition."""
-        return dreambooth.plan(frame, [phantom.CONDITIONS[0]], bases, {**TUNING, **changed}, 1)
+        return dreambooth.plan(frame, [phantom.CONDITIONS[0]], bases, FineTune.read({**TUNING, **changed}), 1)
 
-    def draw(method: str, **changed) -> list[dict]:
+    def draw(method: str, **changed) -> list[ShardTask]:
         """Tasks of one replicate of both conditions, by the untouched base."""
         entry = {"method": method, "generator": "base", "scope": "condition", "replicates": 1}
-        return generation.plan(frame, models, [entry], {**DRAWING, **changed}, 1)
+        return generation.plan(frame, models, read_plan([entry]), Sampling.read({**DRAWING, **changed}), 1)
 
-    def make(tasks: list[dict], spec: str = "serial") -> list[str]:
+    def make(tasks: list[ShardTask], spec: str = "serial") -> list[str]:
         compute.fan_out(spec, generation.generate, [(task,) for task in tasks], "test")
         return generation.keys_of(tasks)
 

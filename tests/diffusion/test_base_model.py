@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from skinsyn.datasets import phantom
 from skinsyn.diffusion import base_model, pretraining, tiny
+from skinsyn.diffusion.settings import TASKS, Pretrain
 from skinsyn.run import files, paths
 
 PROMPT = "An image of striped, a skin disease, Fitzpatrick skin type 2"
@@ -104,10 +105,10 @@ def test_widened_unet_begins_as_the_narrow_one(side):
 
 
 def test_pretrain_makes_the_same_loadable_base_twice(tmp_path, images):
-    kept = {"steps": 2, "inpainting_steps": 2, "autoencoder_steps": 2, "batch": 2, "threads": 1}
-    cards = [base_model.pretrain(images, prompts(), tmp_path / name, **kept) for name in "ab"]
+    how = Pretrain(steps=2, inpainting_steps=2, autoencoder_steps=2, batch=2, threads=1)
+    cards = [base_model.pretrain(images, prompts(), tmp_path / name, how) for name in "ab"]
     assert cards[0]["digest"] == cards[1]["digest"] and all(np.isfinite(cards[0][k]) for k in cards[0] if "loss" in k)
-    for task in base_model.TASKS:
+    for task in TASKS:
         base = base_model.load(str(tmp_path / "a"), task=task)
         assert base.unet.config.in_channels == {"text-to-image": 4, "inpainting": 9}[task]
 
@@ -116,8 +117,8 @@ def test_pretrain_in_another_autoencoders_latents(tmp_path):
     if not paths.model_dir("taesd"):
         pytest.skip("the autoencoder taesd is not here (models/taesd or SKINSYN_MODELS)")
     images = np.stack([phantom.draw("twin", 3, i, size=128).image for i in range(4)])
-    kept = {"steps": 2, "inpainting_steps": 2, "batch": 2, "threads": 1, "autoencoder": "taesd", "start": "tiny"}
-    card = base_model.pretrain(images, prompts(4), tmp_path / "base", **kept)
+    how = Pretrain(steps=2, inpainting_steps=2, batch=2, threads=1, start="tiny")
+    card = base_model.pretrain(images, prompts(4), tmp_path / "base", how, "taesd")
     assert card["autoencoder_psnr_db"] > 28 and "tensors copied" in card["start"]
     pipeline = base_model.build_pipeline(base_model.load(str(tmp_path / "base")))
     made = pipeline(PROMPT, num_inference_steps=2, guidance_scale=3.0, generator=seeds(1), output_type="np").images
@@ -126,9 +127,9 @@ def test_pretrain_in_another_autoencoders_latents(tmp_path):
 
 def test_pretrain_refuses_what_does_not_fit(tmp_path, images):
     with pytest.raises(ValueError, match="one prompt an image"):
-        base_model.pretrain(images, prompts(3), tmp_path / "x")
+        base_model.pretrain(images, prompts(3), tmp_path / "x", Pretrain())
     with pytest.raises(ValueError, match="multiple of 16"):
-        base_model.pretrain(images[:, :50, :50], prompts(), tmp_path / "x")
+        base_model.pretrain(images[:, :50, :50], prompts(), tmp_path / "x", Pretrain())
 
 
 def test_absent_hub_model_is_explained(tmp_path, monkeypatch):

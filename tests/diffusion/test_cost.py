@@ -55,9 +55,9 @@ def test_a_base_that_is_pretrained_here_counts():
         "inpainting_base": "pretrain",
         "pretrain": {"steps": 10, "inpainting_steps": 5},
     }
-    usual = cost.base_model.RECIPE
-    made = usual["text-to-image"] + usual["inpainting"]
-    assert cost._pretraining_passes(told) == cost.STEP * usual["batch"] * 15
+    usual = cost.Pretrain()
+    made = usual.steps + usual.inpainting_steps
+    assert cost._pretraining_passes(told) == cost.STEP * usual.batch * 15
     assert cost._pretraining_passes({**told, "inpainting_base": "tiny"}) == 0
     assert cost._pretraining_passes({**told, "pretrain": {}}) == cost.STEP * 16 * made
     assert not any("pretraining" in name for name in cost.estimate("smoke"))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from skinsyn import images
 from skinsyn.datasets import phantom
 from skinsyn.diffusion import batches, dreambooth, masks, references
+from skinsyn.diffusion.settings import TASKS, FineTune, Reference
 from skinsyn.run import compute, seeds, store
 
 SETTINGS = {
@@ -21,7 +22,6 @@ SETTINGS = {
     "crop_ratio": [0.9, 1.1], "jitter": 0.05, "flip": True, "mask_fraction": 0.25, "dtype": "fp32", "seed": 0,
     "mask_shares": {"rectangle": 0.4, "ellipse": 0.4, "centre": 0.2},
 }  # fmt: skip
-BASE = {"revision": "", "autoencoder": "", "offline": True, "pretrain": {}}
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def house(built, own_runs, monkeypatch):
 def tasks(house):
     """Text-to-image and inpainting tasks of one condition."""
     frame, folder = house
-    bases = {task: references.prepare_base(folder, task, frame, BASE, 0, 1) for task in dreambooth.TASKS}
-    return dreambooth.plan(frame, [phantom.CONDITIONS[0]], bases, SETTINGS, 1)
+    bases = {task: references.prepare_base(Reference(name=folder), task, frame, {}, 0, 1) for task in TASKS}
+    return dreambooth.plan(frame, [phantom.CONDITIONS[0]], bases, FineTune.read(SETTINGS), 1)
 
 
 def digest(key):
@@ -72,15 +72,15 @@ def test_same_task_gives_the_same_bytes_and_another_seed_others(tasks, monkeypat
         store.unit_dir("generator", key).rename(tmp_path / key)
     assert [dreambooth.fine_tune(task) for task in reversed(tasks)] == first[::-1]
     assert [digest(key) for key in first] == kept
-    other = dreambooth.fine_tune({**tasks[0], "seed": 1})
+    other = dreambooth.fine_tune(tasks[0].but(seed=1))
     assert other != first[0] and digest(other) != kept[0]
 
 
 def test_the_whole_unet_learns_and_nothing_else_is_stored(tasks):
     for task in tasks:
-        key = dreambooth.fine_tune({**task, "steps": 3, "learning_rate": 1e-3})
-        before, after = references.load_base(task["base"], task["task"]).unet, dreambooth.load_unet(key)
-        assert after.config.in_channels == {"text-to-image": 4, "inpainting": 9}[task["task"]]
+        key = dreambooth.fine_tune(task.but(steps=3, learning_rate=1e-3))
+        before, after = references.load_base(task.base, task.task).unet, dreambooth.load_unet(key)
+        assert after.config.in_channels == {"text-to-image": 4, "inpainting": 9}[task.task]
         changed = [
             name for name, weight in after.state_dict().items() if not torch.equal(weight, before.state_dict()[name])
         ]
@@ -91,34 +91,27 @@ def test_the_whole_unet_learns_and_nothing_else_is_stored(tasks):
 
 
 def test_training_on_one_image_lowers_its_loss(tasks):
-    task = {
-        **tasks[0],
-        "images": tasks[0]["images"][:1],
-        "batch_size": 6,
-        "steps": 24,
-        "learning_rate": 2e-3,
-        "jitter": 0.0,
-    }
-    made = store.manifest("generator", dreambooth.fine_tune({**task, "crop_scale": [1.0, 1.0]}))["result"]
+    task = tasks[0].but(images=tasks[0].images[:1], batch_size=6, steps=24, learning_rate=2e-3, jitter=0.0)
+    made = store.manifest("generator", dreambooth.fine_tune(task.but(crop_scale=[1.0, 1.0])))["result"]
     assert made["steps"] == 24 and made["loss_last"] < 0.9 * made["loss_first"]
 
 
 def test_text_to_image_does_not_depend_on_the_masks(tasks):
     changed = {"mask_shares": {"centre": 1.0}}
-    assert dreambooth.key_of({**tasks[0], **changed}) == dreambooth.key_of(tasks[0])
-    assert dreambooth.key_of({**tasks[1], **changed}) != dreambooth.key_of(tasks[1])
+    assert dreambooth.key_of(tasks[0].but(**changed)) == dreambooth.key_of(tasks[0])
+    assert dreambooth.key_of(tasks[1].but(**changed)) != dreambooth.key_of(tasks[1])
 
 
 def test_steps_come_from_epochs_unless_given(tasks):
-    task = {**tasks[0], "images": [{}] * 9, "steps": 0, "batch_size": 4, "epochs": 4}
-    assert dreambooth.steps_of(task) == 12
-    assert dreambooth.steps_of({**task, "accumulation": 5}) == 3
-    assert dreambooth.steps_of({**task, "steps": 7}) == 7
+    task = tasks[0].but(images=[{}] * 9, steps=0, batch_size=4, epochs=4)
+    assert task.optimiser_steps() == 12
+    assert task.but(accumulation=5).optimiser_steps() == 3
+    assert task.but(steps=7).optimiser_steps() == 7
 
 
 def test_batches_see_every_image_once_an_epoch():
     torch.manual_seed(0)
-    order = batches.order(7, 3)
+    order = batches.order(7, 3, [])
     for _ in range(3):
         epoch = [next(order) for _ in range(3)]
         assert sorted(sum(epoch, [])) == list(range(7)) and [len(part) for part in epoch] == [3, 3, 1]
@@ -135,7 +128,7 @@ def test_the_prompt_is_the_studys():
 
 
 def test_velocity_is_the_target_where_the_scheduler_says_so(tasks):
-    noise = dreambooth.DDPMScheduler.from_config({**references.load_base(tasks[0]["base"], "text-to-image").scheduler})
+    noise = dreambooth.DDPMScheduler.from_config({**references.load_base(tasks[0].base, "text-to-image").scheduler})
     shown, words = torch.randn(2, 4, 8, 8), torch.zeros(2, 1, 1)
 
     class Echo(torch.nn.Module):  # answers 0, so that the loss is the mean square of the target
@@ -162,13 +155,13 @@ def test_velocity_is_the_target_where_the_scheduler_says_so(tasks):
 def test_refusals_name_what_is_wrong(house, tasks):
     frame, folder = house
     with pytest.raises(ValueError, match="no training image of 'warts'"):
-        dreambooth.plan(frame, ["warts"], {}, SETTINGS, 1)
+        dreambooth.plan(frame, ["warts"], {}, FineTune.read(SETTINGS), 1)
     with pytest.raises(ValueError, match="learning_rate"):
-        dreambooth.plan(frame, [], {}, {k: v for k, v in SETTINGS.items() if k != "learning_rate"}, 1)
+        FineTune.read({**SETTINGS, "learning_rat": 1e-4})
     with pytest.raises(ValueError, match="not those"):
-        references.load_base({**tasks[0]["base"], "digest": "0" * 24}, "text-to-image")
+        references.load_base(tasks[0].base.but(digest="0" * 24), "text-to-image")
     with pytest.raises(FloatingPointError, match="lower learning_rate"):
-        dreambooth.fine_tune({**tasks[0], "learning_rate": 1e30, "steps": 4})
+        dreambooth.fine_tune(tasks[0].but(learning_rate=1e30, steps=4))
 
 
 def test_the_table_names_models_and_bases(tasks):
@@ -179,16 +172,18 @@ def test_the_table_names_models_and_bases(tasks):
         "",
         "",
     ]
-    assert json.loads(table["reference"][0]) == tasks[0]["base"] and list(table["images"]) == [2, 2, 0, 0]
+    assert json.loads(table["reference"][0]) == tasks[0].base.json() and list(table["images"]) == [2, 2, 0, 0]
 
 
 def test_a_base_is_pretrained_on_the_training_split_and_kept(house):
     frame, folder = house
     few = {"start": "", "threads": 1, "steps": 1, "inpainting_steps": 1, "autoencoder_steps": 1, "batch": 2}
-    settings = {**BASE, "pretrain": few}
-    reference = references.prepare_base("pretrain", "inpainting", frame, settings, 0, 1)
-    assert references.prepare_base("pretrain", "text-to-image", frame, settings, 0, 1)["unit"] == reference["unit"]
-    assert [row["image_id"] for row in store.manifest("base_model", reference["unit"])["about"]["images"]] == [
+    here = Reference(name="pretrain")
+    reference = references.prepare_base(here, "inpainting", frame, few, 0, 1)
+    assert references.prepare_base(here, "text-to-image", frame, few, 0, 1).unit == reference.unit
+    with pytest.raises(ValueError, match="did you mean 'steps'"):
+        references.prepare_base(here, "inpainting", frame, {"step": 1}, 0, 1)
+    assert [row["image_id"] for row in store.manifest("base_model", reference.unit)["about"]["images"]] == [
         "a",
         "b",
         "c",

@@ -8,6 +8,7 @@ import torch
 from skinsyn import images
 from skinsyn.datasets import phantom
 from skinsyn.diffusion import checkpoints, fastgan, gan
+from skinsyn.diffusion.settings import Gan, GanTraining
 from skinsyn.run import seeds, store
 
 
@@ -20,8 +21,8 @@ def task():
     store.keep("shard", unit, lambda folder: images.write_shard(folder, pictures, rows))
     about = {"image_size": 32, "batch_size": 3, "flip": True, "seed": 0, "prompt": "", "add_skin_type": False}
     rows = [{"image_id": i, "condition": "annular", "fst": 2, "unit": unit, "row": n} for n, i in enumerate("abcd")]
-    more = {"steps": 3, "width": 8, "task": "gan", "base": gan.NO_BASE, "threads": 1, "checkpoint_every": 1}
-    return {**about, **more, "condition": "annular", "images": rows}
+    more = {"steps": 3, "width": 8, "task": "gan", "threads": 1, "checkpoint_every": 1}
+    return GanTraining(**about, **more, condition="annular", images=rows)
 
 
 def digest(key):
@@ -64,7 +65,7 @@ def test_the_same_task_gives_the_same_bytes_also_after_a_stop(task, monkeypatch,
     assert [f.name[:13] for f in checkpoints.folder_of("generator", key).iterdir()] == ["step-00000002"]
     torch.manual_seed(5)
     assert gan.train(task) == key and digest(key) == whole
-    assert digest(gan.train({**task, "seed": 1})) != whole
+    assert digest(gan.train(task.but(seed=1))) != whole
 
 
 def test_each_image_has_its_own_seed_whatever_its_batch(task):
@@ -77,29 +78,33 @@ def test_each_image_has_its_own_seed_whatever_its_batch(task):
 @pytest.mark.slow
 def test_it_learns_the_colours_of_what_it_sees(task):
     """After some hundred steps its images are nearer to the real ones' mean and spread than at the start."""
-    real = images.read_shard(task["images"][0]["unit"])[1] / 255
+    real = images.read_shard(task.images[0]["unit"])[1] / 255
     off = []
     for steps in (1, 400):
-        drawn = gan.sample(gan.train({**task, "steps": steps, "width": 16, "batch_size": 4}), range(16))
+        drawn = gan.sample(gan.train(task.but(steps=steps, width=16, batch_size=4)), range(16))
         off.append(np.abs(drawn.mean((0, 1, 2)) - real.mean((0, 1, 2))).mean())
     assert off[1] < off[0] / 2
 
 
 def test_equal_arithmetic_is_as_many_operations_as_fine_tuning_takes(study):
     tuned = study.tune(steps=40)
-    (same,), (equal,) = (gan.plan(tuned, {"equal": equal, "width": 8}) for equal in ("steps", "arithmetic"))
+    (same,), (equal,) = (gan.plan(tuned, Gan(equal=equal, width=8)) for equal in ("steps", "arithmetic"))
     theirs, ours = 40 * gan.operations(tuned[0]), gan.operations(equal)
-    assert same["steps"] == 40 and abs(equal["steps"] * ours - theirs) <= ours / 2
-    assert gan.operations({**equal, "width": 16}) > 2 * ours and gan.operations({**equal, "steps": 7}) == ours
-    assert gan.key_of(same) == gan.key_of(gan.plan(tuned, {"steps": 40, "width": 8})[0]) != gan.key_of(equal)
+    assert same.steps == 40 and abs(equal.steps * ours - theirs) <= ours / 2
+    assert gan.operations(equal.but(width=16)) > 2 * ours and gan.operations(equal.but(steps=7)) == ours
+    assert gan.key_of(same) == gan.key_of(gan.plan(tuned, Gan(steps=40, width=8))[0]) != gan.key_of(equal)
 
 
 def test_strange_settings_are_refused(task):
-    for asked in ({"width": 2}, {"step": 3}, {"equal": "time"}):
-        with pytest.raises(ValueError, match="gan is"):
-            gan.plan([task], asked)
+    for settings, fault in (
+        ({"width": 2}, "width is 2, expected a finite number at least 8"),
+        ({"step": 3}, "unknown key 'step'; did you mean 'steps'"),
+        ({"equal": "time"}, "equal is 'time', expected one of steps, arithmetic"),
+    ):
+        with pytest.raises(ValueError, match=f"gan_baseline: .*{fault}"):
+            Gan.read(settings, "gan_baseline")
     with pytest.raises(ValueError, match="32, 64, 128"):
-        gan.plan([{**task, "image_size": 48}], {"steps": 1})
+        gan.plan([task.but(image_size=48)], Gan(steps=1))
 
 
 # What three steps give, under these pins and these kinds of processor, for this RECIPE.

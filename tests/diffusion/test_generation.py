@@ -1,6 +1,7 @@
 """Generation with the real pipelines on a small base: one seed an image, nothing made twice, faults found."""
 
 import json
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ import torch
 
 from skinsyn import images
 from skinsyn.datasets import phantom
-from skinsyn.diffusion import dreambooth, generation, references
+from skinsyn.diffusion import generation, references
+from skinsyn.diffusion.settings import TASKS, Model, Reference, Sampling, ShardTask, Taught, read_plan
 from skinsyn.run import compute, seeds, store
 
 SETTINGS = {
@@ -38,12 +40,11 @@ def built(tmp_path_factory):
     )
     unit = store.key_of("shard", images.RECIPE, {"test": "generation"}, {}, 0)
     store.keep("shard", unit, lambda folder: images.write_shard(folder, pictures, frame[["image_id"]]))
-    folder = small_base.write(root / "base")
-    settings = {"revision": "", "autoencoder": "", "offline": True, "pretrain": {}}
+    folder = Reference(name=small_base.write(root / "base"))
     models = {}
-    for task in dreambooth.TASKS:
-        base = references.prepare_base(folder, task, frame, settings, 0, 1)
-        models |= {("base", task, c): {"key": "", "base": base, **TAUGHT} for c in ("all", *names)}
+    for task in TASKS:
+        taught = Taught(base=references.prepare_base(folder, task, frame, {}, 0, 1), **TAUGHT)
+        models |= {Model(generator="base", task=task, condition=c): taught for c in ("all", *names)}
     patch.undo()
     return root / "runs", frame.assign(unit=unit, row=range(len(frame)), fst_group="unknown"), models
 
@@ -55,9 +56,14 @@ def house(built, own_runs, monkeypatch):
     return built[1:]
 
 
+def plan(house, entries, **changed):
+    """Tasks of what the entries ask for."""
+    return generation.plan(*house, read_plan(entries), Sampling.read({**SETTINGS, **changed}), 1)
+
+
 def make(house, entries, spec="serial", **changed):
     """Keys of all shards that the entries ask for."""
-    tasks = generation.plan(*house, entries, {**SETTINGS, **changed}, 1)
+    tasks = plan(house, entries, **changed)
     compute.fan_out(spec, generation.generate, [(task,) for task in tasks], "test")
     return generation.keys_of(tasks)
 
@@ -108,7 +114,7 @@ def test_more_replicates_extend_and_make_nothing_twice(house, monkeypatch):
     kept = {key: digest(key) for key in two}
     made = []
     sample = generation.sample
-    monkeypatch.setattr(generation, "sample", lambda *a: made.append(a[0]["replicate"]) or sample(*a))
+    monkeypatch.setattr(generation, "sample", lambda *a: made.append(a[0].replicate) or sample(*a))
     three = make(house, [{**OUT, "replicates": 3}])
     assert set(two) < set(three) and set(made) == {2}
     assert {key: digest(key) for key in two} == kept
@@ -127,15 +133,14 @@ def test_each_image_has_its_own_seed_whatever_its_batch(house):
 def test_inpainting_starts_from_the_parent_and_outpainting_from_the_inpainted(house):
     frame, models = house
     changed = frame.assign(row=frame["row"].to_numpy()[::-1])  # other pixels under the same ids
-    task, other = (generation.plan(f, models, [OUT], SETTINGS, 1)[0] for f in (frame, changed))
-    for one, another in ((task, other), (task["first"], other["first"])):
+    task, other = (plan((f, models), [OUT])[0] for f in (frame, changed))
+    for one, another in ((task, other), (task.first, other.first)):
         assert (
             images.read_shard(generation.generate(one))[1] != images.read_shard(generation.generate(another))[1]
         ).any()
-    made = images.read_shard(generation.key_of(task["first"]))[1]
-    assert len(made) == len(task["parents"]) and generation.key_of(task) != generation.key_of(
-        {**task, "first": other["first"]}
-    )
+    made = images.read_shard(generation.key_of(task.first))[1]
+    assert len(made) == len(task.parents)
+    assert generation.key_of(task) != generation.key_of(task.but(first=other.first))
 
 
 def test_a_damaged_shard_is_found_and_made_again(house, capsys):
@@ -161,7 +166,7 @@ def test_flagged_images_are_made_once_more_and_reported(house, monkeypatch):
         return out
 
     monkeypatch.setattr(generation, "sample", broken)
-    task = generation.plan(*house, [TEXT], {**SETTINGS, "guidance_scale": 2.5}, 1)[0]
+    task = plan(house, [TEXT], guidance_scale=2.5)[0]
     rows, pictures = images.read_shard(generation.generate(task))
     assert calls == [2, 1, 2]  # a and e of the first condition fail; both are made once more
     flagged = rows.set_index("parent")["flags"]
@@ -194,26 +199,28 @@ def test_flags():
 )
 def test_a_plan_with_unknown_words_is_refused(house, entry):
     with pytest.raises(ValueError, match="plan entry"):
-        generation.plan(*house, [entry], SETTINGS, 1)
+        plan(house, [entry])
 
 
 def test_a_generator_that_was_not_made_is_named(house):
     with pytest.raises(ValueError, match="02_dreambooth"):
-        generation.plan(*house, [{**TEXT, "generator": "fine-tuned"}], SETTINGS, 1)
+        plan(house, [{**TEXT, "generator": "fine-tuned"}])
 
 
 def test_a_first_stage_that_is_asked_for_by_itself_is_made_once(house):
-    plans = [generation.plan(*house, entries, SETTINGS, 1) for entries in ([OUT], [{**OUT, "method": "inpaint"}, OUT])]
+    plans = [plan(house, entries) for entries in ([OUT], [{**OUT, "method": "inpaint"}, OUT])]
     assert generation.keys_of(plans[0]) == generation.keys_of(plans[1])
 
 
 def test_sources_may_be_limited(house):
-    tasks = generation.plan(*house, [{**TEXT, "sources": 1}], SETTINGS, 1)
-    assert [[p["image_id"] for p in task["parents"]] for task in tasks] == [["c"], ["a"]]
-    assert json.loads(json.dumps(tasks)) == tasks
+    tasks = plan(house, [{**TEXT, "sources": 1}])
+    assert [[p["image_id"] for p in task.parents] for task in tasks] == [["c"], ["a"]]
+    out = plan(house, [OUT])
+    assert [ShardTask.read(json.loads(json.dumps(task.json()))) for task in [*tasks, *out]] == [*tasks, *out]
+    assert pickle.loads(pickle.dumps(out)) == out
     ranked = house[0].assign(rank=[0, 1, 2, 3, 4]), house[1]
-    tasks = generation.plan(*ranked, [{**TEXT, "rank": 4}], SETTINGS, 1)
-    assert [[p["image_id"] for p in task["parents"]] for task in tasks] == [["c", "d"], ["a", "b"]]
+    tasks = plan(ranked, [{**TEXT, "rank": 4}])
+    assert [[p["image_id"] for p in task.parents] for task in tasks] == [["c", "d"], ["a", "b"]]
 
 
 @pytest.mark.slow

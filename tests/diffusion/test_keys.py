@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from skinsyn.diffusion import dreambooth, exposure, gan, generation, prior, published, references
+from skinsyn.diffusion.settings import METHODS, TASKS, ByRun, FineTune, Gan, Reference, Sampling, read_plan
 from skinsyn.run import store
 
 TUNING = {
@@ -25,7 +26,7 @@ NAMES = ("annular", "linear")
 PUBLISHED = {
     "of": "published images", "method": "inpaint", "generator": "fine-tuned", "scope": "condition",
     "condition": "annular", "replicate": 1, "image_size": 64, "near_copy_distance": 0, "seen": ["a", "b"],
-    "members": [{"file": "x.tar", "offset": 512, "bytes": 9, "sha256": "0" * 64, "name": "a-inpaint"}],
+    "members": [published.Member("x.tar", 512, 9, "0" * 64, "a-inpaint")],
     "parents": [{"image_id": "a", "fst": 1, "fst_group": "I-II", "unit": "u" * 24, "row": 0}],
 }  # fmt: skip
 TUNED = {  # what is changed in TUNING; each for both tasks, one condition
@@ -153,14 +154,14 @@ def subsets(frame):
 
 def base(task):
     """A reference to a base that nobody reads."""
-    return {**gan.NO_BASE, "name": f"models/{task}-base/", "digest": task}
+    return Reference(name=f"models/{task}-base/", digest=task)
 
 
-BASES = {task: base(task) for task in dreambooth.TASKS}
+BASES = {task: base(task) for task in TASKS}
 
 
 def plan(frame, names=("annular",), **changed):
-    return dreambooth.plan(frame, names, BASES, {**TUNING, **changed}, 1)
+    return dreambooth.plan(frame, names, BASES, FineTune.read({**TUNING, **changed}), 1)
 
 
 def short(keys):
@@ -175,10 +176,10 @@ def test_keys_of_fine_tuning(frame, name):
 
 def test_keys_of_all_conditions_of_each_run_and_of_gans(frame, subsets):
     shared = plan(frame, (*NAMES, "all"))
-    own = exposure.plan_own(frame, subsets, {"n": [0, 2], "runs": 2}, NAMES, BASES, TUNING, 1)
-    rivals = gan.plan([*shared, *own], {"width": 8, "steps": 5})
-    counted = gan.plan(plan(frame, steps=0), {})
-    assert [dreambooth.steps_of(task) for task in counted] == [6]
+    own = exposure.plan_own(frame, subsets, ByRun([0, 2], 2), NAMES, BASES, FineTune.read(TUNING), 1)
+    rivals = gan.plan([*shared, *own], Gan(width=8, steps=5))
+    counted = gan.plan(plan(frame, steps=0), Gan())
+    assert [task.optimiser_steps() for task in counted] == [6]
     assert short([dreambooth.key_of(task) for task in [*shared, *own]]) == KEYS["fine-tuning", "all, own"]
     assert short([gan.key_of(task) for task in [*rivals, *counted]]) == KEYS["fine-tuning", "gan"]
 
@@ -193,13 +194,10 @@ def test_keys_of_prior_images_and_pretrained_bases(frame):
 def models(frame, subsets):
     """The table `generators` as it would be of shared models, models of each run's own, GANs and bases."""
     tasks = plan(frame, (*NAMES, "all"))
-    tasks += exposure.plan_own(frame, subsets, {"n": [0, 2], "runs": 2}, NAMES, BASES, TUNING, 1)
-    tasks += gan.plan(tasks, {"width": 8, "steps": 5})
-    rows = [
-        dreambooth.row_of(t, "fine-tuned", f"model-{i}", "train", weights=f"w{i}", condition=t["condition"])
-        for i, t in enumerate(tasks)
-    ]
-    rows += [dreambooth.row_of(t, "base", "", "none", weights="", condition="all") for t in tasks[:2]]
+    tasks += exposure.plan_own(frame, subsets, ByRun([0, 2], 2), NAMES, BASES, FineTune.read(TUNING), 1)
+    tasks += gan.plan(tasks, Gan(width=8, steps=5))
+    rows = [dreambooth.row_of(t, f"model-{i}", f"w{i}", "train") for i, t in enumerate(tasks)]
+    rows += [dreambooth.row_of(t, "", "", "none") for t in tasks[:2]]
     return generation.generators(pd.DataFrame(rows))
 
 
@@ -207,23 +205,23 @@ def entries():
     """Every method by every kind of model that can do it."""
     same = {"scope": "condition", "replicates": 2}
     every = []
-    for method in generation.METHODS:
+    for method in METHODS:
         every.append({**same, "method": method, "generator": "fine-tuned"})
         every.append({**same, "method": method, "generator": "fine-tuned", "by_run": 2, "replicates": 1})
         every.append({**same, "method": method, "generator": "fine-tuned", "by_run": 0, "replicates": 1, "sources": 1})
         if method != "gan":
             every.append({**same, "method": method, "generator": "base", "rank": 3})
             every.append({**same, "method": method, "generator": "fine-tuned", "scope": "all"})
-    return every
+    return read_plan(every)
 
 
 def drawn(frame, subsets, **changed):
     """Method → tasks of generation."""
-    settings = {**DRAWING, **changed}
+    settings = Sampling.read({**DRAWING, **changed})
     work = [generation.plan(frame, models(frame, subsets), [e], settings, 1, subsets) for e in entries()]
     found = {}
     for entry, tasks in zip(entries(), work, strict=True):
-        found.setdefault(entry["method"], []).extend(tasks)
+        found.setdefault(entry.method, []).extend(tasks)
     return found
 
 
@@ -236,10 +234,10 @@ def test_keys_of_generation(frame, subsets, name):
 def test_seeds_of_images(frame, subsets):
     found = {}
     for method, tasks in drawn(frame, subsets).items():
-        stages = [task["first"] or task for task in tasks] + tasks
+        stages = [task.first or task for task in tasks] + tasks
         seeds = [
             generation.seed_of(task, row["image_id"], again)
-            for task in stages for row in task["parents"] for again in (False, True)
+            for task in stages for row in task.parents for again in (False, True)
         ]  # fmt: skip
         assert len(set(seeds)) == len(seeds) // (1 if method == "in-then-outpaint" else 2)
         found[method] = short(seeds)
@@ -247,9 +245,9 @@ def test_seeds_of_images(frame, subsets):
 
 
 def test_a_plan_makes_each_shard_once_and_in_one_order(frame, subsets):
-    work = generation.plan(frame, models(frame, subsets), entries(), DRAWING, 1, subsets)
+    work = generation.plan(frame, models(frame, subsets), entries(), Sampling.read(DRAWING), 1, subsets)
     assert short(generation.keys_of(work)) == KEYS["generation", "one plan"]
 
 
 def test_key_of_published_images():
-    assert published.key_of(PUBLISHED) == KEYS["published"]
+    assert published.key_of(published.PublishedShard(**PUBLISHED)) == KEYS["published"]

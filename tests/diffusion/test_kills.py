@@ -14,6 +14,7 @@ import pytest
 
 from skinsyn import images
 from skinsyn.diffusion import generation
+from skinsyn.diffusion.settings import ShardTask
 from skinsyn.run import compute, files, paths, store
 
 SLURM = paths.project_root().parent / "shared" / "tools" / "local-slurm.sh"
@@ -82,14 +83,14 @@ def shards_begun() -> list[Path]:
     return [p for p in (paths.store_dir() / "shard").glob(".*") if p.is_dir()]
 
 
-def generate_once_told(task: dict, told: Path) -> str:
+def generate_once_told(task: ShardTask, told: Path) -> str:
     """Generate, but not before the file `told` exists."""
     while not told.exists():
         time.sleep(0.1)
     return generation.generate(task)
 
 
-def watch(tasks: list[dict], spec: str, meddle, told: Path, before=lambda: None) -> list[str]:
+def watch(tasks: list[ShardTask], spec: str, meddle, told: Path, before=lambda: None) -> list[str]:
     """Make tasks on an engine, begun once `before` returns, while `meddle` interferes with a shard being made; the
     keys."""
     failed: list[BaseException] = []
@@ -113,12 +114,12 @@ def watch(tasks: list[dict], spec: str, meddle, told: Path, before=lambda: None)
     return generation.keys_of(tasks)
 
 
-def many(study, seed: int) -> list[dict]:
+def many(study, seed: int) -> list[ShardTask]:
     """Enough work that somebody is at it when a worker dies: both conditions, four seeds."""
     return [task for s in range(4) for task in study.draw("in-then-outpaint", sampling_steps=20, seed=seed + s)]
 
 
-def expected(study, tasks: list[dict], tmp_path: Path) -> dict[str, dict]:
+def expected(study, tasks: list[ShardTask], tmp_path: Path) -> dict[str, dict]:
     """Digests of what one process makes, which is then set aside."""
     keys = study.make(tasks)
     found = {key: study.digest("shard", key) for key in keys}

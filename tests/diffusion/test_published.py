@@ -13,7 +13,8 @@ import yaml
 from PIL import Image
 
 from skinsyn import images
-from skinsyn.diffusion import export, published
+from skinsyn.diffusion import archive, export, published
+from skinsyn.diffusion.settings import read_plan
 from skinsyn.run import seeds, store
 
 ENTRIES = [
@@ -77,7 +78,7 @@ def authors(folder, with_json=True):
 
 
 def take(folder, table, entries=ENTRIES, distance=-1):
-    made, left_out = published.take(folder, table, entries, distance)
+    made, left_out = published.take(folder, table, read_plan(entries), distance)
     return made, left_out, list(made["unit"].unique())
 
 
@@ -156,7 +157,7 @@ def test_webdataset_reads_the_export_and_the_card_names_its_files(tmp_path, tabl
     assert head["license"] == "cc-by-4.0" and head["size_categories"] == ["n<1K"] and "phantoms" in card.read_text()
     found = [p for config in head["configs"] for p in (tmp_path / "out").glob(config["data_files"])]
     assert len(found) == len(set(found)) == len(shards)
-    assert all(re.fullmatch(published.SHARD, p.name) for p in found)
+    assert all(re.fullmatch(archive.SHARD, p.name) for p in found)
 
 
 def test_copies_of_the_parent_are_flagged_and_broken_pictures_counted(tmp_path, table):
@@ -170,26 +171,26 @@ def test_copies_of_the_parent_are_flagged_and_broken_pictures_counted(tmp_path, 
 
 def test_what_cannot_be_read_is_named(tmp_path, table):
     with pytest.raises(FileNotFoundError, match="no folder of published images"):
-        published.scan(tmp_path / "nowhere")
+        archive.scan(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="expected shard-"):
-        published.scan(tmp_path)
+        archive.scan(tmp_path)
     authors(tmp_path)
     file = next(tmp_path.glob("*inpaint-inpaint-00000.tar"))
     whole = file.read_bytes()
-    scanned = published.scan(tmp_path)
-    tasks, _ = published.plan(scanned, table, ENTRIES, 32, -1)
-    task = next(task for task in tasks if task["method"] == "inpaint")
-    place = task["members"][0]
-    file.write_bytes(whole[: place["offset"]] + b"x" + whole[place["offset"] + 1 :])
+    scanned = archive.scan(tmp_path)
+    tasks, _ = published.plan(scanned, table, read_plan(ENTRIES), 32, -1)
+    task = next(task for task in tasks if task.method == "inpaint")
+    place = task.members[0]
+    file.write_bytes(whole[: place.offset] + b"x" + whole[place.offset + 1 :])
     with pytest.raises(ValueError, match="changed since it was scanned"):
         published.keep(task)
     file.write_bytes(whole[:1500])
     with pytest.raises(Exception, match=r"not a whole uncompressed tar[\s\S]*fetch it again"):
-        published.scan(tmp_path)
+        archive.scan(tmp_path)
     with tarfile.open(file, "w") as tar:
         tar.addfile(tarfile.TarInfo("x.png"))
     with pytest.raises(Exception, match="does not say what it is"):
-        published.scan(tmp_path)
+        archive.scan(tmp_path)
 
 
 # What one kept shard of published pictures holds, under these pins, for this RECIPE.

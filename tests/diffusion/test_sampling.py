@@ -7,6 +7,7 @@ import pytest
 from skinsyn import images
 from skinsyn.datasets import phantom
 from skinsyn.diffusion import generation, remake, sampling
+from skinsyn.diffusion.settings import SCHEDULERS, Sampling, read_plan
 from skinsyn.run import store, tables
 
 
@@ -14,10 +15,10 @@ def pixels_of(task):
     return images.read_shard(generation.generate(task))[1].astype(int)
 
 
-def test_what_is_usual_is_in_no_key(study):
+def test_defaults_are_in_no_key(study):
     for method in ("text-to-image", "in-then-outpaint"):
         plain = study.draw(method)[0]
-        said = study.draw(method, **{**generation.USUAL, "strength_img2img": 0.1})[0]
+        said = study.draw(method, scheduler="dpm-solver", preset="exact", strength_img2img=0.1)[0]
         assert generation.key_of(plain) == generation.key_of(said)
         for change in ({"scheduler": "ddim"}, {"preset": "fast"}):
             assert generation.key_of(study.draw(method, **change)[0]) != generation.key_of(plain)
@@ -25,7 +26,7 @@ def test_what_is_usual_is_in_no_key(study):
 
 def test_img2img_stays_nearer_to_its_source_the_less_noise_it_goes_through(study):
     tasks = [study.draw("img2img", strength_img2img=s, sampling_steps=10)[0] for s in (0.1, 0.9)]
-    pixels = sampling._to_tensor(images.pixels(tasks[0]["parents"])) * 2 - 1
+    pixels = sampling._to_tensor(images.pixels(tasks[0].parents)) * 2 - 1
     vae = sampling._pipeline_of(tasks[0]).vae
     back = (
         vae.decode(vae.encode(pixels).latents).sample.detach().permute(0, 2, 3, 1).clamp(-1, 1).numpy()
@@ -35,7 +36,7 @@ def test_img2img_stays_nearer_to_its_source_the_less_noise_it_goes_through(study
     assert generation.key_of(tasks[0]) != generation.key_of(tasks[1])
 
 
-@pytest.mark.parametrize("scheduler", [name for name in sampling.SCHEDULERS if name != "dpm-solver"])
+@pytest.mark.parametrize("scheduler", [name for name in SCHEDULERS if name != "dpm-solver"])
 def test_every_scheduler_draws_and_draws_otherwise(study, scheduler):
     usual, other = (study.draw("text-to-image", sampling_steps=5, **more)[0] for more in ({}, {"scheduler": scheduler}))
     assert (pixels_of(usual) != pixels_of(other)).any()
@@ -49,9 +50,9 @@ def test_sources_of_another_size_are_resized(study):
     large = study.frame.head(2).assign(image_id=["x", "y"], condition=phantom.CONDITIONS[0], unit=unit, row=[0, 1])
     mixed = pd.concat([large, study.frame[study.frame["condition"] == phantom.CONDITIONS[0]]])
     task = study.draw("in-then-outpaint")[0]
-    settings = {name: task[name] for name in generation.SETTINGS}
+    settings = Sampling(**{name: getattr(task, name) for name in Sampling.names()})
     entry = {"method": "in-then-outpaint", "generator": "base", "scope": "condition", "replicates": 1}
-    table = generation.table(study.make(generation.plan(mixed, study.models, [entry], settings, 1)))
+    table = generation.table(study.make(generation.plan(mixed, study.models, read_plan([entry]), settings, 1)))
     assert {"x", "y"} < set(table["parent"])
     assert images.read_shard(table["unit"].iloc[0])[1].shape[1:] == (64, 64, 3)
 
@@ -64,14 +65,14 @@ def test_the_fast_preset_hands_latents_on_and_guides_at_first(study):
     hook = unet.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
     second = generation.generate(task)
     hook.remove()
-    n = len(task["parents"])
+    n = len(task.parents)
     assert seen == ([2 * n] * 3 + [n] * 2) * 2, (
         "both stages: 6 steps of 20, of which strength leaves 5 and 3 are guided"
     )
-    first = store.unit_dir("shard", generation.key_of(task["first"]))
+    first = store.unit_dir("shard", generation.key_of(task.first))
     handed = np.load(first / generation.LATENTS)
     assert handed.dtype == np.float16 and handed.shape == (n, 4, 16, 16)
-    shown = sampling.to_bytes(sampling.decode(task["first"], handed.astype(np.float32))).astype(int)
+    shown = sampling.to_bytes(sampling.decode(task.first, handed.astype(np.float32))).astype(int)
     assert np.abs(shown - images.read_shard(first.name)[1]).max() <= 2, "the kept images are those latents, decoded"
     alone = study.draw("in-then-outpaint", batch_size=1, **fast)[0]
     assert np.abs(pixels_of(alone) - images.read_shard(second)[1]).max() <= 2
@@ -81,10 +82,10 @@ def test_what_is_shown_of_handed_latents_is_near_to_what_pixels_would_show(study
     """The fast way is nearer to encoding the masked pixels than unmasked latents would be."""
     task = study.draw("in-then-outpaint", preset="fast", batch_size=8)[0]
     pipeline = sampling._pipeline_of(task)
-    parents = images.pixels(task["parents"])
+    parents = images.pixels(task.parents)
     pixels = sampling._to_tensor(parents) * 2 - 1
     handed = pipeline.vae.encode(pixels).latents.detach() * (pipeline.vae.config.scaling_factor or 1.0)
-    told = sampling._painted(task, pipeline, handed.numpy())
+    told = sampling._painting(task, pipeline, handed.numpy())
     mask = told["mask_image"]
     truth = pipeline.vae.encode(pixels * (mask < 0.5)).latents.detach() * (pipeline.vae.config.scaling_factor or 1.0)
     off = (told["masked_image_latents"] - truth).abs().mean()
@@ -115,7 +116,7 @@ def test_one_image_is_made_again_with_its_batch_and_alone(study, monkeypatch):
 
     def once_broken(task, rows, start, seeds):
         out = sample(task, rows, start, seeds)
-        if task["method"] == "in-then-outpaint" and not first:
+        if task.method == "in-then-outpaint" and not first:
             first.append(1)
             out[0] = np.nan
         return out

@@ -9,16 +9,17 @@ from torch._dynamo.utils import counters
 from skinsyn import images
 from skinsyn.datasets import phantom
 from skinsyn.diffusion import dreambooth, prior, references
+from skinsyn.diffusion.settings import FineTune
 from skinsyn.run import seeds, store
 
 LORA = {"rank": 4, "alpha": 8}
 PRIOR = {"weight": 1.0, "images": 3, "steps": 2}
 
 
-def test_what_is_usual_is_in_no_key(study):
-    plain, said = study.tune(), study.tune(**dreambooth.USUAL)
+def test_defaults_are_in_no_key(study):
+    plain, said = study.tune(), study.tune(lora={}, prior={}, gradient_checkpointing=False, compile=False)
     assert [dreambooth.key_of(task) for task in said] == [dreambooth.key_of(task) for task in plain]
-    assert dreambooth.key_of({**plain[0], "checkpoint_every": 3}) == dreambooth.key_of(plain[0]), "it changes no byte"
+    assert dreambooth.key_of(plain[0].but(checkpoint_every=3)) == dreambooth.key_of(plain[0]), "it changes no byte"
     for change in ({"lora": LORA}, {"prior": PRIOR}, {"gradient_checkpointing": True}, {"compile": True}):
         assert dreambooth.key_of(study.tune(**change)[0]) != dreambooth.key_of(plain[0])
 
@@ -30,7 +31,7 @@ def test_a_lora_is_small_and_merges_into_what_was_learned(study, monkeypatch):
     key = dreambooth.fine_tune(task)
     assert set(study.digest("generator", key)) == {"lora/adapter.safetensors", "lora/adapter.json", "losses.parquet"}
     before, after, learned = (
-        references.load_base(task["base"], task["task"]).unet,
+        references.load_base(task.base, task.task).unet,
         dreambooth.load_unet(key),
         kept[0][0],
     )
@@ -65,7 +66,7 @@ def test_compiled_it_learns_the_same_and_goes_on_in_the_same_bytes(study, monkey
     """Three images, two a batch: the second of an epoch is short and goes through the UNet as it is."""
     more = {"steps": 5, "checkpoint_every": 2, "batch_size": 2}
     plain, task = (study.tune(**more, compile=way)[0] for way in (False, True))
-    assert len(task["images"]) % 2, "or no batch is short"
+    assert len(task.images) % 2, "or no batch is short"
     before = counters["stats"]["unique_graphs"]
     keys = [dreambooth.fine_tune(each) for each in (plain, task)]
     assert counters["stats"]["unique_graphs"] > before, "nothing was compiled"
@@ -102,17 +103,23 @@ def test_clipping_gives_the_bits_of_pytorchs_own(length):
 
 
 @pytest.mark.parametrize(
-    "name, value", [("lora", {"rank": 0}), ("lora", {"r": 4}), ("prior", {"n": 1}), ("prior", {"weight": 0})]
+    "name, value, fault",
+    [
+        ("lora", {"rank": 0}, "rank is 0"),
+        ("lora", {"r": 4}, "unknown key 'r'"),
+        ("prior", {"n": 1}, "unknown key 'n'"),
+        ("prior", {"weight": 0}, "weight is 0"),
+    ],
 )
-def test_strange_settings_are_refused(study, name, value):
-    with pytest.raises(ValueError, match=f"{name} is"):
+def test_strange_settings_are_refused(study, name, value, fault):
+    with pytest.raises(ValueError, match=f"{name}: .*{fault}"):
         study.tune(**{name: value})
 
 
 def test_images_of_any_size_are_learned_from(study):
     task = study.tune()[0]
     small = dreambooth.plan(
-        study.frame, [phantom.CONDITIONS[0]], {"text-to-image": task["base"]}, {**task, "image_size": 32}, 1
+        study.frame, [phantom.CONDITIONS[0]], {"text-to-image": task.base}, FineTune(image_size=32, steps=2), 1
     )
     assert dreambooth.fine_tune(small[0])
 
