@@ -254,7 +254,9 @@ def show(saved: Mapping | None, digits: int = 2, sign: bool = False, interval: b
     return text
 
 
-def show_cells(value: Any, low: Any = None, high: Any = None, digits: int = 1, sign: bool = False) -> str:
+def show_cells(
+    value: Any, low: Any = None, high: Any = None, digits: int = 1, sign: bool = False, unit: str = ""
+) -> str:
     """Cells of a table as text: an estimate, and its interval where there is one. A missing cell is NaN or None.
 
     >>> show_cells(7.5, 2.0, 13.0, sign=True), show_cells(7.5, float("nan"), float("nan")), show_cells(float("nan"))
@@ -262,7 +264,7 @@ def show_cells(value: Any, low: Any = None, high: Any = None, digits: int = 1, s
     """
     value, low, high = _present(value, low, high)
     ends = () if None in (value, low, high) else (low, high)
-    return show(number(value, "", *ends), digits, sign, interval=True)
+    return show(number(value, unit, *ends), digits, sign, interval=True, unit=True)
 
 
 def show_p(p: float | None) -> str:

@@ -10,7 +10,7 @@ from skinsyn.stats.optimal_ratio import of_series
 from skinsyn.stats.worst_group import WORST
 
 from . import words
-from .numbers import number, show, show_p
+from .numbers import equals_p, show_cells
 
 __all__ = ["external_validation", "gan_comparison", "long_tail", "optimal_ratio", "worst_group"]
 
@@ -25,13 +25,13 @@ def optimal_ratio(optima: pd.DataFrame, arm: Mapping[str, Any]) -> str:
     if overall.empty:
         return "Not run: no series of arms with the primary settings has two ratios above none, a control and two runs."
     row = overall.iloc[0]
-    best, low, high = (show(number(float(row[key])), 0) for key in ("best", "low", "high"))
+    best, low, high = (show_cells(row[key], digits=0) for key in ("best", "low", "high"))
     span = f"between {low} and {high}"
     if row["top"]:
         span = f"at {low} or above, with no upper end within the tested ratios"
     text = f"Of the tested ratios ({row['tested']}), {best} synthetic images per real one were best at {row['n']} real "
     text += f"images per class. Over new runs and images the optimum lies {span}; "
-    text += f"in {show(number(100 * float(row['share_none'])), 0)} % of resamples no synthetic image at all was best. "
+    text += f"in {show_cells(100 * row['share_none'], digits=0)} % of resamples no synthetic image at all was best. "
     if single.empty:
         return text
     text += f"By condition the optimal ratio ranges from {single['best'].min():g} to {single['best'].max():g}; "
@@ -61,8 +61,8 @@ def external_validation(gains: pd.DataFrame) -> str:
     if str(row["flags"]).startswith("not run"):
         return f"Whether the gain carries over was {row['flags']}."
     own, other, change = gains[gains["group"] == "all"].to_dict("records")
-    levels = [show(number(100 * float(side["without"])), 1) for side in (own, other)]
-    text = f"On images of another source ({other['data']}; {show(number(int(other['images'])))} images) synthetic "
+    levels = [show_cells(100 * side["without"]) for side in (own, other)]
+    text = f"On images of another source ({other['data']}; {show_cells(int(other['images']))} images) synthetic "
     text += f"images change accuracy by {_points(other)}; on the run's own test images by {_points(own)}. "
     text += f"Without them, accuracy is {levels[0]} % on the run's own images and {levels[1]} % on the others. "
     if pd.isna(change["p"]):
@@ -82,10 +82,10 @@ def long_tail(gains: pd.DataFrame, relation: pd.DataFrame) -> str:
         if pd.isna(row["rho"]):
             sentences.append(f"By {unit}, whether the rare ones gain more cannot be told ({row['flags']})")
             continue
-        rho, low, high = (show(number(float(row[key])), 2, sign=True) for key in ("rho", "low", "high"))
+        rho, low, high = (show_cells(row[key], digits=2, sign=True) for key in ("rho", "low", "high"))
         sentences.append(
             f"Over {row['units']} units of {unit} the gain and the number of own training images have a rank "
-            f"correlation of {rho} ({low} to {high}; p {show_p(row['p'])}; below zero, the rare ones gain more)"
+            f"correlation of {rho} ({low} to {high}; p {equals_p(row['p'])}; below zero, the rare ones gain more)"
         )
     text = ". ".join(sentences) + "."
     cells = gains[gains["over"] == "cell"]
@@ -102,7 +102,7 @@ def worst_group(table: pd.DataFrame) -> str:
         return f"Not run: {row['flags']}."
     if row["group"] != WORST:
         return "Not estimable: fewer than two skin-type groups are known among the test images."
-    synthetic, real = (show(number(100 * float(row[key])), 1) for key in ("with_synthetic", "with_oversampling"))
+    synthetic, real = (show_cells(100 * row[key]) for key in ("with_synthetic", "with_oversampling"))
     text = f"With as many images shown, accuracy in the worst skin-type group is {synthetic} % with synthetic images "
     text += f"and {real} % with real ones shown again: a change of {_points(row)}; {row['flags']}. "
     if pd.isna(row["low"]) or row["low"] <= 0 <= row["high"]:
@@ -113,5 +113,4 @@ def worst_group(table: pd.DataFrame) -> str:
 
 def _points(row: Mapping[str, Any]) -> str:
     """A change with its interval, in percentage points."""
-    ends = [None if pd.isna(row[key]) else float(row[key]) for key in ("estimate", "low", "high")]
-    return show(number(ends[0], "percentage points", *ends[1:]), 1, sign=True, interval=True, unit=True)
+    return show_cells(row["estimate"], row["low"], row["high"], sign=True, unit="percentage points")
