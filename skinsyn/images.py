@@ -134,6 +134,12 @@ def write_shard(folder: Path, images: np.ndarray, rows: pd.DataFrame) -> None:
 
     images: uint8 (n, size, size, 3), n ≤ 1000. rows: n rows with unique image_id of letters, digits, `_` and `-`.
     Byte-stable: no dates, no owners. Raises ValueError.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_shard(Path(folder), np.zeros((2, 8, 8, 3), np.uint8), pd.DataFrame({"image_id": ["a", "b"]}))
+    ...     sorted(file.name for file in Path(folder).iterdir())
+    ['images.tar', 'rows.parquet']
     """
     if not 0 < len(images) == len(rows) <= SHARD_IMAGES:
         raise ValueError(
@@ -160,6 +166,15 @@ def read_shard(key: str, places: Sequence[int] | None = None) -> tuple[pd.DataFr
 
     places: of the rows wanted, in their order; None for all. Only those are decoded.
     Raises FileNotFoundError where the unit is not in the store, ValueError where it is damaged.
+
+    >>> import os, tempfile
+    >>> from unittest import mock
+    >>> with tempfile.TemporaryDirectory() as place, mock.patch.dict(os.environ, SKINSYN_RUNS=place):
+    ...     Image.new("RGB", (12, 8), "white").save(Path(place, "a.png"))
+    ...     rows = pd.DataFrame({"image_id": ["a"], "path": ["a.png"], "file_sha256": ["0"]})
+    ...     rows, images = read_shard(keep_shard(rows, Path(place), size=8))
+    >>> rows["image_id"].tolist(), images.shape
+    (['a'], (1, 8, 8, 3))
     """
     folder = store.folder("shard", key)
     try:
@@ -190,7 +205,16 @@ def pictures(rows: pd.DataFrame | Sequence[Mapping]) -> list[np.ndarray]:
 
 
 def pixels(rows: pd.DataFrame | Sequence[Mapping], size: int | None = None) -> np.ndarray:
-    """As `pictures`, in one array uint8 (n, s, s, 3); resized to `size` where they are of another."""
+    """As `pictures`, in one array uint8 (n, s, s, 3); resized to `size` where they are of another.
+
+    >>> import os, tempfile
+    >>> from unittest import mock
+    >>> with tempfile.TemporaryDirectory() as place, mock.patch.dict(os.environ, SKINSYN_RUNS=place):
+    ...     Image.new("RGB", (12, 8), "white").save(Path(place, "a.png"))
+    ...     rows = pd.DataFrame({"image_id": ["a"], "path": ["a.png"], "file_sha256": ["0"]})
+    ...     pixels(keep_shards(rows, Path(place), size=8), size=4).shape
+    (1, 4, 4, 3)
+    """
     return np.stack([one if size in (None, len(one)) else prepare(one, size) for one in pictures(rows)])
 
 
@@ -229,6 +253,15 @@ def memmap(keys: Sequence[str]) -> tuple[np.memmap, pd.DataFrame]:
     The index has image_id, unit (shard key) and row (in that shard); its own position is the row in the memmap. Made
     once and kept as the unit memmap/<key>. Raises ValueError where shards differ in image size, or keys are none or
     repeated.
+
+    >>> import os, tempfile
+    >>> from unittest import mock
+    >>> with tempfile.TemporaryDirectory() as place, mock.patch.dict(os.environ, SKINSYN_RUNS=place):
+    ...     Image.new("RGB", (12, 8), "white").save(Path(place, "a.png"))
+    ...     rows = pd.DataFrame({"image_id": ["a"], "path": ["a.png"], "file_sha256": ["0"]})
+    ...     array, index = memmap([keep_shard(rows, Path(place), size=8)])
+    >>> array.shape, index[["image_id", "row"]].to_numpy().tolist()
+    ((1, 8, 8, 3), [['a', 0]])
     """
     keys = [str(key) for key in keys]
     if not keys or len(set(keys)) != len(keys):

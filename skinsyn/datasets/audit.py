@@ -78,18 +78,18 @@ def near_duplicates(facts: pd.DataFrame, distance: int, alike: float = ALIKE) ->
     signs = (
         np.unpackbits(np.stack([np.frombuffer(h, np.uint8) for h in facts["phash"]]), axis=1).astype(np.float32) * 2 - 1
     )
-    looks, pixels = _unit_rows(facts["thumbnail"]), facts["pixel_sha256"].to_numpy()
-    found = []
+    grey, pixels = _unit_rows(facts["thumbnail"]), facts["pixel_sha256"].to_numpy()
+    links = []
     for start in range(0, len(facts), BLOCK):
         bits = np.rint((64 - signs[start : start + BLOCK] @ signs.T) / 2).astype(int)
         first, second = np.nonzero(bits <= distance)
         keep = second > first + start
         first, second = first[keep], second[keep]
-        similar = np.einsum("ij,ij->i", looks[first + start], looks[second])
+        similar = np.einsum("ij,ij->i", grey[first + start], grey[second])
         exact = pixels[first + start] == pixels[second]
         keep = exact | (similar >= alike)
-        found.append(np.stack([first + start, second, bits[first, second], similar.round(4), exact], axis=1)[keep])
-    pairs = np.concatenate(found)
+        links.append(np.stack([first + start, second, bits[first, second], similar.round(4), exact], axis=1)[keep])
+    pairs = np.concatenate(links)
     names = facts["image_id"].to_numpy()
     return pd.DataFrame(
         {
@@ -114,6 +114,11 @@ def clusters(table: pd.DataFrame, facts: pd.DataFrame, pairs: pd.DataFrame) -> p
 
     Rows are joined by patient, lesion, equal pixels and near-duplicate pairs, also through each other. table and facts
     hold the same images in the same order. Returns the first image_id (sorted) of each row's cluster.
+
+    >>> table = pd.DataFrame({"image_id": list("abc"), "patient_id": ["p", "p", ""], "lesion_id": ""})
+    >>> facts = pd.DataFrame({"image_id": list("abc"), "pixel_sha256": ["1", "2", "3"]})
+    >>> clusters(table, facts, pd.DataFrame({"first": [], "second": []})).tolist()
+    ['a', 'a', 'c']
     """
     if list(table["image_id"]) != list(facts["image_id"]):
         raise ValueError("clusters: table and facts must hold the same images in the same order")
@@ -155,6 +160,10 @@ def agreement(first: pd.Series, second: pd.Series) -> dict[str, float]:
 
     Returns exact, within_one, same_group (I-II, III-IV, V-VI) as proportions, kappa (Cohen's, quadratic weights), rows.
     Raises ValueError where no row is known to both. Source: Cohen 1968, by scikit-learn's cohen_kappa_score.
+
+    >>> scores = agreement(pd.Series([1, 2, -1]), pd.Series([1, 3, 2]))
+    >>> scores["exact"], scores["within_one"], scores["rows"]
+    (0.5, 1.0, 2)
     """
     known = ((first > 0) & (second > 0)).to_numpy()
     a, b = first.to_numpy()[known], second.to_numpy()[known]

@@ -27,6 +27,13 @@ def rows(folder: Path) -> pd.DataFrame:
     56; -1 where empty), patient_id (''), lesion_id (''), label_flag (''), disease.
 
     Raises FileNotFoundError or ValueError naming the file, the column and the rows.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     lines = "DDI_ID,DDI_file,skin_tone,malignant,disease", "1,000001.png,56,True,melanoma"
+    ...     _ = Path(folder, "ddi_metadata.csv").write_text("\\n".join(lines))
+    ...     rows(Path(folder))[["image_id", "condition", "fst"]].to_numpy().tolist()
+    [['000001', 'malignant', 56]]
     """
     file = folder / "ddi_metadata.csv"
     frame = match.read_csv(file, COLUMNS, key="DDI_file")

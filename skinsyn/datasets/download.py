@@ -245,7 +245,15 @@ def _results(rows: Sequence[dict], folder: Path, limits: Limits) -> Iterator[dic
 
 
 def read_record(folder: Path) -> dict[str, dict]:
-    """image_id → its last record. A last line that was cut off by a kill is left out: that row is asked again."""
+    """image_id → its last record. A last line that was cut off by a kill is left out: that row is asked again.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     lines = '{"image_id": "a", "outcome": "failed"}', '{"image_id": "a", "outcome": "fetched"}'
+    ...     _ = Path(folder, RECORD).write_text("\\n".join(lines))
+    ...     read_record(Path(folder))["a"]["outcome"]
+    'fetched'
+    """
     file, records = folder / RECORD, {}
     for number, line in enumerate(file.read_text().splitlines() if file.exists() else [], 1):
         try:

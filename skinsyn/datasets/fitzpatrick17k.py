@@ -44,6 +44,13 @@ def rows(folder: Path, fst_annotator: str = "scale") -> pd.DataFrame:
     url, and fst_scale, fst_centaur, the skin type by either annotator.
 
     fst_annotator: 'scale' or 'centaur', whose skin type is taken. Raises ValueError for another one.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     lines = ",".join(COLUMNS), "a1b2,3,4,psoriasis,non-neoplastic,,https://x.org/1.jpg"
+    ...     _ = Path(folder, "fitzpatrick17k.csv").write_text("\\n".join(lines))
+    ...     rows(Path(folder))[["file", "condition", "fst", "fst_centaur"]].to_numpy().tolist()
+    [['a1b2.jpg', 'psoriasis', 3, 4]]
     """
     if fst_annotator not in ("scale", "centaur"):
         raise ValueError(f"fst_annotator is {fst_annotator!r}; Fitzpatrick 17k has 'scale' and 'centaur'")
@@ -56,8 +63,8 @@ def rows(folder: Path, fst_annotator: str = "scale") -> pd.DataFrame:
         "fst": frame[f"fitzpatrick_{fst_annotator}"].fillna(-1).astype("int64"),
         "fst_scale": frame["fitzpatrick_scale"].fillna(-1).astype("int64"),
         "fst_centaur": frame["fitzpatrick_centaur"].fillna(-1).astype("int64"),
-        "label_flag": frame["qc"].fillna("").astype("str"),
-        "url": frame["url"].fillna("").astype("str"),
+        "label_flag": frame["qc"].astype("str").fillna(""),
+        "url": frame["url"].astype("str").fillna(""),
     }
     return pd.DataFrame(match.NOT_RECORDED | columns)
 
@@ -82,7 +89,11 @@ def faults(folder: Path) -> pd.DataFrame:
 
 
 def against_published(table: pd.DataFrame) -> pd.DataFrame:
-    """Images per condition here and in the study, whose cleaning rule is not published: condition, here, published."""
+    """Images per condition here and in the study, whose cleaning rule is not published: condition, here, published.
+
+    >>> against_published(pd.DataFrame({"condition": ["sarcoidosis"] * 3})).iloc[[7]].to_numpy().tolist()
+    [['sarcoidosis', 3, 326]]
+    """
     here = table["condition"].value_counts()
     names = sorted({*here.index, *PUBLISHED_TRAINING})
     published = [PUBLISHED_TRAINING[n] + PUBLISHED_TEST if n in PUBLISHED_TRAINING else 0 for n in names]

@@ -27,7 +27,7 @@ def fetch(
     table.check_conditions(wanted, known, "--conditions")
     rows = rows[rows["condition"].isin(wanted) & (rows["label_flag"] != fitzpatrick17k.WRONG)].head(first)
     print(
-        f"{len(rows)} rows; images go to {folder / 'images'}; one request a host every {limits.pause:g} s", flush=True
+        f"{len(rows)} rows; images go to {folder / 'images'}; one request per host every {limits.pause:g} s", flush=True
     )
     record = download.fetch(rows, folder, limits, again)
     counts, lost = attrition(rows, record)
@@ -42,14 +42,19 @@ def attrition(rows: pd.DataFrame, record: dict[str, dict]) -> tuple[pd.DataFrame
     """What was lost, by group: (counts by condition × fst; the rows without an image, with url, outcome and reason).
 
     rows: image_id, condition, fst (-1 unknown), url. Counts: condition, fst, rows, then a column of each outcome.
+
+    >>> rows = pd.DataFrame({"image_id": ["a", "b"], "condition": "lupus", "fst": 6, "url": ["https://x.org/a", ""]})
+    >>> counts, lost = attrition(rows, {"a": {"outcome": "fetched"}})
+    >>> counts[["rows", "fetched", "no url"]].to_numpy().tolist(), lost["image_id"].tolist()
+    ([[2, 1, 1]], ['b'])
     """
     lines = [record.get(image_id, {}) for image_id in rows["image_id"]]
     outcome = [
         line.get("outcome", "waiting" if url else "no url") for line, url in zip(lines, rows["url"], strict=True)
     ]
-    told = rows.assign(outcome=outcome, reason=[line.get("reason", "") for line in lines])
-    counts = told.groupby(["condition", "fst"])["outcome"].value_counts().unstack(fill_value=0)
+    outcomes = rows.assign(outcome=outcome, reason=[line.get("reason", "") for line in lines])
+    counts = outcomes.groupby(["condition", "fst"])["outcome"].value_counts().unstack(fill_value=0)
     counts = counts.reindex(columns=list(download.OUTCOMES), fill_value=0).reset_index().rename_axis(columns=None)
     counts.insert(2, "rows", counts[list(download.OUTCOMES)].sum(axis=1))
-    lost = told[told["outcome"] != "fetched"].sort_values(["condition", "fst", "image_id"])
+    lost = outcomes[outcomes["outcome"] != "fetched"].sort_values(["condition", "fst", "image_id"])
     return counts, lost[["image_id", "condition", "fst", "url", "outcome", "reason"]].reset_index(drop=True)

@@ -37,6 +37,13 @@ def rows(folder: Path) -> pd.DataFrame:
 
     A diagnosis outside the seven is kept under its own code, for the caller to count. Raises FileNotFoundError or
     ValueError naming the file, the column and the rows.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     lines = "lesion_id,image_id,dx,dx_type,age,sex,localization", "HAM_1,ISIC_1,mel,histo,50,male,back"
+    ...     _ = Path(folder, "HAM10000_metadata.csv").write_text("\\n".join(lines))
+    ...     rows(Path(folder))[["image_id", "condition", "lesion_id"]].to_numpy().tolist()
+    [['ISIC_1', 'melanoma', 'HAM_1']]
     """
     frame = match.read_csv(folder / "HAM10000_metadata.csv", COLUMNS, key="image_id")
     columns = {
@@ -44,7 +51,7 @@ def rows(folder: Path) -> pd.DataFrame:
         "file": frame["image_id"] + ".jpg",
         "condition": [CONDITIONS.get(code, str(code)) for code in frame["dx"]],
         "malignant": frame["dx"].isin(MALIGNANT),
-        "lesion_id": frame["lesion_id"].fillna("").astype("str"),
-        "dx_type": frame["dx_type"].fillna("").astype("str"),
+        "lesion_id": frame["lesion_id"].astype("str").fillna(""),
+        "dx_type": frame["dx_type"].astype("str").fillna(""),
     }
     return pd.DataFrame(match.NOT_RECORDED | columns)

@@ -35,6 +35,13 @@ def rows(folder: Path) -> pd.DataFrame:
     `img_id` keeps the published `.png` name; the photograph may have another suffix. A diagnosis outside the six is
     kept under its own code, for the caller to count. Raises FileNotFoundError or ValueError naming the file, column and
     rows.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     lines = "patient_id,lesion_id,fitspatrick,diagnostic,img_id", "PAT_8,15,,NEV,PAT_8_15_820.png"
+    ...     _ = Path(folder, "metadata.csv").write_text("\\n".join(lines))
+    ...     rows(Path(folder))[["image_id", "condition", "fst"]].to_numpy().tolist()
+    [['PAT_8_15_820', 'nevus', -1]]
     """
     frame = match.read_csv(folder / "metadata.csv", COLUMNS, key="img_id")
     columns = {
@@ -43,7 +50,7 @@ def rows(folder: Path) -> pd.DataFrame:
         "condition": [CONDITIONS.get(code, str(code)) for code in frame["diagnostic"]],
         "malignant": frame["diagnostic"].isin(MALIGNANT),
         "fst": frame["fitspatrick"].fillna(-1).astype("int64"),
-        "patient_id": frame["patient_id"].fillna("").astype("str"),
+        "patient_id": frame["patient_id"].astype("str").fillna(""),
         "lesion_id": [f"lesion {x}" if pd.notna(x) else "" for x in frame["lesion_id"]],
     }
     return pd.DataFrame(match.NOT_RECORDED | columns)

@@ -51,7 +51,11 @@ PRETRAINING_PATTERNS: tuple[str, ...] = tuple(patterns.OTHERS)
 
 
 def lab_to_srgb(lab: np.ndarray) -> np.ndarray:
-    """CIELAB under D65 (…, 3) to sRGB in [0, 1], clipped to the gamut. Source: IEC 61966-2-1 and CIE 15."""
+    """CIELAB under D65 (…, 3) to sRGB in [0, 1], clipped to the gamut. Source: IEC 61966-2-1 and CIE 15.
+
+    >>> lab_to_srgb(np.array([100.0, 0.0, 0.0])).round(3).tolist()
+    [1.0, 1.0, 1.0]
+    """
     fy = (lab[..., 0] + 16.0) / 116.0
     f = np.stack([fy + lab[..., 1] / 500.0, fy, fy - lab[..., 2] / 200.0], axis=-1)
     xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * np.array([0.95047, 1.0, 1.08883])
@@ -60,7 +64,11 @@ def lab_to_srgb(lab: np.ndarray) -> np.ndarray:
 
 
 def srgb_to_lab(rgb: np.ndarray) -> np.ndarray:
-    """sRGB in [0, 1] (…, 3) to CIELAB under D65: the way back. Source: IEC 61966-2-1 and CIE 15."""
+    """sRGB in [0, 1] (…, 3) to CIELAB under D65: the way back. Source: IEC 61966-2-1 and CIE 15.
+
+    >>> srgb_to_lab(np.array([1.0, 1.0, 1.0])).round(1).tolist()[0]
+    100.0
+    """
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     xyz = linear @ np.linalg.inv(TO_RGB).T / np.array([0.95047, 1.0, 1.08883])
     f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
@@ -104,6 +112,10 @@ def draw(condition: str, fst: int, seed: int, size: int = 64, shift: float = 0.0
     shift: 0 is the demo's camera; 1 another one (warmer, flatter, softer), for training on one source and testing on
     another; the planted ita then describes the skin, not the picture. view: another photograph of the same lesion.
     Raises ValueError for an unknown condition (with the nearest name), skin type or a size below 16.
+
+    >>> one = draw("target", fst=2, seed=0)
+    >>> one.image.shape, one.mask.dtype, 42 <= one.ita <= 54
+    ((64, 64, 3), dtype('bool'), True)
     """
     _check(condition, fst, size)
     number = (CONDITIONS + PRETRAINING_PATTERNS).index(condition)
@@ -196,6 +208,12 @@ def rows(folder: Path) -> pd.DataFrame:
     """Every row of a folder that `make_dataset` wrote: image_id, file, condition, malignant, fst, patient_id and more.
 
     Raises FileNotFoundError or ValueError naming the file, the column and the rows.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = make_dataset(Path(folder), per_condition=1, size=16)
+    ...     rows(Path(folder))[["image_id", "condition", "malignant"]].head(1).to_numpy().tolist()
+    [['phantom_0_00000', 'annular', False]]
     """
     known = ("image_id", "file", "condition", "malignant", "fst", "patient_id")
     frame = match.read_csv(folder / "metadata.csv", known, key="image_id")

@@ -1,6 +1,6 @@
 """Splits that do not leak: a fixed test set, validation and training by cluster, low-data subsets nested in each run.
 
-A cluster (patient, lesion, near-duplicates) lies in one of train, validation and test; images that no split asks for
+A cluster (patient, lesion, near-duplicates) lies in one of train, validation and test; images that no split needs
 are 'unused' and counted. Deterministic by seed and image_id; the order of rows changes nothing.
 """
 
@@ -25,13 +25,13 @@ def _fill(free: pd.DataFrame, wanted: dict[str, int], rng: np.random.Generator, 
     holds = np.zeros((len(clusters), len(names)), int)  # images of each condition in each cluster
     np.add.at(holds, (of, pd.Index(names).get_indexer(free["condition"])), 1)
     left = np.array([wanted.get(condition, 0) for condition in names])
-    taken = np.zeros(len(clusters), bool)
+    is_in = np.zeros(len(clusters), bool)
     order = rng.permutation(len(clusters))
     for exact in (True, False):
-        for cluster in order[~taken[order]]:
+        for cluster in order[~is_in[order]]:
             has = holds[cluster]
             if ((left > 0) & (has > 0)).any() and (not exact or (has <= left).all()):
-                taken[cluster] = True
+                is_in[cluster] = True
                 left = left - has
     for condition, more in zip(names, left, strict=True):
         if more > 0:
@@ -40,22 +40,18 @@ def _fill(free: pd.DataFrame, wanted: dict[str, int], rng: np.random.Generator, 
                 f"{name}: {wanted[condition]} images of {condition!r} asked for, {have} are left to choose from"
                 f" (whole clusters only; {wanted[condition] - more} could be taken). Ask for fewer, or bring more."
             )
-    chosen = free[free["cluster_id"].isin(clusters[taken])]
-    chosen = chosen.iloc[rng.permutation(len(chosen))]
-    rank = chosen.groupby("condition").cumcount()
-    surplus = rank >= chosen["condition"].map(wanted).fillna(0)
-    return pd.Series(np.where(surplus, "unused", name), index=chosen.index)
+    members = free[free["cluster_id"].isin(clusters[is_in])]
+    members = members.iloc[rng.permutation(len(members))]
+    rank = members.groupby("condition").cumcount()
+    surplus = rank >= members["condition"].map(wanted).fillna(0)
+    return pd.Series(np.where(surplus, "unused", name), index=members.index)
 
 
 def _share(free: pd.DataFrame, fraction: float, rng: np.random.Generator) -> list[str]:
     """About `fraction` of the clusters, stratified by the rarest condition that each holds; at least one of each."""
     rarity = free["condition"].map(free["condition"].value_counts())
-    stratum = (
-        free.assign(rarity=rarity)
-        .sort_values(["rarity", "condition", "image_id"])
-        .groupby("cluster_id")["condition"]
-        .first()
-    )
+    ordered = free.assign(rarity=rarity).sort_values(["rarity", "condition", "image_id"])
+    stratum = ordered.groupby("cluster_id")["condition"].first()
     clusters: list[str] = []
     for _, members in stratum.groupby(stratum):
         number = max(1, round(fraction * len(members)))
@@ -109,8 +105,8 @@ def split(
     if test_per_condition:
         take("test", test_per_condition)
     else:
-        chosen = _share(ordered, test_fraction, seeds.generator(seed, "split", "test"))
-        result[ordered["cluster_id"].isin(chosen)] = "test"
+        test_clusters = _share(ordered, test_fraction, seeds.generator(seed, "split", "test"))
+        result[ordered["cluster_id"].isin(test_clusters)] = "test"
     take("validation", validation_per_condition)
     if train_per_condition:
         take("train", train_per_condition)
@@ -141,9 +137,8 @@ def subsets(table: pd.DataFrame, runs: int, seed: int) -> pd.DataFrame:
         for condition, members in train.groupby("condition"):
             order = seeds.generator(seed, "subset", run, condition).permutation(len(members))
             ids = members["image_id"].to_numpy()[order]
-            rows.append(
-                pd.DataFrame({"run": run, "condition": condition, "image_id": ids, "rank": np.arange(len(ids))})
-            )
+            one = {"run": run, "condition": condition, "image_id": ids, "rank": np.arange(len(ids))}
+            rows.append(pd.DataFrame(one))
     return pd.concat(rows, ignore_index=True)
 
 
@@ -190,8 +185,8 @@ def overlap(ranked: pd.DataFrame, sizes: Sequence[int]) -> pd.DataFrame:
     """
     rows = []
     for n in sizes:
-        chosen = [set(members["image_id"]) for _, members in ranked[ranked["rank"] < n].groupby("run")]
-        pairs = [(a, b) for i, a in enumerate(chosen) for b in chosen[i + 1 :]]
+        subsets = [set(members["image_id"]) for _, members in ranked[ranked["rank"] < n].groupby("run")]
+        pairs = [(a, b) for i, a in enumerate(subsets) for b in subsets[i + 1 :]]
         if pairs:
             rows.append((int(n), float(np.mean([len(a & b) / len(a) for a, b in pairs]))))
     return pd.DataFrame(rows, columns=["n", "shared"])

@@ -111,6 +111,10 @@ def find(dataset: str, data_folder: str) -> Path:
     data_folder: its name or path; a data set of one's own is found by its description.
 
     Raises ValueError for an unknown data set, FileNotFoundError saying where to put which files and how to get them.
+
+    >>> find("ham1000", "")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: dataset: 'ham1000' is not known; nearest is 'ham10000' of phantom, pad_ufes_20, ...
     """
     if dataset not in DATASETS:
         try:
@@ -161,7 +165,14 @@ def _known(dataset: str, rows: pd.DataFrame) -> list[str]:
 
 
 def conditions_of(dataset: str, folder: Path) -> list[str]:
-    """The conditions that a data set knows, as `load` names them. Raises as `load`."""
+    """The conditions that a data set knows, as `load` names them. Raises as `load`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = phantom.make_dataset(Path(folder), per_condition=1, size=16)
+    ...     conditions_of("phantom", Path(folder))[:2]
+    ['annular', 'papular']
+    """
     return _known(dataset, _rows(dataset, folder, "scale"))
 
 
@@ -182,6 +193,13 @@ def load(
     conditions that are kept and marked, and count only in the malignancy task. fst_annotator: whose skin type
     Fitzpatrick 17k's rows take. Returns (table with COLUMNS and label_flag, attrition: image_id or file, stage,
     reason). Raises FileNotFoundError where no image is there at all, ValueError naming file, column, row or condition.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = phantom.make_dataset(Path(folder), per_condition=1, size=16)
+    ...     rows, attrition = load("phantom", Path(folder), ["annular", "target"])
+    >>> rows["condition"].tolist(), attrition["reason"].unique().tolist()
+    (['annular', 'target'], ['not a condition of this study'])
     """
     rows = _rows(dataset, folder, fst_annotator)
     known = _known(dataset, rows)

@@ -66,6 +66,14 @@ def fidelity(distributions: pd.DataFrame, recognition: pd.DataFrame, generators:
     distributions, recognition: the tables `distributions` and `label_fidelity` of 06; generators: that of 02. Returns
     MODEL, images, kid, floor_kid, precision, recall, recognised, steps (mean over conditions; NaN of an untouched
     base), flags. Steps of a GAN and of diffusion differ in arithmetic; by default 02 gives both the same number.
+
+    >>> model = {"method": "text-to-image", "generator": "fine-tuned", "scope": "all"}
+    >>> row = model | {"body": "b", "images": 9, "kid": 0.1, "floor_kid": 0.0, "precision": 1.0, "recall": 1.0}
+    >>> label = model | {"condition": "all", "fst_group": "all", "recognised": 0.5}
+    >>> steps = {"generator": "fine-tuned", "task": "text-to-image", "steps": 50}
+    >>> table = fidelity(pd.DataFrame([row]), pd.DataFrame([label]), pd.DataFrame([steps]))
+    >>> table["steps"].item(), table["flags"].item() == NOT_RUN
+    (50.0, True)
     """
     first = distributions[distributions["body"] == distributions["body"].iloc[0]]
     whole = recognition[(recognition["condition"] == "all") & (recognition["fst_group"] == "all")]

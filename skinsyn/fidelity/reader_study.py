@@ -41,6 +41,12 @@ def choose(images: pd.DataFrame, synthetic: pd.DataFrame, number: int, seed: int
     images: real ones, of which the test images are shown, so that nobody is asked to tell an image from its own source.
     synthetic: those without a flag are shown. Returns item (an opaque id), kind, image_id, condition, method,
     generator, fst_group, cluster_id, unit, row. Raises ValueError where there are not enough of a kind.
+
+    >>> images = pd.DataFrame({"image_id": ["r", "s"], "split": ["test", "train"], "cluster_id": ["x", "y"]})
+    >>> images = images.assign(condition="target", fst_group="I-II", unit="u", row=0)
+    >>> synthetic = images.tail(1).assign(image_id="t", parent="s", method="text", generator="base", flags="")
+    >>> sorted(choose(images, synthetic, 2, 0)[["kind", "image_id"]].to_numpy().tolist())
+    [['real', 'r'], ['synthetic', 't']]
     """
     columns = ["image_id", "condition", "method", "generator", "fst_group", "cluster_id", "unit", "row"]
     clusters = images.set_index("image_id")["cluster_id"]
@@ -205,6 +211,11 @@ def agreement(study: Study) -> pd.DataFrame:
     """Fleiss' kappa among readers, for each question: question, kappa, readers, images; NaN with one reader.
 
     Source: Fleiss 1971, by statsmodels. Where all give the same answer to all images kappa is not defined: NaN.
+
+    >>> key = pd.DataFrame({"item": ["1", "2"]})
+    >>> one = key.assign(reader="a", kind=["real", "synthetic"], condition="target", realism=[5, 1])
+    >>> agreement(Study(key, pd.concat([one, one.assign(reader="b")]), ["a", "b"]))["kappa"].tolist()
+    [1.0, nan, 1.0]
     """
     rows = []
     for question in ("kind", "condition", "realism"):

@@ -22,6 +22,13 @@ def gains(predictions: pd.DataFrame) -> pd.DataFrame:
 
     predictions: the table of 04. An arm's control has the same real images, transforms and steps, and no synthetic
     image; arms of synthetic images alone have none. Returns MODEL, condition, gain, arms.
+
+    >>> arm = {"task": "condition", "n": 4, "transforms": True, "steps": 0, "sources": 4, "run": 0}
+    >>> arm |= {"condition": "target"}
+    >>> control = {"ratio": 0, "method": "", "generator": "", "scope": "", "arm": "real", "correct": False}
+    >>> treatment = {"ratio": 1, "method": "text", "generator": "base", "scope": "all", "arm": "mixed", "correct": True}
+    >>> gains(pd.DataFrame([arm | control, arm | treatment]))[["method", "condition", "gain"]].to_numpy().tolist()
+    [['text', 'target', 1.0]]
     """
     answers = predictions[(predictions["task"] == "condition") & (predictions["n"] > 0)]
     keys = [*SAME, "ratio", *MODEL, "arm", "condition"]
