@@ -15,7 +15,7 @@ __all__ = ["Passes", "gain_of_bf16", "passes"]
 
 
 class Passes(NamedTuple):
-    """What one cell passes through its body: `shown` training and `held` validation images an epoch, `held` test
+    """What one cell passes through its body: `shown` training and `held` validation images per epoch, `held` test
     images."""
 
     body: str

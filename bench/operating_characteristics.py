@@ -44,8 +44,8 @@ class Study(NamedTuple):
     accuracy: float
     gain: float = 0.0  # aimed at, as a proportion; the truth follows from the latent means
     sd: tuple = SD
-    groups: tuple | None = None  # one an image
-    clusters: tuple | None = None  # one an image
+    groups: tuple | None = None  # one per image
+    clusters: tuple | None = None  # one per image
     contrasts: tuple = ((1.0,),)
 
 

@@ -63,7 +63,7 @@ def all_of(executor: Executor, work: Callable, tasks: Sequence) -> list:
 
 
 def by_turns(works: Mapping[str, Callable[[int], object]], runs: int) -> tuple[pd.DataFrame, dict[str, list]]:
-    """Time works in turn: seconds (a row a run, a column a work), and what each returned, run by run.
+    """Time works in turn: seconds (one row per run, one column per work), and what each returned, run by run.
 
     works: name → a function of the run's number. Run 0 is the warm-up: it loads and starts what is needed, and does not
     count; what it took is in `attrs["warm-up"]` of the seconds.

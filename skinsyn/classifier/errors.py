@@ -1,4 +1,4 @@
-"""Where classifiers err: confusion matrices, calibration, and the worst errors with the synthetic images nearest to
+"""Errors of classifiers: confusion matrices, calibration, and the worst errors with the synthetic images nearest to
 them."""
 
 from collections.abc import Sequence
@@ -49,12 +49,10 @@ def confusion(predictions: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
 
 
 def calibration(predictions: pd.DataFrame, arms: Sequence[str], bins: int = 8) -> pd.DataFrame:
-    """How often the likeliest class is right, by how sure the classifier was: arm (label), task, bin, images, sure,
-    right.
+    """The reliability diagram of the likeliest class: arm (label), task, bin, images, sure, right.
 
-    Bins of equal numbers of answers, all runs together. sure, right: mean highest probability and share right
-    [proportions]; here no threshold is used, since what is asked is whether the probabilities themselves can be
-    believed.
+    Bins of equal numbers of answers, all runs together. sure, right: mean highest probability and accuracy
+    [proportions]; no threshold is used, since the calibration of the probabilities themselves is shown.
     """
     rows = []
     for arm in arms:
@@ -70,7 +68,8 @@ def calibration(predictions: pd.DataFrame, arms: Sequence[str], bins: int = 8) -
 
 
 def worst(predictions: pd.DataFrame, arm: str, count: int = 8) -> pd.DataFrame:
-    """The test images whose truth an arm thought least likely, over its runs: image_id, y_true, called, p_true, wrong.
+    """The test images to whose true class an arm gave the lowest probability, over its runs: image_id, y_true, called,
+    p_true, wrong.
 
     p_true: mean probability of the truth over runs; called: the class it was called most often; wrong: share of runs.
     """
@@ -80,31 +79,31 @@ def worst(predictions: pd.DataFrame, arm: str, count: int = 8) -> pd.DataFrame:
     classes, p = _scores(part)
     own = pd.Categorical(part["y_true"], classes).codes
     part = part.assign(p_true=p[np.arange(len(p)), own], called=_called(part), wrong=~part["correct"].astype(bool))
-    found = part.groupby(["image_id", "y_true"], as_index=False).agg(
+    images = part.groupby(["image_id", "y_true"], as_index=False).agg(
         called=("called", lambda names: names.value_counts().sort_index().idxmax()),
         p_true=("p_true", "mean"),
         wrong=("wrong", "mean"),
     )
-    return found.sort_values(["p_true", "image_id"], ignore_index=True).head(count)
+    return images.sort_values(["p_true", "image_id"], ignore_index=True).head(count)
 
 
-def nearest(asked: pd.DataFrame, among: pd.DataFrame, training: Training, executor: str = "serial") -> pd.DataFrame:
+def nearest(images: pd.DataFrame, among: pd.DataFrame, training: Training, executor: str = "serial") -> pd.DataFrame:
     """For each image the one of `among` with the most similar features: image_id, nearest (image_id), unit, row,
     distance.
 
-    asked, among: image_id, unit (shard), row. distance: cosine, between untransformed features;
+    images, among: image_id, unit (shard), row. distance: cosine, between untransformed features;
     the body is as it came from ImageNet, also where the grid trained it further.
     """
-    tasks = [training.extraction(unit) for unit in _units(pd.concat([asked, among]))]
+    tasks = [training.extraction(unit) for unit in _units(pd.concat([images, among]))]
     keys = compute.fan_out(executor, features.extract, [(task,) for task in tasks], "features")
     place, bank = features.bank(tuple(keys))
-    first, second = (bank[0, [place[name] for name in frame["image_id"]]] for frame in (asked, among))
+    first, second = (bank[0, [place[name] for name in frame["image_id"]]] for frame in (images, among))
     distance = cdist(first, second, "cosine")
     closest = among.iloc[distance.argmin(1)].reset_index(drop=True)
     table = (
         closest[["image_id", "unit", "row"]].rename(columns={"image_id": "nearest"}).assign(distance=distance.min(1))
     )
-    table.insert(0, "image_id", asked["image_id"].to_numpy())
+    table.insert(0, "image_id", images["image_id"].to_numpy())
     return table
 
 

@@ -55,7 +55,7 @@ def external_images(
         shared = present if task == "malignancy" else [condition for condition in present if condition in classes]
         if not shared:
             return None, nothing, f"not run: {name} shares no condition with this run"
-        rows, lost = table.load(name, folder, shared)
+        rows, attrition = table.load(name, folder, shared)
     except FileNotFoundError as error:
         return None, nothing, f"not run: {name} is not here ({str(error).splitlines()[0]})"
     facts, unreadable = audit.measure(rows, folder)
@@ -63,8 +63,9 @@ def external_images(
     rows["cluster_id"] = audit.clusters(rows, facts, audit.near_duplicates(facts, -1))
     source = f"{name}, shifted" if other.get("shift") else name
     rows = rows.assign(split="test", source=source, malignancy_only=task == "malignancy")
-    kept = keep_shards(rows.assign(file_sha256=facts["file_sha256"]), folder, image_size)
-    return rows.assign(unit=kept["unit"], row=kept["row"]), pd.concat([lost, unreadable], ignore_index=True), ""
+    places = keep_shards(rows.assign(file_sha256=facts["file_sha256"]), folder, image_size)
+    attrition = pd.concat([attrition, unreadable], ignore_index=True)
+    return rows.assign(unit=places["unit"], row=places["row"]), attrition, ""
 
 
 def _folder(other: Mapping, size: int) -> Path:

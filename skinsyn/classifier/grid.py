@@ -135,9 +135,9 @@ def _train(planned: Sequence[Planned], prepared: Prepared) -> Results:
     error."""
     left = {one.key: one for one in planned}
     try:
-        for one, done in (_heads if prepared.training.trainable == "head" else _networks)(planned, prepared):
+        for one, result in (_heads if prepared.training.trainable == "head" else _networks)(planned, prepared):
             left.pop(one.key)
-            yield one, done
+            yield one, result
     except Exception as error:
         yield from ((one, error) for one in left.values())
 
@@ -156,7 +156,7 @@ def _heads(planned: Sequence[Planned], prepared: Prepared) -> Results:
         by_task.setdefault(tuple(one.images.classes), []).append((one, job))
     for classes, group in by_task.items():
         trained = stacked.train_heads(bank, [job for _, job in group], len(classes), how, how.device)
-        yield from ((group[number][0], done) for number, done in trained)
+        yield from ((group[number][0], result) for number, result in trained)
 
 
 def _networks(planned: Sequence[Planned], prepared: Prepared) -> Results:
@@ -176,8 +176,8 @@ def _networks(planned: Sequence[Planned], prepared: Prepared) -> Results:
             yield one, error
 
 
-def _keep(one: Planned, done: Trained) -> str:
-    store.keep("cell", one.key, lambda folder: answers.write(folder, one.images, done), one.about)
+def _keep(one: Planned, result: Trained) -> str:
+    store.keep("cell", one.key, lambda folder: answers.write(folder, one.images, result), one.about)
     return one.key
 
 
@@ -185,10 +185,10 @@ def run_cell(cell: Cell, prepared: Prepared, data: Tables) -> str:
     """Train one cell alone and keep its answers: key of the unit 'cell', see `answers.write`."""
     one = plan(cell, prepared, data)
     if store.missing("cell", one.key):
-        ((_, done),) = _train([one], prepared)
-        if isinstance(done, Exception):
-            raise done
-        _keep(one, done)
+        ((_, result),) = _train([one], prepared)
+        if isinstance(result, Exception):
+            raise result
+        _keep(one, result)
     return one.key
 
 
@@ -213,11 +213,11 @@ def train_cells(profile: str, wanted: Sequence[Cell], prepared: Prepared, data: 
     new = {one.key: one for one in planned if store.missing("cell", one.key)}
     failed, errors = [], []
     with status.at_work(profile, list(new)) as keeping, ThreadPoolExecutor(1) as writer:
-        for one, done in _train(list(new.values()), prepared) if new else ():  # none: the features are not read
-            if isinstance(done, Exception):
+        for one, result in _train(list(new.values()), prepared) if new else ():  # none: the features are not read
+            if isinstance(result, Exception):
                 failed.append(one)
             else:
-                keeping(writer.submit(_keep, one, done))  # the next cells train while the disk writes
+                keeping(writer.submit(_keep, one, result))  # the next cells train while the disk writes
         for one in failed:
             try:
                 run_cell(one.cell, prepared, data)
@@ -275,10 +275,10 @@ def progress(profile: str, changed: Mapping | None = None) -> tuple[pd.DataFrame
     changed: parameters that differ from the profile's files. Raises ValueError or FileNotFoundError where the cells
     cannot be named yet, as 04_training_grid itself would.
     """
-    asked = params.of_profile(profile, dict(changed or {}))["04_training_grid"]
-    wanted = cells(asked["arms"], asked["runs"], asked["training_steps"])
+    of_04 = params.of_profile(profile, dict(changed or {}))["04_training_grid"]
+    wanted = cells(of_04["arms"], of_04["runs"], of_04["training_steps"])
     data = read_tables(profile, wanted)
-    training = Training.take(asked)
+    training = Training.take(of_04)
     prepared = Prepared(training, _digest(training))
     table = status.states(profile, wanted, [plan(cell, prepared, data).key for cell in wanted])
     return table, status.in_words(profile, table)

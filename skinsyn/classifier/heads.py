@@ -24,8 +24,8 @@ class Dropout(nn.Module):
         if not self.training:
             return x
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
-        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.limit
-        return x * (kept * self.scale)
+        mask = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.limit
+        return x * (mask * self.scale)
 
 
 def make_head(inputs: int, classes: int, kind: str) -> nn.Module:

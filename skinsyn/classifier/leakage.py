@@ -1,4 +1,4 @@
-"""The leakage audit: did the generators behind an arm see real images that the arm claims they did not?"""
+"""The leakage audit: real images that the generators behind an arm saw although the arm claims they did not."""
 
 from collections.abc import Iterable, Mapping
 
@@ -36,19 +36,19 @@ def audit(
         "any": frozenset(split.index[split != "test"]), "train": frozenset(split.index[split == "train"]),
         "all": frozenset(split.index[split.isin(["train", "validation"])]),
     }  # fmt: skip
-    known, made = frozenset(split.index), synthetic.set_index("image_id")
+    real, by_id = frozenset(split.index), synthetic.set_index("image_id")
     saw = {name: frozenset(part) for name, part in exposure.groupby("saw")["image_id"]} | {"": frozenset()}
     if unknown := set(synthetic["saw"]) - set(saw):
         raise ValueError(f"the table 'exposure' does not say what {min(unknown)!r} saw; run 03_generation again")
     rows: list[dict] = []
     broken: dict[str, str] = {}
     for cell, ids in uses:
-        used = made.loc[made.index.intersection(pd.Index(ids))]
+        used = by_id.loc[by_id.index.intersection(pd.Index(ids))]
         ranked = subsets[cell.run]
         own = frozenset(ranked.loc[ranked["rank"] < cell.sources, "image_id"])
         seen = frozenset().union(*(saw[name] for name in used["saw"].unique()))
         seen |= frozenset(used.loc[~used["method"].isin(UNSEEN_PARENT), "parent"])
-        outside = sorted((seen & known) - (own if cell.generator_data == "matched" else able[cell.generator_data]))
+        outside = sorted((seen & real) - (own if cell.generator_data == "matched" else able[cell.generator_data]))
         if outside:
             broken.setdefault(cell.arm, f"  {cell.arm}, run {cell.run}: {len(outside)} images, first {outside[0]!r}")
         about = {"arm": cell.arm, "claim": cell.generator_data, "run": cell.run, "own": len(own)}

@@ -92,8 +92,8 @@ def train_heads(
     for (lengths, *_), numbers in stacks.items():
         width = max(1, WORKING // (8 * lengths[0] * bank.shape[-1]))
         for start in range(0, len(numbers), width):
-            chosen = {number: jobs[number] for number in numbers[start : start + width]}
-            yield from _Stack(bank, chosen, classes, settings, pick_device(device)).run()
+            stack = {number: jobs[number] for number in numbers[start : start + width]}
+            yield from _Stack(bank, stack, classes, settings, pick_device(device)).run()
 
 
 class _Stack:
@@ -193,14 +193,14 @@ class _Stack:
         for block, ((name, norm), (_, dropout), (of, linear)) in enumerate(blocks):
             x = x.relu() if block else x
             centred, scale = self._centre(name, norm, x)
-            kept = self._kept(dropout, x.shape)
+            mask = self._mask(dropout, x.shape)
             gamma, beta, weight = numbers[f"{name}.weight"] * scale, numbers[f"{name}.bias"], numbers[f"{of}.weight"]
             if not block and linear.out_features < ALIGNED * 2:
-                # ((x - mean)·γ·scale + β)·kept·W, ordered so that no gradient of the width of the inputs is made.
-                both = torch.cat([centred * kept, kept], 2)
+                # ((x - mean)·γ·scale + β)·mask·W, ordered so that no gradient of the width of the inputs is made.
+                both = torch.cat([centred * mask, mask], 2)
                 wide = torch.cat([gamma.unsqueeze(1) * weight, beta.unsqueeze(1) * weight], 2)
             else:
-                both, wide = (centred * gamma.unsqueeze(1) + beta.unsqueeze(1)) * kept, weight
+                both, wide = (centred * gamma.unsqueeze(1) + beta.unsqueeze(1)) * mask, weight
             x = torch.bmm(both, wide.transpose(1, 2))
             x = x if linear.bias is None else x + numbers[f"{of}.bias"].unsqueeze(1)
         return x
@@ -216,15 +216,15 @@ class _Stack:
             self.moving[f"{name}.running_var"].lerp_(variance * (count / (count - 1)), norm.momentum)
         return centred, (variance + norm.eps).rsqrt()
 
-    def _kept(self, dropout: Dropout, shape: torch.Size) -> torch.Tensor:
+    def _mask(self, dropout: Dropout, shape: torch.Size) -> torch.Tensor:
         """What dropout multiplies by, each cell's from its own generator and as `Dropout` draws it: 0 or 1 / (1 -
         share)."""
         count, *each = shape
         words = torch.empty(count, -(-math.prod(each) // 8), dtype=torch.int64, device=self.device)
         for row, cell in zip(words, self.cells, strict=True):
             row.random_(-(2**63), None, generator=cell.generator)
-        kept = words.view(torch.uint8)[:, : math.prod(each)].reshape(shape) >= dropout.limit
-        return kept * dropout.scale
+        mask = words.view(torch.uint8)[:, : math.prod(each)].reshape(shape) >= dropout.limit
+        return mask * dropout.scale
 
     def _judge(self, cell: int) -> bool:
         """Whether a cell goes on, by its validation loss. Raises ValueError where that is not finite."""

@@ -88,7 +88,7 @@ def pick_device(device: str = "auto") -> torch.device:
 
 
 class Features:
-    """Kept features (views, n, d): view 0 for no transforms; with transforms, each image in a random view each epoch.
+    """Kept features (views, n, d): view 0 for no transforms; with transforms, each image in one random view per epoch.
 
     places: rows of the array in the order that rows of a `Part` count; None: all, in the array's own order.
     """
