@@ -179,8 +179,8 @@ def _difference(
     predictions: pd.DataFrame, other: str, treatment: Mapping, control: Mapping, level: float
 ) -> dict[str, Any]:
     """The row of 'other minus own', macro-averaged."""
-    sources = {"where": {"source": other}, "against": {"source": "own"}}
-    gain = contrasts.gain(blocks(predictions), treatment, control, level=level, **sources)
+    where, against = {"source": other}, {"source": "own"}
+    gain = contrasts.gain(blocks(predictions), treatment, control, where=where, level=level, against=against)
     row: dict[str, Any] = {key: 100 * getattr(gain, key) for key in ("estimate", "low", "high")}
     row |= {"p": gain.p, "clusters": gain.clusters, "runs": gain.runs, "images": predictions["image_id"].nunique()}
     return row | {"data": "other minus own", "group": "all", "verdict": "", "flags": "; ".join(gain.flags)}

@@ -2,6 +2,7 @@
 steps."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -37,7 +38,8 @@ def gains(prepared: Mapping[str, Block], level: float = 0.95) -> pd.DataFrame:
     if not tables:
         return pd.DataFrame([{"family": FAMILY, "id": "all", "verdict": "not run", "flags": NOT_RUN}])
     pairs = pd.concat(tables, ignore_index=True)
-    arms, hypotheses = {}, []
+    arms: dict[str, dict[str, Any]] = {}
+    hypotheses = []
     for at, (task, *both) in enumerate(zip(pairs["task"], pairs.pop("arm"), pairs.pop("arm_gan"), strict=True)):
         names = f"{at} diffusion", f"{at} {GAN}"
         arms |= {name: {"task": task, "arm": arm} for name, arm in zip(names, both, strict=True)}

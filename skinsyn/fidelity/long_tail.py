@@ -38,11 +38,14 @@ def gains(
         if not units:
             continue
         names = [", ".join(unit.values()) for unit in units]
-        settings = {"family": over, "estimand": "treatment - control", "average": "micro"}
+        gain = "treatment - control"
         declared = Hypotheses(
             arms={"treatment": treatment, "control": control},
             families={over: Family(correction="fdr_bh", min_images=min_images)},
-            hypotheses=tuple(Hypothesis(id=name, where=w, **settings) for name, w in zip(names, units, strict=True)),
+            hypotheses=tuple(
+                Hypothesis(id=name, family=over, estimand=gain, average="micro", where=unit)
+                for name, unit in zip(names, units, strict=True)
+            ),
         )
         tested = contrasts.test_families(prepared, declared, level).rename(columns={"family": "over"})
         about = pd.DataFrame([{"fst_group": "all"} | unit for unit in units])
