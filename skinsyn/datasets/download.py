@@ -1,7 +1,7 @@
-"""Photographs from a table of addresses: politely, within limits, each one verified, and going on where it was.
+"""Photographs from a table of addresses: paced per host, limited in size, each one verified, resumable.
 
-What came of each row stands in `downloads.jsonl`, one line a try, the last one counts: fetched, dead (the address will
-not give an image: asked again only on demand) or failed (it may answer another day: asked again by the next call).
+The outcome of each row is in `downloads.jsonl`, one line per try, of which the last counts: fetched, dead (the address
+gives no image: tried again on demand only) or failed (it may answer another day: tried again by the next call).
 """
 
 import collections
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -31,7 +32,7 @@ __all__ = ["OUTCOMES", "RECORD", "Limits", "fetch", "read_record"]
 
 RECORD = "downloads.jsonl"
 OUTCOMES = ("fetched", "no url", "dead", "failed", "waiting")
-LATER = (408, 425, 429, 500, 502, 503, 504)  # answers that may be another one a minute later
+RETRY_STATUS = (408, 425, 429, 500, 502, 503, 504)  # answers that may be another one a minute later
 GIVE_UP = 5  # images in a row for which a host does not answer at all
 HOPS = 5  # redirections that are followed
 CHUNK = 1 << 16
@@ -50,22 +51,15 @@ class Limits(NamedTuple):
     allow_http: bool = False  # also without encryption, where https is not offered
 
 
+@dataclass(eq=False)
 class NoImage(Exception):
-    """An address gave no image. outcome: dead | failed; retry: try again now; silent: the host gave no answer.
+    """An address gave no image."""
 
-    response: of urllib3, where it may say when to retry.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        outcome: str = "dead",
-        retry: bool = False,
-        silent: bool = False,
-        response: BaseHTTPResponse | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.outcome, self.retry, self.silent, self.response = outcome, retry, silent, response
+    reason: str
+    outcome: str = "dead"  # dead | failed
+    retry: bool = False  # try again now
+    silent: bool = False  # the host gave no answer
+    response: BaseHTTPResponse | None = None  # which may say when to retry
 
 
 class Way(NamedTuple):
@@ -129,11 +123,11 @@ def _ask(way: Way, url: str) -> requests.Response:
 
 def _body(response: requests.Response, limits: Limits, begun: float) -> bytes:
     """The bytes of an answer, as they were sent; stops at the cap and at the deadline."""
-    if response.status_code in LATER:
-        raise NoImage(f"HTTP {response.status_code}", "failed", retry=True, response=response.raw)
-    if response.status_code != 200:
-        raise NoImage(f"HTTP {response.status_code}")
-    length, content = response.headers.get("content-length", ""), bytearray()
+    status, length, content = response.status_code, response.headers.get("content-length", ""), bytearray()
+    if status in RETRY_STATUS:
+        raise NoImage(f"HTTP {status}", "failed", retry=True, response=response.raw)
+    if status != 200:
+        raise NoImage(f"HTTP {status}")
     try:
         while len(content) <= limits.max_bytes and not (length.isdigit() and int(length) > limits.max_bytes):
             if time.monotonic() > begun + limits.deadline:
@@ -198,7 +192,7 @@ def _fetch_one(way: Way, row: dict, addresses: Sequence[str], folder: Path) -> t
         try:
             return _record(row, "fetched", **_insist(way, address, target)), False
         except NoImage as error:
-            record, silent = _record(row, error.outcome, str(error)), error.silent
+            record, silent = _record(row, error.outcome, error.reason), error.silent
     return record, silent
 
 
@@ -278,8 +272,7 @@ def fetch(rows: pd.DataFrame, folder: Path, limits: Limits, again: bool = False)
     """Fetch the images of all rows that have an address and no image yet; returns the whole record, by image_id.
 
     rows: image_id, file (name below folder/images), url ('' for none). again: ask also the addresses that are dead.
-    Every result is written to folder/downloads.jsonl as it comes; killed at any moment, the next call goes on from
-    there.
+    Every result is written to folder/downloads.jsonl as it comes; after a kill the next call goes on from there.
     """
     known, target = read_record(folder), folder / "images"
     target.mkdir(parents=True, exist_ok=True)
@@ -302,7 +295,6 @@ def fetch(rows: pd.DataFrame, folder: Path, limits: Limits, again: bool = False)
                 keep(there)
             elif row["url"] and (outcome != "dead" or again):
                 wanted.append(row)
-        results = _results(wanted, target, limits)
-        for line in compute.progress(results, total=len(wanted), label="download"):
+        for line in compute.progress(_results(wanted, target, limits), total=len(wanted), label="download"):
             keep(line)
     return known
