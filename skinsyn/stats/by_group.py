@@ -101,7 +101,7 @@ def accuracy_by_group(
             known = (images["fst_group"] != "unknown").to_numpy()
             if images.loc[known, "fst_group"].nunique() > 1:
                 part = images[known]
-                null = fairness.gap_null(correct[:, known], part["fst_group"], part["condition"], draws, seed)
+                null = fairness.gap_null(correct[:, known], part["fst_group"], part["condition"], draws, seed, level)
                 table = table.assign(**{"gap_p" if key == "p" else key: value for key, value in null.items()})
             tables.append(table)
     order = "arm task group accuracy low high images clusters runs worst gap null_mean null_high gap_p flags"

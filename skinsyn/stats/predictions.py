@@ -67,10 +67,9 @@ def check_predictions(frame: pd.DataFrame) -> list[str]:
     Raises ValueError naming what is missing and where: columns, empty cells, duplicated rows, arms not tested on the
     same images in the same runs, probabilities that do not sum to 1, `correct` that contradicts them.
 
-    >>> row = {"arm": "a", "run": 0, "image_id": "i", "cluster_id": "c", "condition": "acne", "fst_group": "unknown"}
-    >>> row |= {"task": "condition", "y_true": "acne", "correct": 1, "p_acne": 1.0}
-    >>> check_predictions(pd.DataFrame([row]))
-    ["task 'condition': skin type is unknown for all images; nothing by skin type is estimable"]
+    >>> frame = pd.DataFrame([dict.fromkeys(REQUIRED, "x") | {"fst_group": "unknown", "correct": 1, "p_x": 1.0}])
+    >>> check_predictions(frame)
+    ["task 'x': skin type is unknown for all images; nothing by skin type is estimable"]
     """
     absent = [name for name in REQUIRED if name not in frame.columns]
     if absent:
@@ -93,7 +92,11 @@ def check_predictions(frame: pd.DataFrame) -> list[str]:
 
 
 def blocks(frame: pd.DataFrame) -> dict[str, Block]:
-    """The table as one `Block` per task, after `check_predictions`."""
+    """The table as one `Block` per task, after `check_predictions`.
+
+    >>> blocks(pd.DataFrame([dict.fromkeys(REQUIRED, "x") | {"correct": 1, "p_x": 1.0}]))["x"].correct.tolist()
+    [[[1.0]]]
+    """
     check_predictions(frame)
     prepared = {}
     for name, part in frame.groupby("task", sort=True):
@@ -115,6 +118,10 @@ def add_facts(frame: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
 
     fst_scale, fst_centaur (1-6, -1 unknown) become skin-type groups, and fst_group_agreed is the group where both
     annotators give the same, else unknown. Raises ValueError where an image of the predictions is not in `images`.
+
+    >>> images = pd.DataFrame({"image_id": ["i"], "fst_scale": [1], "fst_centaur": [2]})
+    >>> add_facts(pd.DataFrame({"image_id": ["i"]}), images)["fst_group_agreed"].tolist()
+    ['I-II']
     """
     known = images.set_index("image_id")
     absent = sorted(set(frame["image_id"].unique()) - set(known.index), key=str)
@@ -132,7 +139,12 @@ def add_facts(frame: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
 
 
 def sizes(prepared: Mapping[str, Block]) -> pd.DataFrame:
-    """Sizes of each task: task, arms, runs, images, clusters, images of unknown skin type."""
+    """Sizes of each task: task, arms, runs, images, clusters, images of unknown skin type.
+
+    >>> frame = pd.DataFrame([dict.fromkeys(REQUIRED, "x") | {"correct": 1, "p_x": 1.0}])
+    >>> sizes(blocks(frame)).values.tolist()
+    [['x', 1, 1, 1, 1, 0]]
+    """
     rows = []
     for task, block in prepared.items():
         row = {"task": task, "arms": len(block.arms), "runs": len(block.runs), "images": len(block.images)}
@@ -146,6 +158,10 @@ def find_arm(block: Block, where: Mapping) -> int | None:
 
     A table without the column of a field of `Arm` has no arm that sets it: such an arm was not run. Any other name is
     a mistake.
+
+    >>> frame = pd.DataFrame([dict.fromkeys(REQUIRED, "x") | {"correct": 1, "p_x": 1.0, "n": 8}])
+    >>> find_arm(blocks(frame)["x"], {"n": 8}), find_arm(blocks(frame)["x"], {"n": 32})
+    (0, None)
     """
     if any(name in Arm.names() and name not in block.arms and wanted is not None for name, wanted in where.items()):
         return None

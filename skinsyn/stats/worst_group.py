@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from . import contrasts
-from .bootstrap import two_way_means
+from .bootstrap import percentile_interval, two_way_means
 from .by_group import gains_by_group
+from .clusters import within_strata
 from .predictions import Block
 
 __all__ = ["WORST", "compare"]
@@ -57,17 +58,15 @@ def compare(
 
 def _worst(correct: list[np.ndarray], images: pd.DataFrame, draws: int, seed: int, level: float) -> dict[str, Any]:
     """The row of the worst group. correct: (runs, images) of both arms."""
-    keys = pd.MultiIndex.from_frame(images[["fst_group", "cluster_id"]].astype(str))
-    codes, names = pd.factorize(keys, sort=True)
-    strata = np.asarray(names.get_level_values(0))
+    answers = np.stack(correct, axis=2)
+    means, strata = within_strata(answers, images["fst_group"].astype(str), images["cluster_id"])
     groups, at, sizes = np.unique(strata, return_inverse=True, return_counts=True)
-    means = [pd.DataFrame(values.T).groupby(codes).mean().to_numpy() for values in correct]
-    # (clusters, runs, arms × groups). A column is zero outside its group, so that with weight 1 the sum over groups is
+    # (runs, clusters, arms × groups). A column is zero outside its group, so that with weight 1 the sum over groups is
     # that group's own mean.
-    own = strata[:, None, None] == groups
-    cells = np.concatenate([np.where(own, mean[:, :, None], 0.0) for mean in means], axis=2)
-    runs = cells.shape[1]
-    point = np.einsum("crk,c->k", cells, 1 / sizes[at]) / runs
+    own = (strata[:, None] == groups)[:, None]
+    cells = np.where(own, means[..., None], 0.0).reshape(*means.shape[:2], -1)
+    runs = len(cells)
+    point = np.einsum("rck,c->k", cells, 1 / sizes[at]) / runs
     lowest = point.reshape(2, -1).min(1)
     first, second = (groups[part.argmin()] for part in point.reshape(2, -1))
     row = {"group": WORST, "with_synthetic": lowest[0], "with_oversampling": lowest[1]}
@@ -77,7 +76,7 @@ def _worst(correct: list[np.ndarray], images: pd.DataFrame, draws: int, seed: in
     if runs < 2 or sizes.min() < 2:
         return row | {"flags": row["flags"] + "; not estimable: one run or one cluster only"}
     weights = dict.fromkeys(groups.tolist(), 1.0)
-    resampled = two_way_means(cells.transpose(1, 0, 2), strata, draws, np.random.default_rng(seed), weights)
+    resampled = two_way_means(cells, strata, draws, np.random.default_rng(seed), weights)
     change = 100 * np.diff(resampled.reshape(draws, 2, -1).min(2)[:, ::-1], axis=1)[:, 0]
-    low, high = np.quantile(change, [(1 - level) / 2, (1 + level) / 2])
+    low, high = percentile_interval(change, level)
     return row | {"low": float(low), "high": float(high)}
