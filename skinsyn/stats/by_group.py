@@ -28,11 +28,11 @@ def gains_by_group(
         known = prepared[task].images["fst_group"] if task in prepared else pd.Series(["unknown"])
         groups = ["all", *(name for name in GROUPS if name != "unknown" or (known == name).any())]
         wheres = {name: {} if name == "all" else {"fst_group": name} for name in groups}
-        settings = {"estimand": "treatment - control", "average": average}
+        whole = Hypothesis(id="all", estimand="treatment - control", average=average)
         declared = Hypotheses(
             arms={"treatment": {**treatment, "task": task}, "control": {**control, "task": task}},
             families={name: Family(correction="bonferroni") for name in groups},  # each alone: without correction
-            hypotheses=tuple(Hypothesis(id=name, family=name, where=w, **settings) for name, w in wheres.items()),
+            hypotheses=tuple(whole.but(id=name, family=name, where=where) for name, where in wheres.items()),
         )
         tested = contrasts.test_families(prepared, declared, level)
         rows.append(tested.assign(task=task).rename(columns={"id": "group"}))

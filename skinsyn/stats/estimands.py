@@ -32,7 +32,7 @@ class Parts(NamedTuple):
     weights: list[float]
     images: int  # distinct ones
     remarks: list[str]
-    count: str  # clusters | images, as `clusters.influence` takes it
+    counted: str  # clusters | images, as `clusters.influence` takes it
 
 
 class Side(NamedTuple):
@@ -84,10 +84,11 @@ def spread(prepared: Mapping[str, Block], one: Hypothesis, arms: Arms) -> list[H
     """One hypothesis per value that its `by` names; `all` stands for those of the test images but unknown."""
     task = arms[one.terms[0][1]].get("task", next(iter(prepared)))
     images = prepared[task].images if task in prepared else None
-    values = {}
-    for column in (column for column, wanted in one.by.items() if wanted == "all" and images is not None):
-        values[column] = sorted(set(images[column]) - {"unknown"}, key=str) or ["all"]  # none known: a row says so
-    return one.spread(values)
+    if images is None:
+        return one.spread({})
+    names = [column for column, wanted in one.by.items() if wanted == "all"]
+    known = {column: sorted(set(images[column]) - {"unknown"}, key=str) for column in names}
+    return one.spread({column: values or ["all"] for column, values in known.items()})  # none known: a row says so
 
 
 def parts(prepared: Mapping[str, Block], one: Hypothesis, arms: Arms) -> Parts:
@@ -100,16 +101,16 @@ def parts(prepared: Mapping[str, Block], one: Hypothesis, arms: Arms) -> Parts:
     signed = [(pair, one.where) for pair in one.pairs]
     signed += [((second, first), {**one.where, **one.against}) for first, second in one.pairs if one.against]
     sides = [_side(prepared, arms[first], arms[second], where) for (first, second), where in signed]
-    classes = _classes(sides) if one.average == "macro" else [None]
+    classes: list[str | None] = [*_classes(sides)] if one.average == "macro" else [None]
     values, clusters, used, lonely = [], [], set(), set()
     for _, differences, images in sides:
-        for name in classes:
-            members = images if name is None else images[images["y_true"] == name]
+        for label in classes:
+            members = images if label is None else images[images["y_true"] == label]
             values.append(differences[:, members.index])
             clusters.append(members["cluster_id"].to_numpy())
             used |= set(members["image_id"])
-            if members["cluster_id"].nunique() == 1 and name is not None:
-                lonely.add(str(name))
+            if members["cluster_id"].nunique() == 1 and label is not None:
+                lonely.add(str(label))
     absent = sorted(set().union(*(side.block.classes for side in sides)) - set(classes)) if classes != [None] else []
     named = {"y_true", "condition"} & {*one.where, *one.against}
     remarks = [f"macro average without {', '.join(absent)}: no test image"] if absent and not named else []
@@ -120,8 +121,8 @@ def parts(prepared: Mapping[str, Block], one: Hypothesis, arms: Arms) -> Parts:
 
 def tables(prepared: Mapping[str, Block], one: Hypothesis, arms: Arms) -> tuple[list[np.ndarray], list[float]]:
     """(runs × clusters tables, weights) of a hypothesis, as `mrmc.paired_gain` and `power.components` take them."""
-    found = parts(prepared, one, arms)
-    return influence(found.values, found.clusters, found.weights, found.count)
+    sums = parts(prepared, one, arms)
+    return influence(sums.values, sums.clusters, sums.weights, sums.counted)
 
 
 def contributions(summands: Parts) -> pd.Series:
@@ -134,7 +135,7 @@ def contributions(summands: Parts) -> pd.Series:
     total = pd.Series(dtype=float)
     groups = zip(summands.values, summands.clusters, summands.weights, strict=True)
     for group, (values, clusters, weight) in enumerate(groups):
-        names, means, share = cluster_means(values, clusters, summands.count, group)
+        names, means, share = cluster_means(values, clusters, summands.counted, group)
         total = total.add(pd.Series(weight * share * means.mean(0), index=names), fill_value=0.0)
     return total
 

@@ -36,11 +36,11 @@ def by_run(
     first, second = (block.correct[estimands.arm_of(block, arm)][:, images.index] for arm in (treatment, control))
     rows, clusters = [], images["cluster_id"].nunique()
     for run, a, b in zip(block.runs, first, second, strict=True):
-        cells = [int(((a == x) & (b == y)).sum()) for x, y in ((1, 1), (1, 0), (0, 1), (0, 0))]
-        test, ends = families.mcnemar(*cells[1:3]), families.newcombe_paired(*cells, level)
+        both, gained, lost, neither = (int(((a == x) & (b == y)).sum()) for x in (1, 0) for y in (1, 0))
+        test, ends = families.mcnemar(gained, lost), families.newcombe_paired(both, gained, lost, neither, level)
         row = {"run": run, "images": len(images), "clusters": clusters}
-        row |= dict(zip(("both", "gained", "lost", "neither"), cells, strict=True))
-        row |= {"estimate": 100 * (cells[1] - cells[2]) / len(images), "low": 100 * ends[0], "high": 100 * ends[1]}
+        row |= {"both": both, "gained": gained, "lost": lost, "neither": neither}
+        row |= {"estimate": 100 * (gained - lost) / len(images), "low": 100 * ends[0], "high": 100 * ends[1]}
         flags = [NOTE] + [f"{len(images)} images of {clusters} clusters count as independent"] * (
             clusters < len(images)
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from . import bootstrap, contrasts, estimands
-from .hypotheses import Family, Hypotheses, Variant
+from .hypotheses import Family, Hypotheses, Hypothesis, Variant
 from .predictions import FACTS, Block
 
 COLUMNS = "run id kind average estimate low high low_bootstrap high_bootstrap p images clusters runs verdict flags"
@@ -52,7 +52,7 @@ def _missing(runs: Mapping[str, Mapping[str, Block]], variant: Variant) -> str:
 
 
 def _bootstrap(
-    blocks: Mapping[str, Block], one: Variant, arms: estimands.Arms, draws: int, seed: int, level: float
+    blocks: Mapping[str, Block], one: Hypothesis, arms: estimands.Arms, draws: int, seed: int, level: float
 ) -> tuple[float, float]:
     """Two-way bootstrap interval of a hypothesis; (NaN, NaN) where it has no data, as `test_families` says."""
     try:
