@@ -26,31 +26,31 @@ SHOWN = 3  # images that are named on the terminal, of each kind
 
 
 def trace(profile: str, name: str) -> dict[str, Any]:
-    """What is known of one number: id, run, given, notebook, cell, row, inputs, arms, images, settings, again.
+    """What is known of one number: id, run, saved, notebook, cell, row, inputs, arms, images, settings, again.
 
     Raises ValueError for an unknown id with the nearest ones, FileNotFoundError for a run that was not made.
     """
     stamps = pipeline.stamps(profile)
-    held = numbers.read(profile)
-    if name not in held:
-        near = difflib.get_close_matches(name, held, n=4, cutoff=0.3)
+    every = numbers.read(profile)
+    if name not in every:
+        near = difflib.get_close_matches(name, every, n=4, cutoff=0.3)
         hint = f"nearest: {', '.join(near)}" if near else f"they stand in {paths.figures_dir(profile) / 'numbers.json'}"
         raise ValueError(f"no number {name!r} in the run {profile!r}; {hint}")
-    given = held[name]
-    row = trace_row(profile, given)
+    saved = every[name]
+    row = trace_row(profile, saved)
     arms = _arms(profile, row, stamps) if row is not None else {}
     return {
         "id": name,
         "run": profile,
-        "given": given,
-        "notebook": given["made_by"],
-        "cell": given["cell"],
+        "saved": saved,
+        "notebook": saved["made_by"],
+        "cell": saved["cell"],
         "row": row,
-        "inputs": inputs(profile, given["made_by"], stamps),
+        "inputs": inputs(profile, saved["made_by"], stamps),
         "arms": arms,
-        "images": images_of(profile, given["made_by"], row, arms, stamps),
-        "settings": {k: v for k, v in stamps.get(given["made_by"], {}).get("parameters", {}).items() if k != "profile"},
-        "again": again(profile, given["made_by"], stamps),
+        "images": images_of(profile, saved["made_by"], row, arms, stamps),
+        "settings": {k: v for k, v in stamps.get(saved["made_by"], {}).get("parameters", {}).items() if k != "profile"},
+        "again": again(profile, saved["made_by"], stamps),
     }
 
 
@@ -63,15 +63,15 @@ class Row(NamedTuple):
     wrong: str
 
 
-def trace_row(profile: str, given: Mapping) -> Row | None:
+def trace_row(profile: str, saved: Mapping) -> Row | None:
     """The recorded row of a saved number, None where its cell computed it."""
-    if given["table"] is None:
+    if saved["table"] is None:
         return None
-    there = tables.path(profile, given["table"]).exists()
-    frame = tables.read(profile, given["table"], given["table_made_by"]) if there else None
-    at = None if frame is None else numbers.place_of_row(frame, given["row"])
+    there = tables.path(profile, saved["table"]).exists()
+    frame = tables.read(profile, saved["table"], saved["table_made_by"]) if there else None
+    at = None if frame is None else numbers.place_of_row(frame, saved["row"])
     values = {} if frame is None or at is None else frame.iloc[at].to_dict()
-    return Row(given["table"], at, values, numbers.contradiction(given, frame))
+    return Row(saved["table"], at, values, numbers.contradiction(saved, frame))
 
 
 def inputs(profile: str, notebook: str, stamps: Mapping[str, Mapping]) -> list[tuple[str, str, list[str]]]:
@@ -113,13 +113,13 @@ def _arms(profile: str, row: Row, stamps: Mapping[str, Mapping]) -> dict[str, Ar
     if one is None:  # the file has changed since 05 ran
         return {}
     places = [("", one.where)] + ([(" against", {**one.where, **one.against})] if one.against else [])
-    found = {}
+    arms: dict[str, Arm] = {}
     for (_, name), (end, where) in itertools.product(one.terms, places):
         if estimands.was_run(block, declared.arms[name]):
             part = estimands.block_of(block, declared.arms[name])
             arm = part.arms["arm"].iloc[estimands.arm_of(part, declared.arms[name])]
-            found[name + end] = Arm(trained[trained["arm"] == arm], where)
-    return found
+            arms[name + end] = Arm(trained[trained["arm"] == arm], where)
+    return arms
 
 
 def images_of(
@@ -161,12 +161,12 @@ def _members(
     """The images of each cell of each arm and what they were used for."""
     rows = {role: arm.cells.to_dict("records") for role, arm in arms.items()}
     cells = {role: [Cell.of_row(row) for row in part] for role, part in rows.items()}
-    given = grid.read_tables(profile, itertools.chain.from_iterable(cells.values()))
+    inputs_of_grid = grid.read_tables(profile, itertools.chain.from_iterable(cells.values()))
     flags = stamps["04_training_grid"]["parameters"]["use_flags"]
     for role, arm in arms.items():
         asked = predictions.select(real, **{key: value for key, value in arm.where.items() if key in real})["image_id"]
         for cell in cells[role]:
-            training, validation, test = grid.members(cell, given, flags)[:3]
+            training, validation, test = grid.members(cell, inputs_of_grid, flags)[:3]
             parts = {
                 "trained on": training,
                 "validated on": validation,
@@ -201,25 +201,25 @@ def _seed_of(cell: Mapping) -> str:
         return "not kept"
 
 
-def in_words(found: Mapping[str, Any]) -> str:
+def in_words(traced: Mapping[str, Any]) -> str:
     """The chain as text for a terminal."""
-    profile, row, images = found["run"], found["row"], found["images"]
-    lines = [f"{found['id']} = {numbers.show(found['given'], 4, interval=True, unit=True)}   (run {profile})", ""]
-    lines.append(f"made by   notebooks/{found['notebook']}.ipynb, cell {found['cell']}")
-    lines.append(f"as it ran {paths.run_dir(profile) / 'notebooks' / found['notebook']}.ipynb")
-    at = f"row {row.place + 1} of {found['given']['table_made_by']}-" if row and row.place is not None else ""
-    lines.append(f"origin    {at}{paper_tables.origin_in_words(found['given'])}")
+    profile, row, images = traced["run"], traced["row"], traced["images"]
+    lines = [f"{traced['id']} = {numbers.show(traced['saved'], 4, interval=True, unit=True)}   (run {profile})", ""]
+    lines.append(f"made by   notebooks/{traced['notebook']}.ipynb, cell {traced['cell']}")
+    lines.append(f"as it ran {paths.run_dir(profile) / 'notebooks' / traced['notebook']}.ipynb")
+    at = f"row {row.place + 1} of {traced['saved']['table_made_by']}-" if row and row.place is not None else ""
+    lines.append(f"origin    {at}{paper_tables.origin_in_words(traced['saved'])}")
     if row and row.wrong:
         lines.append(f"          WRONG: {row.wrong}")
-    for number, (stem, what, before) in enumerate(found["inputs"]):
-        told = f"{stem} reads {what or 'nothing: it draws phantoms'}" + (
+    for number, (stem, what, before) in enumerate(traced["inputs"]):
+        text = f"{stem} reads {what or 'nothing: it draws phantoms'}" + (
             f", made by {', '.join(before)}" if before else ""
         )
-        lines.append(f"{'from' if not number else '':10}{told}")
-    plain = {key: value for key, value in found["settings"].items() if not isinstance(value, dict | list)}
+        lines.append(f"{'from' if not number else '':10}{text}")
+    plain = {key: value for key, value in traced["settings"].items() if not isinstance(value, dict | list)}
     lines.append(f"settings  {', '.join(f'{key} {value}' for key, value in plain.items())}")
-    lines.append(f"          all: python -m skinsyn params --profile {profile} --only {found['notebook'][:2]}")
-    for role, arm in found["arms"].items():
+    lines.append(f"          all: python -m skinsyn params --profile {profile} --only {traced['notebook'][:2]}")
+    for role, arm in traced["arms"].items():
         lines.append(f"{role:9} {arm.cells['arm'].iloc[0]}" + (f", tested where {arm.where}" if arm.where else ""))
         for one in arm.cells.to_dict("records"):
             sizes = f"{one['n_real']} real and {one['n_synthetic']} synthetic images"
@@ -230,10 +230,10 @@ def in_words(found: Mapping[str, Any]) -> str:
     for r in made.head(SHOWN).itertuples():
         maker = f"generator/{r.generator_key}" if r.generator_key else "the untouched base"
         lines.append(f"          {r.image_id}: from {r.parent} by {maker}, seed {r.seed}, shard/{r.unit} row {r.row}")
-    return "\n".join([*lines, f"again     {found['again'][0]}", f"or from nothing: {found['again'][1]}"])
+    return "\n".join([*lines, f"again     {traced['again'][0]}", f"or from nothing: {traced['again'][1]}"])
 
 
-def save_images(found: Mapping[str, Any], file: Path) -> None:
+def save_images(traced: Mapping[str, Any], file: Path) -> None:
     """Write the images of a number as CSV."""
     with files.atomic(file) as temporary:
-        found["images"].to_csv(temporary, index=False, lineterminator="\n")
+        traced["images"].to_csv(temporary, index=False, lineterminator="\n")
