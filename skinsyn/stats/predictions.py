@@ -165,13 +165,13 @@ def find_arm(block: Block, where: Mapping) -> int | None:
     """
     if any(name in Arm.names() and name not in block.arms and wanted is not None for name, wanted in where.items()):
         return None
-    found = select(block.arms, **where)
-    if len(found) > 1:
-        differ = [c for c in found.columns if c != "arm" and found[c].astype(str).nunique() > 1]
+    matches = select(block.arms, **where)
+    if len(matches) > 1:
+        differ = [c for c in matches.columns if c != "arm" and matches[c].astype(str).nunique() > 1]
         raise ValueError(
-            f"{dict(where)} names {len(found)} arms, not one: {found['arm'].tolist()[:4]}; they differ in {differ}"
+            f"{dict(where)} names {len(matches)} arms, not one: {matches['arm'].tolist()[:4]}; they differ in {differ}"
         )
-    return None if found.empty else int(found.index[0])
+    return None if matches.empty else int(matches.index[0])
 
 
 def _classes(part: pd.DataFrame) -> list[str]:
@@ -233,8 +233,8 @@ def _check_thresholds(task: str, part: pd.DataFrame) -> np.ndarray:
     several = part.groupby(["arm", "run"])["threshold"].nunique(dropna=False) > 1
     if several.any():
         arm, run = several.idxmax()
-        chosen = "it is chosen once"
-        raise ValueError(f"task {task!r}: arm {arm!r}, run {_written(run)} has more than one threshold; {chosen}")
+        place = f"task {task!r}: arm {arm!r}, run {_written(run)}"
+        raise ValueError(f"{place} has more than one threshold; it is chosen once")
     threshold = _thresholds(part)
     _refuse("threshold outside 0..1", part, (threshold < 0) | (threshold > 1))
     return threshold

@@ -29,8 +29,7 @@ def compare(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Accuracy of both arms and its change, in all images, in each skin-type group, and in whichever group is the
-    worst.
+    """Accuracy of both arms and its change: overall, by skin-type group, and in the group of lowest accuracy.
 
     synthetic, oversampled: settings of one arm each, of the same task. Columns: group, with_synthetic,
     with_oversampling (proportions), estimate, low, high (points), p, images, clusters, runs, flags. The rows of groups
