@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Self
 
-from ..run import files, params, paths
+import pandas as pd
+
+from ..run import files, params, paths, tables
 from ..run.records import Record, setting
 
 __all__ = ["Inference", "parameters_on_record"]
@@ -37,10 +39,16 @@ class Inference(Record):
         """The margin in percentage points, the unit of the table of tests."""
         return 100 * self.margin
 
+    def table(self) -> pd.DataFrame:
+        """One row, saved by 05 with its results."""
+        return pd.DataFrame([self.json()])
+
     @classmethod
     def of_run(cls, profile: str) -> Self:
-        """What 05 used in this run, from the record of its parameters; the defaults before 05 has run."""
-        return cls.take(parameters_on_record(profile).get("05_fairness_stats", {}))
+        """What 05 used in this run, from the table that it saved; the defaults before 05 has run."""
+        if not tables.path(profile, "inference").exists():
+            return cls()
+        return cls.read(tables.read(profile, "inference", made_by="05_fairness_stats").iloc[0].to_dict())
 
 
 def parameters_on_record(profile: str) -> dict[str, dict]:

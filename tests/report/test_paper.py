@@ -13,6 +13,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from skinsyn.report import html, manuscript, numbers, paper, plots
+from skinsyn.report.inference import Inference
 from skinsyn.report.ledger import Evidence, claims, ledger
 from skinsyn.run import files, paths, tables
 
@@ -237,14 +238,13 @@ def test_parameters_are_those_on_record(run):
 
 def test_no_sentence_states_another_level_or_margin_than_05_used(run):
     fabricate(run)
-    stamp = paths.run_dir(run) / "stamps" / "05_fairness_stats.json"
-    files.write_json(stamp, {"parameters": {"level": 0.8, "margin": 0.05}})
+    tables.save(run, "inference", Inference(level=0.8, margin=0.05).table(), made_by="05_fairness_stats")
     listed = claims(RULES)
     blocks = paper.describe(run, ledger(listed, paper.evidence(run, before="08")), listed)
     page = make(run)["paper.html"].decode()
     for text in (json.dumps(blocks, ensure_ascii=False, default=str), page):
         assert "80 %" in text and "below 5 points" in text and "≤ 0.2" in text
         assert not re.search(r"95\s*%|≤ 0\.05|\b3 points", text)
-    files.write_json(stamp, {"parameters": {"level": 0.95, "margin": 0.03}})
+    tables.save(run, "inference", Inference().table(), made_by="05_fairness_stats")
     page = make(run)["paper.html"].decode()
     assert "95 %" in page and "below 3 points" in page and "≤ 0.05" in page and "80 %" not in page
