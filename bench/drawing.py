@@ -12,11 +12,12 @@ from skinsyn import images
 from skinsyn.classifier import features
 from skinsyn.diffusion import dreambooth, generation, references
 from skinsyn.diffusion.settings import Model, Sampling, ShardTask, Taught, read_plan
+from skinsyn.fidelity import distributions
 from skinsyn.run import compute, store
 
 from . import peers, ratios, timing, tuning
 
-__all__ = ["against_loop", "against_processes", "kid"]
+__all__ = ["against_loop", "against_processes"]
 
 TAUGHT = {name: getattr(tuning.SETTINGS, name) for name in ("image_size", "prompt", "add_skin_type")}
 
@@ -24,16 +25,6 @@ TAUGHT = {name: getattr(tuning.SETTINGS, name) for name in ("image_size", "promp
 def draw(task: ShardTask) -> tuple[str, float]:
     """A task of `generation.plan`, for a worker: the key of the shard that it made, and the seconds in the UNet."""
     return timing.in_unet(lambda: generation.generate(task))
-
-
-def kid(drawn: np.ndarray, real: np.ndarray) -> float:
-    """Kernel distance of features (n, d) and (m, d): unbiased squared MMD with the kernel (x·y / d + 1)³.
-
-    Source: Bińkowski et al. 2018 (arXiv 1801.01401), section 4. May come out below 0 where the sets agree.
-    """
-    kernels = [(a @ b.T / drawn.shape[1] + 1) ** 3 for a, b in ((drawn, drawn), (real, real), (drawn, real))]
-    within = [(k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)) for k in kernels[:2]]
-    return float(sum(within) - 2 * kernels[2].mean())
 
 
 def _generators(executor: object, frame: pd.DataFrame, steps: int) -> dict[Model, Taught]:
@@ -115,7 +106,9 @@ def against_loop(
         truth = _seen(images.pixels(other.to_dict("records")))
         drawn = {name: [_shards(one) for one in made[name]] for name in ("exact", "fast")}
         drawn["peer"] = [_pngs(place / f"peer-{run}") for run in seconds.index]
-        found = {name: [kid(_seen(one), truth) for one in several] for name, several in drawn.items()}
+        found = {
+            name: [distributions.kid(_seen(one), truth).value for one in several] for name, several in drawn.items()
+        }
         distance = pd.DataFrame(found, seconds.index)
     goal = dict(zip(("exact", "fast"), goals, strict=True))
     rows = [_row(name, seconds, made, distance, len(frame), about, goal[name]) for name in goal]
@@ -134,11 +127,9 @@ def _row(
         f"{len(seconds)} runs by turns, models loaded before; ours: two one-thread Dask workers, both stages kept; "
         f"peer: the authors' loop in plain diffusers, {about['threads']} threads, PNG files; UNet's own arithmetic: "
         f"{timing.share(unet, middle[name])} of our time, {timing.share(np.median(made['peer']), middle['peer'])} of "
-        "the "
-        f"peer's; floor (our workers doing nothing else): ratio {middle['peer'] / unet:.2f}; KID to real phantoms "
+        f"the peer's; floor (our workers doing nothing else): ratio {middle['peer'] / unet:.2f}; KID to real phantoms "
         f"(EfficientNet-Lite0): exact {kids['exact']:.4f}, fast {kids['fast']:.4f} ({apart.mean():+.1f} %, standard "
-        "error "
-        f"{apart.sem():.1f} %), peer {kids['peer']:.4f}"
+        f"error {apart.sem():.1f} %), peer {kids['peer']:.4f}"
     )
     rates = images_ / middle[name], images_ / middle["peer"]
     return ratios.row(f"generate_{name}_vs_diffusers", "images/s", *rates, goal, note, "more")

@@ -24,19 +24,9 @@ from skinsyn.run import compute, store
 from . import ratios
 
 __all__ = [
-    "all_of",
-    "bases",
-    "by_turns",
-    "dask_beside_processes",
-    "in_unet",
-    "own_store",
-    "phantoms",
-    "processes",
-    "seconds_of",
-    "share",
-    "side_by_side",
-    "unet_of",
-]
+    "all_of", "bases", "by_turns", "dask_beside_processes", "in_unet", "own_store", "phantoms", "processes",
+    "seconds_of", "share", "side_by_side", "unet_of",
+]  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -184,11 +174,9 @@ def dask_beside_processes(
     middle, unet = seconds.median(), {name: unet_of(found) for name, found in made.items()}
     note = (
         f"{images_} images, {runs} runs by turns; two one-thread workers on both sides, started before and kept (start "
-        "and "
-        f"imports: {start['ours']:.1f} s against {start['peer']:.1f} s); UNet's own arithmetic: "
+        f"and imports: {start['ours']:.1f} s against {start['peer']:.1f} s); UNet's own arithmetic: "
         f"{share(unet['ours'], middle['ours'])} of Dask's time, {share(unet['peer'], middle['peer'])} of the "
-        "processes'; "
-        f"floor (workers doing nothing else): ratio {middle['peer'] / unet['ours']:.2f}"
+        f"processes'; floor (workers doing nothing else): ratio {middle['peer'] / unet['ours']:.2f}"
     )
     rates = images_ / middle["ours"], images_ / middle["peer"]
     return ratios.row(f"{what}_dask2_vs_processes", "images/s", *rates, goal, note, "more"), seconds

@@ -63,11 +63,10 @@ def against_synderm(
 ) -> tuple[dict, pd.DataFrame]:
     """The row `fine_tune_vs_synderm`, and its runs: seconds, and the loss on images that were not learned from.
 
-    Ours: a fine-tuning a condition, over two Dask workers of one thread, each with its base loaded, trained and kept.
-    The
-    peer: the same conditions, images, epochs, batch and learning rate, one after another with `threads` threads. count,
-    held_out: images of each condition that are learned from, and that the loss is taken on. settings: what differs from
-    SETTINGS. Raises ImportError where the extra `peers` is missing.
+    Ours: one fine-tuning per condition, over two Dask workers of one thread, each with its base loaded, trained and
+    kept. The peer: the same conditions, images, epochs, batch and learning rate, one after another with `threads`
+    threads. count, held_out: images of each condition that are learned from, and that the loss is taken on. settings:
+    what differs from SETTINGS. Raises ImportError where the extra `peers` is missing.
     """
     if not peers.available():
         raise ImportError(f"synderm and tensorboard are not installed: {peers.INSTALL}")
@@ -109,16 +108,14 @@ def _row(seconds: pd.DataFrame, made: dict, losses: pd.DataFrame, shown: int, ab
     )
     note = (
         f"{len(set(about['labels']))} conditions, {shown} phantoms, {about['epochs']} epochs, batch "
-        f"{about['batch_size']}, "
-        f"learning rate {about['learning_rate']:g}, {len(seconds)} runs by turns; ours: two one-thread Dask workers, "
-        "from "
-        f"loading the base to the kept model{compiled}; peer: synderm 0.1.4, {about['threads']} threads, with one "
-        f"validation image a condition, the fewest that it can (its training loop alone: ratio "
+        f"{about['batch_size']}, learning rate {about['learning_rate']:g}, {len(seconds)} runs by turns; ours: two "
+        f"one-thread Dask workers, from loading the base to the kept model{compiled}; peer: synderm 0.1.4, "
+        f"{about['threads']} threads, with one validation image per condition, the fewest "
+        f"that it can (its training loop alone: ratio "
         f"{loop / middle['ours']:.2f}), and with our autoencoder under the name that it knows; validation loss "
         f"{loss['ours']:.5f} against {loss['peer']:.5f} "
         f"({apart:+.2f} %); UNet's arithmetic: {timing.share(unet, middle['ours'])} of our time, {theirs} of the "
-        "peer's; "
-        f"floor (our workers doing nothing else): ratio {middle['peer'] / unet:.2f}"
+        f"peer's; floor (our workers doing nothing else): ratio {middle['peer'] / unet:.2f}"
     )
     rates = images / middle["ours"], images / middle["peer"]
     return ratios.row("fine_tune_vs_synderm", "images/s", *rates, goal, note, "more")

@@ -12,6 +12,7 @@ import torch
 from bench import drawing, peers, ratios, timing, tuning
 from skinsyn import images
 from skinsyn.diffusion import dreambooth, references
+from skinsyn.fidelity import distributions
 
 CONDITIONS = ["annular", "papular"]
 
@@ -64,13 +65,15 @@ def test_the_store_is_its_own_and_goes_away(own_runs, monkeypatch):
 
 def test_kid_is_zero_on_average_for_one_distribution_and_grows_with_the_shift():
     rng = np.random.default_rng(0)
-    same = [drawing.kid(rng.normal(size=(40, 8)), rng.normal(size=(50, 8))) for _ in range(200)]
+    same = [distributions.kid(rng.normal(size=(40, 8)), rng.normal(size=(50, 8))).value for _ in range(200)]
     assert abs(np.mean(same)) < 4 * np.std(same) / np.sqrt(200), "unbiased"
-    shifted = [drawing.kid(rng.normal(shift, 1, (400, 8)), rng.normal(size=(400, 8))) for shift in (0.3, 0.6, 1.2)]
+    shifted = [
+        distributions.kid(rng.normal(shift, 1, (400, 8)), rng.normal(size=(400, 8))).value for shift in (0.3, 0.6, 1.2)
+    ]
     assert 0 < shifted[0] < shifted[1] < shifted[2]
     x, y = np.array([[1.0, 2.0], [0.0, 1.0]]), np.array([[1.0, 0.0], [3.0, 1.0]])
     # by hand: k(x1, x2) = (2/2 + 1)³ = 8, k(y1, y2) = (3/2 + 1)³ = 15.625, and the mean of (1.5³, 3.5³, 1, 1.5³)
-    assert drawing.kid(x, y) == pytest.approx(8 + 15.625 - 2 * (1.5**3 + 3.5**3 + 1 + 1.5**3) / 4)
+    assert distributions.kid(x, y).value == pytest.approx(8 + 15.625 - 2 * (1.5**3 + 3.5**3 + 1 + 1.5**3) / 4)
 
 
 def test_validation_loss_is_low_for_a_perfect_unet_and_the_same_every_time():
