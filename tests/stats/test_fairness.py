@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinsyn.stats import fairness, standardise
+from skinsyn.stats import clusters, fairness, standardise
 
 BERKELEY = [  # departments A-F: (men admitted, rejected), (women admitted, rejected); R's UCBAdmissions
     [[512, 313], [89, 19]],
@@ -64,6 +64,24 @@ def test_gap_null_shows_the_bias_of_a_gap():
     assert 0.3 < table["p"].mean() < 0.75
     planted = (groups == "a").astype(float)[None]
     assert fairness.gap_null(planted, groups, np.zeros(96), draws=200)["p"] == pytest.approx(1 / 201)
+
+
+def test_the_null_of_a_gap_follows_the_level():
+    rng = np.random.default_rng(1)
+    correct, groups = (rng.random((2, 90)) < 0.6).astype(float), np.repeat(list("abc"), 30)
+    wide, narrow = (fairness.gap_null(correct, groups, np.zeros(90), draws=200, level=level) for level in (0.99, 0.5))
+    assert wide["null_high"] > narrow["null_high"] and wide["p"] == narrow["p"]
+
+
+def test_clusters_are_averaged_within_strata():
+    """Against pandas, with clusters that belong to two strata, and a third axis."""
+    rng = np.random.default_rng(2)
+    values, strata, ids = rng.random((3, 40, 2)), rng.choice(list("xy"), 40), rng.integers(0, 8, 40)
+    means, of_cell = clusters.within_strata(values, strata, ids)
+    frame = pd.DataFrame({"stratum": strata, "cluster": ids.astype(str), "value": values[1, :, 1]})
+    expected = frame.groupby(["stratum", "cluster"])["value"].mean()
+    assert np.allclose(means[1, :, 1], expected) and of_cell.tolist() == [stratum for stratum, _ in expected.index]
+    assert clusters.too_few(1, 5).endswith("one run only") and clusters.too_few(2, 2) == ""
 
 
 def test_gap_within_condition_is_no_gap():
