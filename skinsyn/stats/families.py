@@ -86,19 +86,6 @@ def max_t(contributions: np.ndarray, draws: int = 9999, seed: int = 0) -> np.nda
     return adjusted
 
 
-def simultaneous_intervals(gains: Sequence[Gain], level: float = 0.95) -> list[tuple[float, float]]:
-    """Dunn 1961, Bonferroni-t: m intervals at 1 - alpha/m that hold jointly; NaN where a gain is not estimable.
-
-    >>> gain = Gain(0.1, 0.05, 10.0, 2.0, 0.07, -0.01, 0.21, runs=5, clusters=40)
-    >>> [tuple(round(end, 3) for end in ends) for ends in simultaneous_intervals([gain, gain])]
-    [(-0.032, 0.232), (-0.032, 0.232)]
-    """
-    tested = sum(gain.estimable for gain in gains)
-    each = 1 - (1 - level) / max(tested, 1)
-    nothing = (float("nan"), float("nan"))
-    return [interval(g.estimate, g.se, g.df, each) if g.estimable else nothing for g in gains]
-
-
 def run_family(
     rows: pd.DataFrame, correction: str, p: str = "p", low_df: tuple[str, str, str] | None = None, level: float = 0.95
 ) -> pd.DataFrame:
@@ -106,7 +93,8 @@ def run_family(
 
     rows: one hypothesis a row, raw p values in column `p` (NaN: not tested).
     With fdr_bh, `p_by` holds Benjamini-Yekutieli's values beside it. low_df names the columns (estimate, se, df) from
-    which `low_simultaneous` and `high_simultaneous` are made (Bonferroni-t over the hypotheses that were tested).
+    which `low_simultaneous` and `high_simultaneous` are made (Dunn 1961, Bonferroni-t: m intervals at 1 -
+    alpha/m that hold jointly, over the m hypotheses that were tested).
 
     >>> table = run_family(pd.DataFrame({"id": ["A", "B"], "p": [0.01, 0.04]}), "bonferroni")
     >>> table["p_adjusted"].tolist()

@@ -59,10 +59,15 @@ def test_mcnemar_and_newcombe():
 
 
 def test_simultaneous_intervals_are_bonferroni():
-    both = families.simultaneous_intervals([gain(), gain(0.02)])
-    assert both[0] == pytest.approx(mrmc.interval(0.05, 0.01, 10.0, 0.975))
     nothing = mrmc.paired_gain([np.zeros((3, 4))])
-    alone = families.simultaneous_intervals([gain(), nothing])
+
+    def ends(*gains):
+        rows = pd.DataFrame([one._asdict() for one in gains])
+        table = families.run_family(rows, "holm", low_df=("estimate", "se", "df"))
+        return table[["low_simultaneous", "high_simultaneous"]].to_numpy()
+
+    assert ends(gain(), gain(0.02))[0] == pytest.approx(mrmc.interval(0.05, 0.01, 10.0, 0.975))
+    alone = ends(gain(), nothing)
     assert alone[0] == pytest.approx(mrmc.interval(0.05, 0.01, 10.0)) and np.isnan(alone[1]).all()
 
 
