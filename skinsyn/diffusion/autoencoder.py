@@ -1,4 +1,4 @@
-"""The tiny autoencoder: how it starts, what it is trained to keep, and how close its pictures come."""
+"""The tiny autoencoder: its initial weights, its training, and its reconstruction error."""
 
 from typing import TypeAlias
 
@@ -12,8 +12,8 @@ from skinsyn.diffusion.optimiser import minimise
 __all__ = ["Vae", "decode", "encode", "new_autoencoder", "psnr", "scaling", "to_tensor", "train_autoencoder"]
 
 Vae: TypeAlias = AutoencoderKL | AutoencoderTiny
-CROP = 32  # pixels a side that it trains on: a quarter of the work
-SHIFT = 10  # pixels that a crop may lie off the middle, where the lesion is
+CROP = 32  # side of the training crops in pixels: a quarter of the work
+SHIFT = 10  # largest offset of a crop from the centre, where the lesion is, in pixels
 GAIN = 0.6  # spread of the latents at the start: inside the decoder's soft clip at 3
 NOISE = (
     0.2  # added to latents in training: the decoder must bear the errors of a small UNet, and grain is not worth a code
@@ -58,8 +58,7 @@ def new_autoencoder(images: np.ndarray) -> AutoencoderTiny:
     """An autoencoder of 0.4 M weights, 4 pixels to a latent (64 px become 4 x 16 x 16), that starts as a 4 x 4 average.
 
     Its first three latents begin as the images' decorrelated colours and are decoded back to them, so that training
-    only adds what an average loses. From random weights it draws everything in the lesion's mean hue for a thousand
-    steps.
+    only adds what an average loses. From random weights all output has the lesion's mean hue for a thousand steps.
     images: uint8 (n, s, s, 3), for their colours. It has no normalisation: what is learned on crops holds for whole
     images.
     """

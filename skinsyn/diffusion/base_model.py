@@ -168,7 +168,7 @@ def pretrain(
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[1] % 16:
         raise ValueError(f"images are {images.dtype} {images.shape}: expected uint8 (n, s, s, 3), s a multiple of 16")
     if len(images) != len(prompts) or not prompts:
-        raise ValueError(f"{len(images)} images but {len(prompts)} prompts: one prompt an image, at least one")
+        raise ValueError(f"{len(images)} images but {len(prompts)} prompts: one prompt per image, at least one")
     card: dict[str, Any] = {
         "about": about,
         "images": len(images),

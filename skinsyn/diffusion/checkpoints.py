@@ -1,23 +1,28 @@
-"""Checkpoints of a training: all that decides its next step, so that a stopped one goes on and ends in the same bytes.
+"""Checkpoints of a training: all that decides its next step, so that a stopped one resumes and ends in the same bytes.
 
-One safetensors file a checkpoint, beside the unit that is being made: weights, the optimiser's moments and torch's
+One safetensors file per checkpoint, beside the unit that is being made: weights, the optimiser's moments and torch's
 random state as tensors, everything else as JSON in its header. Nothing is pickled. The name carries the file's digest.
 """
 
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from skinsyn.run import files, store
+from skinsyn.run import compute, files, store
 
-__all__ = ["clear", "due", "folder_of", "load", "save"]
+from .settings import Training, Tuning
+
+__all__ = ["clear", "due", "folder_of", "keep", "load", "save"]
 
 NAME = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.safetensors")
 
@@ -72,7 +77,7 @@ def load(
     """Put the newest whole checkpoint into models, optimisers and torch's random state: (step, more); (0, {}) where
     none is.
 
-    A damaged one is said aloud and passed over.
+    A damaged one is reported and skipped.
     """
     for file in sorted(folder.glob("step-*"), reverse=True):
         try:
@@ -115,3 +120,35 @@ def _restore(
 def clear(folder: Path) -> None:
     """Remove a unit's checkpoints once it is kept."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def keep(
+    key: str,
+    training: Training,
+    train: Callable[[Path], tuple[Any, list[float]]],
+    save: Callable[[Any, Path], None],
+) -> str:
+    """Keep a generator where it is not kept yet; returns its key.
+
+    train: folder of the checkpoints → what was trained, and the loss of each step. save: writes that into the unit,
+    beside `losses.parquet` (step, loss).
+    """
+    saved = folder_of("generator", key)
+
+    def make(folder: Path) -> dict[str, Any]:
+        compute.set_threads(training.threads)
+        with torch.random.fork_rng(devices=[]):
+            learner, curve = train(saved)
+        if not np.isfinite(curve).all():
+            cure = "; lower learning_rate or use dtype fp32" if isinstance(training, Tuning) else ""
+            raise FloatingPointError(f"{training.condition}, {training.task}: the loss is not finite{cure}")
+        save(learner, folder)
+        frame = pd.DataFrame({"step": np.arange(1, len(curve) + 1), "loss": curve})
+        frame.to_parquet(folder / "losses.parquet", index=False)
+        tenth = max(1, len(curve) // 10)
+        first, last = float(np.mean(curve[:tenth])), float(np.mean(curve[-tenth:]))
+        return {"steps": len(curve), "loss_first": first, "loss_last": last}
+
+    store.keep("generator", key, make, training.json())
+    clear(saved)
+    return key

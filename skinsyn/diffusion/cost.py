@@ -1,4 +1,4 @@
-"""What a profile's generators and images will cost, before anything is spent: images, shards, GPU-hours, disk, money.
+"""The expected cost of a profile's generators and images: images, shards, GPU-hours, disk, money.
 
 Counts come from the real planners, run on names alone. A rate is measured where a GPU and the base are at hand, or
 where the base is the tiny one; else it is a published one, named in what is printed.
@@ -15,18 +15,7 @@ from skinsyn.datasets import fitzpatrick17k
 from skinsyn.run import params, tables
 
 from . import base_model, dreambooth, exposure, gan, generation
-from .settings import (
-    ByRun,
-    FineTune,
-    Gan,
-    Pretrain,
-    Reference,
-    Sampling,
-    ShardTask,
-    Training,
-    Tuning,
-    read_plan,
-)
+from .settings import ByRun, FineTune, Gan, Pretrain, Reference, Sampling, ShardTask, Training, Tuning, read_plan
 
 __all__ = ["GPUS", "Rate", "estimate", "measure", "sources"]
 

@@ -12,7 +12,7 @@ import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch.nn import functional as F
 
-from skinsyn.run import compute, seeds, store
+from skinsyn.run import seeds, store
 
 from . import batches, checkpoints, lora, prior
 from .base_model import Base
@@ -20,18 +20,7 @@ from .hub import load_whole
 from .references import GENERIC_PROMPT, load_base, prompt_of
 from .settings import TASKS, FineTune, Reference, Training, Tuning, trained
 
-__all__ = [
-    "contexts",
-    "encode",
-    "fine_tune",
-    "key_of",
-    "keep_trained",
-    "load_unet",
-    "losses",
-    "plan",
-    "row_of",
-    "table",
-]
+__all__ = ["contexts", "encode", "fine_tune", "key_of", "load_unet", "losses", "plan", "row_of", "table"]
 
 RECIPE = 2  # 2: AdamW's fused form, whose sums round otherwise
 CLIP_NORM = 1.0  # of the gradient, as in diffusers' DreamBooth examples that the study used
@@ -74,38 +63,6 @@ def key_of(tuning: Training) -> str:
     return store.key_of("generator", RECIPE, tuning.deciding(tuning.task), base, tuning.threads)
 
 
-def keep_trained(
-    key: str,
-    training: Training,
-    train: Callable[[Path], tuple[Any, list[float]]],
-    save: Callable[[Any, Path], None],
-) -> str:
-    """Keep a generator where it is not kept yet; returns its key.
-
-    train: folder of the checkpoints → what was trained, and the loss of each step. save: writes that into the unit,
-    beside `losses.parquet` (step, loss).
-    """
-    saved = checkpoints.folder_of("generator", key)
-
-    def make(folder: Path) -> dict[str, Any]:
-        compute.set_threads(training.threads)
-        with torch.random.fork_rng(devices=[]):
-            learner, curve = train(saved)
-        if not np.isfinite(curve).all():
-            cure = "; lower learning_rate or use dtype fp32" if isinstance(training, Tuning) else ""
-            raise FloatingPointError(f"{training.condition}, {training.task}: the loss is not finite{cure}")
-        save(learner, folder)
-        frame = pd.DataFrame({"step": np.arange(1, len(curve) + 1), "loss": curve})
-        frame.to_parquet(folder / "losses.parquet", index=False)
-        tenth = max(1, len(curve) // 10)
-        first, last = float(np.mean(curve[:tenth])), float(np.mean(curve[-tenth:]))
-        return {"steps": len(curve), "loss_first": first, "loss_last": last}
-
-    store.keep("generator", key, make, training.json())
-    checkpoints.clear(saved)
-    return key
-
-
 def fine_tune(tuning: Tuning) -> str:
     """Make the generator of a fine-tuning from `plan`, where it is not kept yet; its key. Source: PROTOCOL, Generator.
 
@@ -120,7 +77,7 @@ def fine_tune(tuning: Tuning) -> str:
         else:
             _save(unet, folder / "unet")
 
-    return keep_trained(key_of(tuning), tuning, lambda saved: _train(tuning, saved), save)
+    return checkpoints.keep(key_of(tuning), tuning, lambda saved: _train(tuning, saved), save)
 
 
 def _save(unet: UNet2DConditionModel, folder: Path) -> None:

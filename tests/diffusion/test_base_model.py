@@ -126,7 +126,7 @@ def test_pretrain_in_another_autoencoders_latents(tmp_path):
 
 
 def test_pretrain_refuses_what_does_not_fit(tmp_path, images):
-    with pytest.raises(ValueError, match="one prompt an image"):
+    with pytest.raises(ValueError, match="one prompt per image"):
         base_model.pretrain(images, prompts(3), tmp_path / "x", Pretrain())
     with pytest.raises(ValueError, match="multiple of 16"):
         base_model.pretrain(images[:, :50, :50], prompts(), tmp_path / "x", Pretrain())
