@@ -17,7 +17,7 @@ LAB ?=
 export MALLOC_TRIM_THRESHOLD_ := 1073741824
 export MALLOC_MMAP_THRESHOLD_ := 33554432
 
-.PHONY: help setup paper figures status params test test-slow lab docs bench plan lint types base-model reader-study clean
+.PHONY: help setup paper figures status params test test-slow lab docs bench plan lint base-model reader-study clean
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  PROFILE=demo|smoke|pad_ufes_20|fitzpatrick17k|ddi chooses params/PROFILE; P='key=value …' changes parameters."
@@ -63,12 +63,9 @@ lab: setup ## JupyterLab on notebooks/ (LAB='--no-browser --port=8899' hands opt
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB)
 docs: setup ## Pages of every module, from its docstrings, in docs/
 	@$(PY) -m pdoc --output-directory docs skinsyn && echo "open docs/index.html"
-lint: setup ## ruff (notebooks too); then what mypy finds and how many lines of code there are, as a report
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy | tail -1
-	@$(PY) -m bench.count_code skinsyn bench || true
-types: setup ## Every error that mypy finds in skinsyn
-	@$(VENV)/bin/mypy
+lint: setup ## ruff (notebooks too), mypy, and the size of the code: lines, files, functions within their limits
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+	@$(PY) -m bench.count_code skinsyn bench
 base-model: setup ## Make the tiny base model's weights again and say how close they came
 	@$(PY) -m skinsyn base-model
 plan: setup ## Models, images, shards, GPU-hours, disk of PROFILE, before anything is spent
