@@ -67,8 +67,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with the study's own notebooks and profiles, whose params/ and data/ a test may write."""
     monkeypatch.setattr(paths, "project_root", lambda: tmp_path)
-    for name in ("notebooks", "skinsyn", "requirements.txt"):
+    for name in ("notebooks", "requirements.txt"):
         (tmp_path / name).symlink_to(ROOT / name)
+    # A copy, so that kernels, too, take this folder for the project's root, and the test's own params with it.
+    shutil.copytree(ROOT / "skinsyn", tmp_path / "skinsyn", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("demo", "smoke", "pad_ufes_20", "fitzpatrick17k", "ddi"):
         shutil.copytree(ROOT / "params" / name, tmp_path / "params" / name)
     monkeypatch.setenv("SKINSYN_DATA", str(tmp_path / "data"))
