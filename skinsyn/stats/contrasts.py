@@ -110,6 +110,9 @@ def _estimate(
     return result, parts.images, parts.remarks
 
 
+ONE_SIDED = {"non-superiority": _families.non_superiority, "equivalence": _families.tost}
+
+
 def _row(
     prepared: Mapping[str, Block], one: Hypothesis, arms: estimands.Arms, min_images: int, level: float
 ) -> dict[str, object]:
@@ -134,8 +137,7 @@ def _row(
     row |= {"df": result.df, "statistic": result.statistic, "p": result.p, "images": images}
     row |= {"clusters": result.clusters, "runs": result.runs, "flags": "; ".join(flags)}
     if one.test != "superiority":
-        test = _families.non_superiority if one.test == "non-superiority" else _families.tost
-        outcome = test(result, margin, 1 - level)
+        outcome = ONE_SIDED[one.test](result, margin, 1 - level)
         row |= {"p": outcome.p, "upper_bound": 100 * outcome.high}
     return row
 
