@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-__all__ = ["MODEL", "groups"]
-
 MODEL = ["method", "generator", "scope"]  # the columns that name a model of synthetic images
 
 
