@@ -42,7 +42,7 @@ def _generators(executor: object, frame: pd.DataFrame, steps: int) -> dict[Model
 
 
 def _plan(frame: pd.DataFrame, models: dict[Model, Taught], settings: dict, run: int) -> list[ShardTask]:
-    """Tasks of the study's method for all conditions, one image of each source; another seed a run."""
+    """Tasks of the study's method for all conditions, one image of each source; another seed per run."""
     entry = {"method": "in-then-outpaint", "generator": "fine-tuned", "scope": "condition", "replicates": 1}
     return generation.plan(frame, models, read_plan([entry]), Sampling.read({**settings, "seed": run}), 1)
 

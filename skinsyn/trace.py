@@ -93,7 +93,7 @@ def inputs(profile: str, notebook: str, stamps: Mapping[str, Mapping]) -> list[t
 
 
 class Arm(NamedTuple):
-    """The cells of one arm, a row a run, and which test images a hypothesis asks for ({}: all)."""
+    """The cells of one arm, one row per run, and which test images a hypothesis asks for ({}: all)."""
 
     cells: pd.DataFrame
     where: dict

@@ -122,7 +122,7 @@ def _save(file: Path, about: str, values: Mapping[str, Any], remarks: Mapping[st
 
 
 def _block(head: str, value: object, remark: str = "", indent: str = "") -> str:
-    """YAML of `head value`: on one line where it is short, otherwise one line a member."""
+    """YAML of `head value`: on one line where it is short, otherwise one line per member."""
     flow = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6).strip()[
         1:-1
     ]

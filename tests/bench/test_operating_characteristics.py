@@ -82,7 +82,7 @@ def test_the_designs_are_those_of_the_plan():
     )
 
 
-def test_the_committed_table_keeps_its_promises():
+def test_the_committed_table_meets_its_goals():
     file = paths.project_root() / "figures" / "demo" / "09_benchmarks-simulation.csv"
     if not file.exists():
         pytest.skip("the simulation of every design has not been run to its end: make bench")

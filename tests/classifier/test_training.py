@@ -21,7 +21,7 @@ def blobs(per_class: int, classes: int = 3, width: int = 20, spread: float = 1.0
 
 
 def problem(n: int, spread: float = 1.0, seed: int = 0, views: int = 1):
-    """A source with n training, 10 validation and 60 test images a class, and the three parts."""
+    """A source with n training, 10 validation and 60 test images per class, and the three parts."""
     found = [blobs(size, spread=spread, seed=1000 * seed + i) for i, size in enumerate((n, 10, 60))]
     array = np.concatenate([x for x, _ in found])
     ends = np.cumsum([0, *(len(y) for _, y in found)])

@@ -47,7 +47,7 @@ def server():
 
 
 def rows(server, *names: str) -> pd.DataFrame:
-    """One row a path, with an image_id of 32 hex digits."""
+    """One row per path, with an image_id of 32 hex digits."""
     ids = [hashlib.md5(name.encode()).hexdigest() for name in names]
     urls = [f"{server.address}/{name}" if name and ":" not in name else name for name in names]
     return pd.DataFrame({"image_id": ids, "file": [f"{i}.jpg" for i in ids], "url": urls, "condition": "c", "fst": 1})

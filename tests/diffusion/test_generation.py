@@ -1,4 +1,4 @@
-"""Generation with the real pipelines on a small base: one seed an image, nothing made twice, faults found."""
+"""Generation with the real pipelines on a small base: one seed per image, nothing made twice, faults found."""
 
 import json
 import pickle
