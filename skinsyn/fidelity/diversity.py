@@ -73,10 +73,10 @@ def ratio(
     if len(parts) < 2 or min(part[1] for part in parts) <= 0:
         return Diversity(nan, nan, nan, nan, len(every))
     ours, theirs = (1 - similar / number for similar, number, *_ in parts)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        left = (1 - parts[0][2] / parts[0][3]) / (1 - parts[1][2] / parts[1][3])
     k = len(every)
-    se = float(np.sqrt((k - 1) / k * ((left - left.mean()) ** 2).sum()))
+    with np.errstate(invalid="ignore", divide="ignore"):  # without a cluster, none or one image may be left: se is NaN
+        left = (1 - parts[0][2] / parts[0][3]) / (1 - parts[1][2] / parts[1][3])
+        se = float(np.sqrt((k - 1) / k * ((left - left.mean()) ** 2).sum()))
     return Diversity(float(ours / theirs), se, float(ours), float(theirs), k)
 
 

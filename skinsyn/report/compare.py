@@ -193,7 +193,7 @@ def in_words(runs: Sequence[str], compared: dict[str, pd.DataFrame]) -> str:
                 own = {"claim": row["claim"]} | {part: row[f"{part} {run}"] for part in ESTIMATE}
                 lines.append(f"    {run:{width}}{estimate_text(own):32}{own['verdict']}")
     counted = compared["tables"]["state"].value_counts()
-    lines += ["", "Tables: " + ", ".join(f"{n} {state}" for state, n in counted.items())]
+    lines += ["", "Tables by state: " + ", ".join(f"{state} {n}" for state, n in counted.items())]
     if "values" in compared:
         sums = compared["values"].groupby("table", sort=False).size()
         lines += ["Numbers that differ: " + ", ".join(f"{n} in {table}" for table, n in sums.items())]
