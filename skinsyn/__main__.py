@@ -105,20 +105,20 @@ def _figures(arguments: argparse.Namespace) -> None:
 
 @_verb(
     _option("predictions", text="the table, by the contract of skinsyn/stats/predictions.py", type=Path),
-    _option("--params", text="parameters of 05 in YAML", nargs="+", type=Path, default=[], metavar="FILE"),
+    _option("--params", text="parameters of 05 and 05b in YAML", nargs="+", type=Path, default=[], metavar="FILE"),
     CHANGED,
     _option("--name", text="of the run that is written (default: the file's name)", default=""),
 )
 def _stats(arguments: argparse.Namespace) -> None:
-    """Analyse somebody's predictions (Parquet or CSV) as 05_fairness_stats does."""
+    """Analyse somebody's predictions (Parquet or CSV) as 05_fairness_stats and 05b_description do."""
     from .run import reanalysis
 
     name = arguments.name or arguments.predictions.stem
     values, lacking = reanalysis.parameters(name, arguments.params, params.overrides(arguments.changed))
     frame = reanalysis.read(arguments.predictions)
     if lacking:
-        print(f"left to the notebook's own values (those of the demo): {', '.join(lacking)}")
-    print(f"Tables, figures and numbers: {reanalysis.analyse(frame, values)}")
+        print(f"left to the notebooks' own values (those of the demo): {', '.join(lacking)}")
+    print(f"Tables, figures and numbers: {reanalysis.analyse(frame, name, values)}")
 
 
 @_verb(

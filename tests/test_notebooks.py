@@ -27,6 +27,7 @@ def test_the_study_is_there():
         "03_generation",
         "04_training_grid",
         "05_fairness_stats",
+        "05b_description",
         "08_paper",
     } <= set(STEMS)
     assert set(PROFILES) <= set(params.profiles())
@@ -174,7 +175,7 @@ def test_a_number_is_traced_to_the_images_and_seeds_of_its_arms(smoke_run):
     )
     tested = images[images["use"] == "tested on"].drop_duplicates("image_id")
     assert len(tested) == found["row"].values["images"]
-    assert [stem[:2] for stem, _, _ in found["inputs"]] == ["05", "04", "03", "02", "01"]
+    assert [stem.partition("_")[0] for stem, _, _ in found["inputs"]] == ["05", "04", "03", "02", "01"]
     text = trace.in_words(found)
     assert (
         "cell zzc-numbers" in text

@@ -114,9 +114,10 @@ def _tables(profile: str) -> dict[str, str]:
     rates = paper_tables.optional(profile, "rates_by_group")
     if rates is not None and "arm" in rates:
         cards["rates"] = _intervals(rates[rates["arm"] == "change"], ["group", "metric"], "estimate")
-    if (summary := paper_tables.optional(profile, "summary")) is not None:
-        paragraphs = [f"- **{_plain(row['result'])}.** {_plain(row['words'])}" for row in summary.to_dict("records")]
-        cards["words"] = "\n".join(paragraphs)
+    summaries = [paper_tables.optional(profile, name) for name in ("summary", "description")]
+    paragraphs = [row for summary in summaries if summary is not None for row in summary.to_dict("records")]
+    if paragraphs:
+        cards["words"] = "\n".join(f"- **{_plain(row['result'])}.** {_plain(row['words'])}" for row in paragraphs)
     return cards
 
 

@@ -1,4 +1,4 @@
-"""The confidence level and margin of a run, chosen once, in 05: every verdict, mark and sentence follows them."""
+"""Level, margin and hypotheses of a run, chosen once, in 05: every verdict, mark and sentence follows them."""
 
 import json
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ class Inference(Record):
 
     level: float = setting(0.95, "of every interval; 1 - level is the size of every test", low=0, high=1)
     margin: float = setting(0.03, "smallest gain of interest", unit="proportion of images", low=0, high=1)
+    hypotheses: str = setting("", "file of hypotheses, its path from the project's folder")
 
     @property
     def alpha(self) -> float:
@@ -46,8 +47,11 @@ class Inference(Record):
     @classmethod
     def of_run(cls, profile: str) -> Self:
         """What 05 used in this run, from the table that it saved; the defaults before 05 has run."""
-        if not tables.path(profile, "inference").exists():
-            return cls()
+        return cls.saved(profile) if tables.path(profile, "inference").exists() else cls()
+
+    @classmethod
+    def saved(cls, profile: str) -> Self:
+        """What 05 used in this run. Raises FileNotFoundError before 05 has run."""
         return cls.read(tables.read(profile, "inference", made_by="05_fairness_stats").iloc[0].to_dict())
 
 

@@ -27,9 +27,10 @@ MADE_BY = {
     "cells": "04_training_grid",
     "tests": "05_fairness_stats",
     "summary": "05_fairness_stats",
-    "table_one": "05_fairness_stats",
-    "accuracy_by_group": "05_fairness_stats",
-    "rates_by_group": "05_fairness_stats",
+    "description": "05b_description",
+    "table_one": "05b_description",
+    "accuracy_by_group": "05b_description",
+    "rates_by_group": "05b_description",
     "open_answers": "07_open_questions",
 }
 SPLITS = ("train", "validation", "test")
@@ -96,6 +97,7 @@ def maker(
         "arms": ("learning_curves", lambda frame: _arms(frame, marker("learning_curves"))),
         "tests": ("tests", lambda frame: _tests(frame, marker("tests"), inference)),
         "summary": ("summary", lambda frame: _table({"result": 1, "summary": 4.6}, frame.to_numpy())),
+        "description": ("description", lambda frame: _table({"result": 1, "summary": 4.6}, frame.to_numpy())),
         "open_answers": ("open_answers", lambda frame: _table({"question": 1, "answer": 4.6}, frame.to_numpy())),
     }
 

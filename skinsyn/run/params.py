@@ -12,6 +12,7 @@ import difflib
 import functools
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ def profiles() -> list[str]:
 
 
 def notebooks() -> list[Path]:
-    """The numbered notebooks in order, without 00, which makes nothing, and without JupyterLab's copies (`…-Copy1`)."""
-    every = (paths.project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb")
+    """The numbered notebooks in order, 05b after 05; without 00 and JupyterLab's copies (`…-Copy1`)."""
+    every = (paths.project_root() / "notebooks").glob("[0-9][0-9]*_*.ipynb")
     return sorted(p for p in every if not p.name.startswith("00") and "-" not in p.stem)
 
 
@@ -267,15 +268,19 @@ def overrides(pairs: list[str]) -> dict[str, Any]:
 
 
 def of_files(
-    notebook: Path, given: list[Path], changed: dict[str, Any] | None = None
-) -> tuple[dict[str, Any], list[str]]:
-    """(values, names left to the notebook's own defaults) of one notebook outside any profile; later files win.
+    stems: Sequence[str], given: list[Path], changed: dict[str, Any] | None = None
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """(notebook stem → values, names left to the notebooks' own defaults) outside any profile; later files win.
 
-    Raises ParameterError for a missing file, an unknown or a mistyped key.
+    A value is given to every one of these notebooks that declares its name. Raises ParameterError for a missing file,
+    an unknown or a mistyped key.
     """
-    known, values = declared(notebook), {}
+    of_stem = {stem: declared(paths.project_root() / "notebooks" / f"{stem}.ipynb") for stem in stems}
+    known = {name: about for parameters in of_stem.values() for name, about in parameters.items()}
+    values = {}
     for where, content in [(str(file), _read(file)) for file in given] + [("-p", changed or {})]:
         for name, value in content.items():
             _check(name, value, known, where)
             values[name] = float(value) if known[name]["type"] == "float" else value
-    return values, sorted(set(known) - set(values))
+    resolved = {stem: {k: v for k, v in values.items() if k in parameters} for stem, parameters in of_stem.items()}
+    return resolved, sorted(set(known) - set(values))

@@ -1,4 +1,4 @@
-"""Somebody else's predictions: a table in one file becomes a run of its own, analysed by 05 with other parameters."""
+"""Somebody else's predictions: a table in one file becomes a run of its own, analysed by 05 and 05b."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +10,9 @@ from skinsyn.stats.predictions import check_predictions
 
 from . import params, paths, pipeline, tables
 
-__all__ = ["NOTEBOOK", "analyse", "parameters", "read"]
+__all__ = ["NOTEBOOKS", "analyse", "parameters", "read"]
 
-NOTEBOOK = "05_fairness_stats"
+NOTEBOOKS = ("05_fairness_stats", "05b_description")
 TEXT = ("arm", "image_id", "cluster_id", "condition", "fst_group", "task", "y_true", "source", "method", "generator")
 
 
@@ -39,8 +39,8 @@ def read(file: Path) -> pd.DataFrame:
     return frame
 
 
-def parameters(name: str, files: Sequence[Path], changed: dict | None = None) -> tuple[dict, list[str]]:
-    """(values for 05, the names left to the notebook's own defaults), from parameter files; later files win.
+def parameters(name: str, files: Sequence[Path], changed: dict | None = None) -> tuple[dict[str, dict], list[str]]:
+    """(notebook → values, the names left to the notebooks' own defaults), from parameter files; later files win.
 
     Raises params.ParameterError for an unknown or mistyped key, and where `name` is a profile, whose run it would
     overwrite.
@@ -49,17 +49,16 @@ def parameters(name: str, files: Sequence[Path], changed: dict | None = None) ->
         raise params.ParameterError(
             f"--name {name}: a profile of that name exists, or it is no plain name; give another"
         )
-    notebook = paths.project_root() / "notebooks" / f"{NOTEBOOK}.ipynb"
-    values, lacking = params.of_files(notebook, list(files), changed)
-    return values | {"profile": name}, [key for key in lacking if key != "profile"]
+    values, lacking = params.of_files(NOTEBOOKS, list(files), changed)
+    return {stem: own | {"profile": name} for stem, own in values.items()}, [key for key in lacking if key != "profile"]
 
 
-def analyse(frame: pd.DataFrame, values: dict) -> Path:
-    """Save the predictions as a run and execute 05 on it. Returns the folder of its tables and figures.
+def analyse(frame: pd.DataFrame, name: str, values: dict[str, dict]) -> Path:
+    """Save the predictions as the run `name` and execute 05 and 05b on it, with the values of `parameters`.
 
-    Raises pipeline.NotebookFailed where the notebook stops.
+    Returns the folder of figures and tables. Raises pipeline.NotebookFailed where a notebook stops.
     """
-    name = values["profile"]
     tables.save(name, "predictions", frame, made_by="04_training_grid")
-    pipeline.run_one(name, NOTEBOOK, values)
+    for stem in NOTEBOOKS:
+        pipeline.run_one(name, stem, values[stem])
     return paths.figures_dir(name)

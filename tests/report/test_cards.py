@@ -23,7 +23,7 @@ def run_of(profile="tiny"):
         profile, "05_fairness_stats", {"tests.declared": numbers.Origin(profile, "05_fairness_stats", "c").computed(43)}
     )
     one = pd.DataFrame({"split": "test", "variable": "condition", "level": ["x|y", "<b>"], "count": 1, "share": 0.5})
-    tables.save(profile, "table_one", one, made_by="05_fairness_stats", csv=True)
+    tables.save(profile, "table_one", one, made_by="05b_description", csv=True)
 
 
 def test_items_are_filled_from_the_run_or_ask_the_author():
@@ -33,7 +33,7 @@ def test_items_are_filled_from_the_run_or_ask_the_author():
     assert items.loc[("TRIPOD+AI", "17"), "status"] == "needs author"
     assert items.loc[("CLAIM", "4"), "status"] == "needs author", "its file was not written by this run"
     assert items.loc[("CLAIM", "34"), "status"] == "filled from the run"
-    assert "05_fairness_stats-table_one.csv" in items.loc[("CLAIM", "34"), "where"]
+    assert "05b_description-table_one.csv" in items.loc[("CLAIM", "34"), "where"]
     assert "A title" in items.loc[("CLAIM", "1"), "where"]
     assert items.loc[("CLAIM", "20"), "status"] == "needs author", "the number of training images is not there"
     assert not items["where"].str.contains("not run\\b(?!.*needs author|.*here)").any()

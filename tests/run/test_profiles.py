@@ -79,7 +79,7 @@ def test_whole_files_are_written_read_as_the_profile_and_refused_as_a_profile(st
     common.write_text(common.read_text().replace("profile: smoke", "profile: whole"))
     assert main(["run", "--profile", "whole"]) == 2
     assert "Rewrite it: python -m skinsyn params whole --rewrite" in capsys.readouterr().err
-    stats = folder / "05_fairness_stats.yml"
+    stats = folder / "05b_description.yml"
     stats.write_text(stats.read_text().replace("min_images: 2", "# fewer than in a clinic\nmin_images: 2"))
     assert main(["params", "whole", "--rewrite"]) == 0
     assert "values differ from the notebooks' own and stay" in capsys.readouterr().out

@@ -47,7 +47,8 @@ def test_parameters_are_checked_before_anything_runs(tmp_path, capsys):
     (tmp_path / "mine.yml").write_text("margin: 1\n")
     values, lacking = reanalysis.parameters("own", [tmp_path / "mine.yml"], {"draws": 100})
     assert (
-        values == {"margin": 1.0, "draws": 100, "profile": "own"}
+        values["05_fairness_stats"] == {"margin": 1.0, "draws": 100, "profile": "own"}
+        and values["05b_description"] == {"draws": 100, "profile": "own"}
         and "hypotheses" in lacking
         and "profile" not in lacking
     )
@@ -71,9 +72,9 @@ def test_a_csv_becomes_tables_and_figures(table, tmp_path, capsys):
     )
     call = ["stats", str(tmp_path / "own_study.csv"), "--params", str(tmp_path / "mine.yml"), "-p", "margin=0.05"]
     assert main(call) == 0
-    assert "left to the notebook's own values" in capsys.readouterr().out
+    assert "left to the notebooks' own values" in capsys.readouterr().out
     tests = tables.read("own_study", "tests", made_by="05_fairness_stats")
     assert tests.loc[0, "verdict"] in ("gain", "no difference shown") and tests["margin"].dropna().eq(5).all()
     for name in ("table_one", "rates_by_group", "sensitivity", "summary", "deployment", "power", "single_runs"):
-        assert len(tables.read("own_study", name, made_by="05_fairness_stats")), name
+        assert len(tables.read("own_study", name, made_by="05_fairness_stats or 05b_description")), name
     assert (paths.figures_dir("own_study") / "05_fairness_stats-forest.svg").exists()
