@@ -14,7 +14,7 @@ import jinja2
 import yaml
 
 from ..run import files, paths
-from . import numbers
+from . import numbers, paper_tables, words
 from .inference import Inference
 from .links import mark, plain
 from .numbers import NOT_RUN
@@ -52,6 +52,7 @@ def context(
         "phantom": any(source.startswith("phantom") for source in sources),
         "pad": any(source.startswith("pad_ufes_20") for source in sources),
         "level": Inference.of_run(profile).percent,
+        "scope": _scope(profile),
         "v": written(numbers.show, unit=True),
         "n": written(numbers.show, unit=True, interval=True),
         "bare": lambda name, digits=2, interval=False: written(numbers.show)(name, digits, interval=interval),
@@ -62,6 +63,14 @@ def context(
         "verdict": lambda claim: verdicts.get(claim, NOT_RUN),
         "has": lambda notebook: bool(figure_files(profile, notebook)),
     }
+
+
+def _scope(profile: str) -> str:
+    """For what the primary result holds, in words that begin a clause (see `stats.variation`)."""
+    tests = paper_tables.optional(profile, "tests")
+    scope = "" if tests is None or "scope" not in tests else str(tests["scope"].iloc[0])
+    scope = scope or words.SCOPE
+    return scope[0].lower() + scope[1:]
 
 
 def percent(saved: Mapping | None, digits: int = 0) -> str:

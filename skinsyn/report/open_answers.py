@@ -30,7 +30,7 @@ def optimal_ratio(optima: pd.DataFrame, arm: Mapping[str, Any]) -> str:
     if row["top"]:
         span = f"at {low} or above, with no upper end within the tested ratios"
     text = f"Of the tested ratios ({row['tested']}), {best} synthetic images per real one were best at {row['n']} real "
-    text += f"images per class. Over new runs and images the optimum lies {span}; "
+    text += f"images per class. Over runs like these and new images the optimum lies {span}; "
     text += f"in {show_cells(100 * row['share_none'], digits=0)} % of resamples no synthetic image at all was best. "
     if single.empty:
         return text

@@ -24,6 +24,7 @@ MADE_BY = {
     "synthetic": "03_generation",
     "distances": "03_generation",
     "learning_curves": "04_training_grid",
+    "variation": "04_training_grid",
     "cells": "04_training_grid",
     "tests": "05_fairness_stats",
     "summary": "05_fairness_stats",
@@ -272,7 +273,11 @@ def _tests(frame: pd.DataFrame, marked: Mark, inference: Inference) -> dict:
         shown = marked(place, "estimate", _estimate(row)) if pd.notna(row["estimate"]) else NOT_ESTIMABLE
         p = ["" if pd.isna(row[key]) else marked(place, key, show_p(row[key])) for key in ("p", "p_adjusted")]
         sizes = [int(row[key]) for key in ("images", "clusters", "runs")]
-        rows.append([row["id"], shown, *p, *sizes, row["flags"] or row["verdict"] or ""])
+        remarks = [
+            row["flags"] or row["verdict"] or "",
+            f"shared by runs: {row['shared']}" if row.get("shared") else "",
+        ]
+        rows.append([row["id"], shown, *p, *sizes, "; ".join(filter(None, remarks))])
     if cells.any():
         ran = int((frame.loc[cells, "verdict"] != NOT_RUN).sum())
         rows.append([f"{show(number(int(cells.sum())))} cells", f"{show(number(ran))} run", *blank])

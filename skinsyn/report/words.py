@@ -9,11 +9,12 @@ from .numbers import equals_p, show_cells, show_p
 __all__ = ["claim", "dose", "exploratory", "fairness", "gain", "groups", "heterogeneity", "power", "sensitivity"]
 
 CONCLUSIONS = {
-    "gain": "For new training runs and new patients, accuracy is expected to be higher",
-    "loss": "For new training runs and new patients, accuracy is expected to be lower",
-    "larger": "The first is expected to be larger",
-    "smaller": "The first is expected to be smaller",
+    "gain": "accuracy is expected to be higher",
+    "loss": "accuracy is expected to be lower",
+    "larger": "the first is expected to be larger",
+    "smaller": "the first is expected to be smaller",
 }
+SCOPE = "For runs that vary as these do and new patients"  # where no table says what varied (see `stats.variation`)
 UNTESTED = ("not run", "not estimable")
 
 
@@ -67,7 +68,7 @@ def claim(row: Mapping) -> str:
 def _conclusion(row: Mapping, where: str = "") -> str:
     """What a verdict allows to conclude; of a difference that is not shown, what remains possible."""
     if row["verdict"] in CONCLUSIONS:
-        return f"{CONCLUSIONS[row['verdict']]}{where}."
+        return f"{row.get('scope') or SCOPE}, {CONCLUSIONS[row['verdict']]}{where}."
     low, high = float(row["low"]), float(row["high"])
     if low > 0 or high < 0:
         return "Its own interval excludes zero, but not after correction within its family: no difference is claimed."
