@@ -246,6 +246,13 @@ class Hypotheses(Record):
         """The hypothesis that power, tables by skin type and sensitivity analyses are about."""
         return self.hypotheses[0]
 
+    def named(self, names: Iterable[str]) -> list[dict[str, Any]]:
+        """The settings of these arms. Raises ValueError for a name that is not declared."""
+        wanted = list(names)
+        for name in wanted:
+            self._known("unknown arm", name, self.arms)
+        return [self.arms[name] for name in wanted]
+
     def of_family(self, name: str) -> list[Hypothesis]:
         """The hypotheses of a family, in the order of the file."""
         return [one for one in self.hypotheses if one.family == name]
