@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from skinsyn.classifier.arms import Arm
-from skinsyn.stats import contrasts
+from skinsyn.stats import contrasts, variation
 from skinsyn.stats.hypotheses import Family, Hypotheses, Hypothesis
 from skinsyn.stats.predictions import Block
 
@@ -27,12 +27,13 @@ NOT_RUN = (
 )
 
 
-def gains(prepared: Mapping[str, Block], level: float = 0.95) -> pd.DataFrame:
+def gains(prepared: Mapping[str, Block], level: float = 0.95, varied: pd.DataFrame | None = None) -> pd.DataFrame:
     """Accuracy with images of diffusion minus accuracy with as many of a GAN: one row per pair of arms.
 
     prepared: of `predictions.blocks`. Both arms see the same real images and as many synthetic ones, in the same runs.
-    Columns: EQUAL, method, generator, parents (of the diffusion arm), then those of `contrasts.test_families`,
-    Holm-adjusted over all pairs. One row with the verdict 'not run' where there is no pair.
+    varied: the table `variation` of 04.
+    Columns: EQUAL, method, generator, parents (of the diffusion arm), then those of `contrasts.test_families` and
+    `variation.beside`, Holm-adjusted over all pairs. One row with the verdict 'not run' where there is no pair.
     """
     tables = [table for block in prepared.values() if len(table := _pairs(block))]
     if not tables:
@@ -46,7 +47,7 @@ def gains(prepared: Mapping[str, Block], level: float = 0.95) -> pd.DataFrame:
         hypotheses.append(Hypothesis(id=str(at), family=FAMILY, estimand=" - ".join(names)))
     families = {FAMILY: Family(correction="holm")}
     declared = Hypotheses(arms=arms, families=families, hypotheses=tuple(hypotheses))
-    tested = contrasts.test_families(prepared, declared, level)
+    tested = variation.beside(contrasts.test_families(prepared, declared, level), declared, prepared, varied)
     labels = pairs["task"] + ", n " + pairs["n"].astype(str) + ", " + pairs["ratio"].astype(str) + " " + pairs["method"]
     labels += pairs["transforms"].map({True: ", transforms", False: ""})
     return pd.concat([pairs, tested.assign(id=labels)], axis=1)

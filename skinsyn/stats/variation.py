@@ -8,7 +8,7 @@ training sets (09_benchmarks). Given those generators and images, its size holds
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,10 @@ import pandas as pd
 from skinsyn.run.records import Record, setting
 
 from . import estimands, mrmc
-from .hypotheses import Hypotheses, Hypothesis
+from .hypotheses import Hypotheses
 from .predictions import Block
 
-__all__ = ["Variation", "beside", "of_arms", "parts_of_variance"]
+__all__ = ["Variation", "behind", "beside", "of_arms", "parts_of_variance", "shared"]
 
 ALMOST_NONE = 0.2  # two runs that share no more of their real images count as drawn anew
 
@@ -93,6 +93,33 @@ def of_arms(table: pd.DataFrame | None) -> dict[str, Variation]:
     return found
 
 
+def behind(
+    prepared: Mapping[str, Block], arms: Iterable[Mapping[str, Any]], table: pd.DataFrame | None
+) -> Variation | None:
+    """What the runs behind a comparison of arms share; None where one was not run.
+
+    arms: settings, one arm each. table: `variation` of 04, or None where nobody recorded it.
+
+    >>> behind({}, [], None).shared
+    'not recorded'
+    """
+    known, parts = of_arms(table), []
+    try:
+        for settings in arms:
+            block = estimands.block_of(prepared, settings)
+            name = str(block.arms["arm"].iloc[estimands.arm_of(block, settings)])
+            parts.append(known.get(name, Variation()))
+    except estimands.NotRun:
+        return None
+    return Variation.most(parts)
+
+
+def shared(prepared: Mapping[str, Block], arms: Iterable[Mapping[str, Any]], table: pd.DataFrame | None) -> str:
+    """`behind` as the text that stands beside a p; '' where an arm was not run."""
+    varied = behind(prepared, arms, table)
+    return varied.shared if varied else ""
+
+
 def beside(
     tests: pd.DataFrame, declared: Hypotheses, prepared: Mapping[str, Block], table: pd.DataFrame | None
 ) -> pd.DataFrame:
@@ -100,11 +127,10 @@ def beside(
 
     table: `variation` of 04, or None where nobody recorded it. A hypothesis that was not run has neither.
     """
-    known, of_hypothesis = of_arms(table), {}
+    of_hypothesis = {}
     for name in declared.families:
         for one in declared.of_family(name):
-            behind = _behind(prepared, one, declared.arms)
-            varied = Variation.most(known.get(arm, Variation()) for arm in behind) if behind else None
+            varied = behind(prepared, declared.named(arm for _, arm in one.terms), table)
             for member in estimands.spread(prepared, one, declared.arms):
                 of_hypothesis[name, member.id] = varied
     rows = [of_hypothesis[key] for key in zip(tests["family"], tests["id"], strict=True)]
@@ -128,18 +154,6 @@ def parts_of_variance(tables: Sequence[np.ndarray], weights: Sequence[float]) ->
     _, spread, error, *_ = (float(value) for value in mrmc.variances(tables, weights))
     values = 1e4 / runs * np.array([spread, error, spread + error])
     return pd.DataFrame({"part": names, "variance": values, "share": values / values[-1] if values[-1] else np.nan})
-
-
-def _behind(prepared: Mapping[str, Block], one: Hypothesis, arms: estimands.Arms) -> list[str]:
-    """Names, in the predictions, of the arms of a hypothesis; [] where one was not run."""
-    names = []
-    try:
-        for _, name in one.terms:
-            block = estimands.block_of(prepared, arms[name])
-            names.append(str(block.arms["arm"].iloc[estimands.arm_of(block, arms[name])]))
-    except estimands.NotRun:
-        return []
-    return names
 
 
 def _share(value: float, what: str) -> str:
