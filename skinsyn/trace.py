@@ -6,7 +6,7 @@ The chain is read from what a run keeps: numbers with their recorded origins, ta
 import difflib
 import itertools
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +20,48 @@ from .run import files, params, paths, pipeline, store, tables
 from .stats import estimands, predictions
 from .stats.hypotheses import Hypotheses
 
-__all__ = ["again", "images_of", "in_words", "inputs", "trace", "trace_row"]
+__all__ = ["Traced", "again", "images_of", "in_words", "inputs", "trace", "trace_row"]
 
 SHOWN = 3  # images that are named on the terminal, of each kind
 
 
-def trace(profile: str, name: str) -> dict[str, Any]:
-    """What is known of one number: id, run, saved, notebook, cell, row, inputs, arms, images, settings, again.
+class Row(NamedTuple):
+    """The row that a number's origin names: table, place (from 0), values, and what is wrong ('': nothing)."""
+
+    table: str
+    place: int | None
+    values: dict[str, Any]
+    wrong: str
+
+
+class Arm(NamedTuple):
+    """The cells of one arm, one row per run, and which test images a hypothesis asks for ({}: all)."""
+
+    cells: pd.DataFrame
+    where: dict
+
+
+class Traced(NamedTuple):
+    """What is known of one number."""
+
+    id: str
+    run: str
+    saved: dict[str, Any]  # as in numbers.json: value, ends, unit, origin
+    row: Row | None  # None where a cell computed it
+    inputs: list[tuple[str, str, list[str]]]  # of `inputs`
+    arms: dict[str, Arm]  # name among the hypotheses, or `arm`
+    images: pd.DataFrame  # of `images_of`
+    settings: dict[str, Any]  # parameters of its notebook
+    again: list[str]  # commands that make it again
+
+    @property
+    def notebook(self) -> str:
+        """The stem of the notebook that saved it."""
+        return str(self.saved["made_by"])
+
+
+def trace(profile: str, name: str) -> Traced:
+    """Follow one number of a run down to images and seeds.
 
     Raises ValueError for an unknown id with the nearest ones, FileNotFoundError for a run that was not made.
     """
@@ -39,28 +74,19 @@ def trace(profile: str, name: str) -> dict[str, Any]:
     saved = every[name]
     row = trace_row(profile, saved)
     arms = _arms(profile, row, stamps) if row is not None else {}
-    return {
-        "id": name,
-        "run": profile,
-        "saved": saved,
-        "notebook": saved["made_by"],
-        "cell": saved["cell"],
-        "row": row,
-        "inputs": inputs(profile, saved["made_by"], stamps),
-        "arms": arms,
-        "images": images_of(profile, saved["made_by"], row, arms, stamps),
-        "settings": {k: v for k, v in stamps.get(saved["made_by"], {}).get("parameters", {}).items() if k != "profile"},
-        "again": again(profile, saved["made_by"], stamps),
-    }
-
-
-class Row(NamedTuple):
-    """The row that a number's origin names: table, place (from 0), values, and what is wrong ('': nothing)."""
-
-    table: str
-    place: int | None
-    values: dict[str, Any]
-    wrong: str
+    made_by = saved["made_by"]
+    parameters = stamps.get(made_by, {}).get("parameters", {})
+    return Traced(
+        id=name,
+        run=profile,
+        saved=saved,
+        row=row,
+        inputs=inputs(profile, made_by, stamps),
+        arms=arms,
+        images=images_of(profile, made_by, row, arms, stamps),
+        settings={key: value for key, value in parameters.items() if key != "profile"},
+        again=again(profile, made_by, stamps),
+    )
 
 
 def trace_row(profile: str, saved: Mapping) -> Row | None:
@@ -90,13 +116,6 @@ def inputs(profile: str, notebook: str, stamps: Mapping[str, Mapping]) -> list[t
         chain.append((stem, ", ".join(what + brought), before))
         waiting += before
     return sorted(chain, reverse=True)
-
-
-class Arm(NamedTuple):
-    """The cells of one arm, one row per run, and which test images a hypothesis asks for ({}: all)."""
-
-    cells: pd.DataFrame
-    where: dict
 
 
 def _arms(profile: str, row: Row, stamps: Mapping[str, Mapping]) -> dict[str, Arm]:
@@ -185,13 +204,19 @@ def again(profile: str, notebook: str, stamps: Mapping[str, Mapping]) -> list[st
         for key, value in stamps.get(stem, {}).get("parameters", {}).items():
             if stem in every and every[stem].get(key) != value:
                 text = yaml.safe_dump([value], default_flow_style=True, width=10**6).strip()[1:-1]
-                changed += ["-p", shlex.quote(f"{stem[:2]}.{key}={text}")]
+                changed += ["-p", shlex.quote(f"{_prefix(stem, every)}.{key}={text}")]
     call = " ".join(["python -m skinsyn run --profile", profile, *changed, "--only"])
-    numbers_ = " ".join(stem[:2] for stem in needed)
+    numbers_ = " ".join(_prefix(stem, every) for stem in needed)
     return [
-        f"{call} {notebook[:2]} --force",
+        f"{call} {_prefix(notebook, every)} --force",
         f'SKINSYN_RUNS="$(mktemp -d)" SKINSYN_FIGURES="$(mktemp -d)" {call} {numbers_}',
     ]
+
+
+def _prefix(stem: str, every: Iterable[str]) -> str:
+    """The beginning of a notebook's name that names no other: 04, but 05_ beside 05b."""
+    number = stem.partition("_")[0]
+    return number if sum(other.startswith(number) for other in every) == 1 else f"{number}_"
 
 
 def _seed_of(cell: Mapping) -> str:
@@ -201,25 +226,26 @@ def _seed_of(cell: Mapping) -> str:
         return "not kept"
 
 
-def in_words(traced: Mapping[str, Any]) -> str:
+def in_words(traced: Traced) -> str:
     """The chain as text for a terminal."""
-    profile, row, images = traced["run"], traced["row"], traced["images"]
-    lines = [f"{traced['id']} = {numbers.show(traced['saved'], 4, interval=True, unit=True)}   (run {profile})", ""]
-    lines.append(f"made by   notebooks/{traced['notebook']}.ipynb, cell {traced['cell']}")
-    lines.append(f"as it ran {paths.run_dir(profile) / 'notebooks' / traced['notebook']}.ipynb")
-    at = f"row {row.place + 1} of {traced['saved']['table_made_by']}-" if row and row.place is not None else ""
-    lines.append(f"origin    {at}{paper_tables.origin_in_words(traced['saved'])}")
+    profile, row, images = traced.run, traced.row, traced.images
+    lines = [f"{traced.id} = {numbers.show(traced.saved, 4, interval=True, unit=True)}   (run {profile})", ""]
+    lines.append(f"made by   notebooks/{traced.notebook}.ipynb, cell {traced.saved['cell']}")
+    lines.append(f"as it ran {paths.run_dir(profile) / 'notebooks' / traced.notebook}.ipynb")
+    at = f"row {row.place + 1} of {traced.saved['table_made_by']}-" if row and row.place is not None else ""
+    lines.append(f"origin    {at}{paper_tables.origin_in_words(traced.saved)}")
     if row and row.wrong:
         lines.append(f"          WRONG: {row.wrong}")
-    for number, (stem, what, before) in enumerate(traced["inputs"]):
+    for number, (stem, what, before) in enumerate(traced.inputs):
         text = f"{stem} reads {what or 'nothing: it draws phantoms'}" + (
             f", made by {', '.join(before)}" if before else ""
         )
         lines.append(f"{'from' if not number else '':10}{text}")
-    plain = {key: value for key, value in traced["settings"].items() if not isinstance(value, dict | list)}
+    plain = {key: value for key, value in traced.settings.items() if not isinstance(value, dict | list)}
     lines.append(f"settings  {', '.join(f'{key} {value}' for key, value in plain.items())}")
-    lines.append(f"          all: python -m skinsyn params --profile {profile} --only {traced['notebook'][:2]}")
-    for role, arm in traced["arms"].items():
+    number = _prefix(traced.notebook, params.of_profile(profile))
+    lines.append(f"          all: python -m skinsyn params --profile {profile} --only {number}")
+    for role, arm in traced.arms.items():
         lines.append(f"{role:9} {arm.cells['arm'].iloc[0]}" + (f", tested where {arm.where}" if arm.where else ""))
         for one in arm.cells.to_dict("records"):
             sizes = f"{one['n_real']} real and {one['n_synthetic']} synthetic images"
@@ -230,10 +256,10 @@ def in_words(traced: Mapping[str, Any]) -> str:
     for r in made.head(SHOWN).itertuples():
         maker = f"generator/{r.generator_key}" if r.generator_key else "the untouched base"
         lines.append(f"          {r.image_id}: from {r.parent} by {maker}, seed {r.seed}, shard/{r.unit} row {r.row}")
-    return "\n".join([*lines, f"again     {traced['again'][0]}", f"or from nothing: {traced['again'][1]}"])
+    return "\n".join([*lines, f"again     {traced.again[0]}", f"or from nothing: {traced.again[1]}"])
 
 
-def save_images(traced: Mapping[str, Any], file: Path) -> None:
+def save_images(traced: Traced, file: Path) -> None:
     """Write the images of a number as CSV."""
     with files.atomic(file) as temporary:
-        traced["images"].to_csv(temporary, index=False, lineterminator="\n")
+        traced.images.to_csv(temporary, index=False, lineterminator="\n")

@@ -164,26 +164,26 @@ def test_every_number_of_smoke_leads_to_its_cell_and_row(smoke_run):
 
 def test_a_number_is_traced_to_the_images_and_seeds_of_its_arms(smoke_run):
     found = trace.trace("smoke", "F1.malignancy.I-II")
-    images, synthetic = found["images"], tables.read("smoke", "synthetic", made_by="03_generation")
+    images, synthetic = found.images, tables.read("smoke", "synthetic", made_by="03_generation")
     made = images[images["parent"].notna()].merge(synthetic, on="image_id", suffixes=("", "_made"))
     assert len(made) and (made["seed"] == made["seed_made"]).all() and made["seed"].max() > 2**53, "seeds are exact"
-    cells = found["arms"]["malignancy synthetic"].cells
+    cells = found.arms["malignancy synthetic"].cells
     mine = images[(images["role"] == "malignancy synthetic") & (images["use"] == "trained on")]
     assert (
         mine.groupby("run").size().to_dict()
         == (cells.set_index("run")[["n_real", "n_synthetic"]].sum(axis=1)).to_dict()
     )
     tested = images[images["use"] == "tested on"].drop_duplicates("image_id")
-    assert len(tested) == found["row"].values["images"]
-    assert [stem.partition("_")[0] for stem, _, _ in found["inputs"]] == ["05", "04", "03", "02", "01"]
+    assert len(tested) == found.row.values["images"]
+    assert [stem.partition("_")[0] for stem, _, _ in found.inputs] == ["05", "04", "03", "02", "01"]
     text = trace.in_words(found)
     assert (
         "cell zzc-numbers" in text
         and "WRONG" not in text
         and str(made["seed"].iloc[0]) in text
-        and "--only 05 --force" in text
+        and "--only 05_ --force" in text
     )
-    assert trace.trace("smoke", "ledger.c6")["row"].table == "distances"
+    assert trace.trace("smoke", "ledger.c6").row.table == "distances"
 
 
 def test_the_paper_links_each_number_to_its_row(smoke_run):

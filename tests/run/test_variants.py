@@ -114,5 +114,5 @@ def test_a_variant_of_the_whole_line_shares_all_that_did_not_change(study, capsy
     file = paths.run_dir("smoke-guidance7") / "numbers/05_fairness_stats.json"
     whole = file.read_bytes()
     file.unlink()
-    assert main(shlex.split(found["again"][0])[3:]) == 0, "the command of trace makes the number again"
+    assert main(shlex.split(found.again[0])[3:]) == 0, "the command of trace makes the number again"
     assert file.read_bytes() == whole
