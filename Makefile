@@ -17,7 +17,7 @@ LAB ?=
 export MALLOC_TRIM_THRESHOLD_ := 1073741824
 export MALLOC_MMAP_THRESHOLD_ := 33554432
 
-.PHONY: help setup paper figures status params test test-slow lab docs bench plan lint base-model reader-study clean
+.PHONY: help setup paper figures status params test test-slow lab docs bench declare plan lint base-model reader-study clean
 help: ## Print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  PROFILE=demo|smoke|pad_ufes_20|fitzpatrick17k|ddi chooses params/PROFILE; P='key=value …' changes parameters."
@@ -68,6 +68,8 @@ lint: setup ## ruff (notebooks too), mypy, and the size of the code: lines, file
 	@$(PY) -m bench.count_code skinsyn bench
 base-model: setup ## Make the tiny base model's weights again and say how close they came
 	@$(PY) -m skinsyn base-model
+declare: setup ## Put on record what PROFILE tests and by which rules, before the first look at a test prediction
+	@$(PY) -m skinsyn declare $(PROFILE)
 plan: setup ## Models, images, shards, GPU-hours, disk of PROFILE, before anything is spent
 	@$(call run,plan)
 reader-study: setup ## A page that asks people: real or synthetic? And its key, in runs/PROFILE/reader_study

@@ -2,49 +2,21 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from .run import params, paths, pipeline, profiles, tables
+from .verbs import PARSER, VERBS
+from .verbs import names as _names
+from .verbs import option as _option
+from .verbs import verb as _verb
 
-Option = tuple[tuple[str, ...], dict[str, Any]]
-Verb = Callable[[argparse.Namespace], int | None]
 ROLES = ("image", "condition", "malignant", "fst", "patient", "lesion")  # as datasets.folder explains them
-VERBS: dict[str, Verb] = {}
-
-PARSER = argparse.ArgumentParser(
-    prog="python -m skinsyn", description="Run the study's notebooks headlessly, and ask what they would do."
-)
-_subparsers = PARSER.add_subparsers(dest="verb", required=True, metavar="verb")
-
-
-def _option(*names: str, text: str, **settings: Any) -> Option:
-    return names, {"help": text, **settings}
-
-
-def _names(name: str, text: str, metavar: str = "NAME") -> Option:
-    """An option of several values."""
-    return _option(name, text=text, nargs="+", default=[], metavar=metavar)
-
-
 CHANGED = _option("-p", text="change a parameter", action="append", default=[], dest="changed", metavar="key=value")
-OF_A_RUN = (_option("--profile", text="a folder of params/ (default: demo)", default="demo"), CHANGED)
+PROFILE = _option("--profile", text="a folder of params/ (default: demo)", default="demo")
+NAMED = _option("profile_named", text="the same as --profile PROFILE", nargs="?", metavar="PROFILE")
+OF_A_RUN = (PROFILE, CHANGED)
 ONLY = _names("--only", "only these notebooks, by number", "NN")
-
-
-def _verb(*options: Option) -> Callable[[Verb], Verb]:
-    """Register a function as the verb of its name; its docstring is the verb's help."""
-
-    def register(function: Verb) -> Verb:
-        name = function.__name__.strip("_").replace("_", "-")
-        added = _subparsers.add_parser(name, help=function.__doc__, description=function.__doc__)
-        for names, settings in options:
-            added.add_argument(*names, **settings)
-        VERBS[name] = function
-        return function
-
-    return register
 
 
 @_verb(
@@ -73,7 +45,7 @@ def _status(arguments: argparse.Namespace) -> None:
 
 @_verb(
     *OF_A_RUN,
-    _option("profile_named", text="the same as --profile PROFILE", nargs="?", metavar="PROFILE"),
+    NAMED,
     _option("--write", text="whole files for papermill's -f, instead of printing", type=Path, metavar="DIR"),
     _option("--rewrite", text="take out of params/PROFILE what repeats the notebooks' own values", action="store_true"),
     ONLY,
@@ -146,7 +118,25 @@ def _init(arguments: argparse.Namespace) -> None:
         arguments.malignant, arguments.like, arguments.conditions, arguments.at_least, arguments.encoding,
         input if sys.stdin.isatty() else None,
     )  # fmt: skip
-    print(f"The profile: {made}\nRead it, change what you like, then: make paper PROFILE={arguments.study}")
+    study = arguments.study
+    print(f"The profile: {made}\nRead it, change what you like; then, before test predictions are read, put on record")
+    print(f"what is tested: python -m skinsyn declare {study}\nThen: make paper PROFILE={study}")
+
+
+@_verb(
+    PROFILE,
+    NAMED,
+    _option("--by", text="who declares, not verified (default: the name that git has, else the login)", default=""),
+    _option("--automatic", text="as the package's defaults, which are no pre-registration", action="store_true"),
+    _option("--note", text="what else a reader should know", default=""),
+)
+def _declare(arguments: argparse.Namespace) -> None:
+    """Put on record what a profile tests and by which rules; again after a change, to date it."""
+    from .report import declarations
+
+    profile = arguments.profile_named or arguments.profile
+    for line in declarations.report(profile, arguments.by, arguments.automatic, arguments.note):
+        print(line)
 
 
 @_verb(

@@ -125,7 +125,7 @@ def _arms(profile: str, row: Row, stamps: Mapping[str, Mapping]) -> dict[str, Ar
     trained = tables.read(profile, "cells", made_by="04_training_grid")
     if row.table == "learning_curves":
         return {"arm": Arm(trained[trained["arm"] == row.values["arm"]], {})}
-    block = predictions.blocks(tables.read(profile, "predictions", made_by="04_training_grid"))
+    block = predictions.blocks(tables.read(profile, "predictions", made_by="04_training_grid", read_by="trace"))
     declared = Hypotheses.load(stamps["05_fairness_stats"]["parameters"]["hypotheses"])
     every = [m for h in declared.of_family(row.values["family"]) for m in estimands.spread(block, h, declared.arms)]
     one = next((h for h in every if h.id == row.values["id"]), None)

@@ -1,4 +1,4 @@
-"""The claims ledger: the published claims, this run's estimates, and verdicts by rules declared before the results.
+"""The claims ledger: the published claims, this run's estimates, and verdicts by the rules of 08's parameters.
 
 The parameter `verdict_rules` of 08 gives each claim a rule:
 

@@ -14,7 +14,7 @@ import jinja2
 import yaml
 
 from ..run import files, paths
-from . import numbers, paper_tables, words
+from . import declarations, numbers, paper_tables, words
 from .inference import Inference
 from .links import mark, plain
 from .numbers import NOT_RUN
@@ -53,6 +53,7 @@ def context(
         "pad": any(source.startswith("pad_ufes_20") for source in sources),
         "level": Inference.of_run(profile).percent,
         "scope": _scope(profile),
+        "declaration": declarations.of_run(profile),
         "v": written(numbers.show, unit=True),
         "n": written(numbers.show, unit=True, interval=True),
         "bare": lambda name, digits=2, interval=False: written(numbers.show)(name, digits, interval=interval),

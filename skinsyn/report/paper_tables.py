@@ -28,11 +28,13 @@ MADE_BY = {
     "cells": "04_training_grid",
     "tests": "05_fairness_stats",
     "summary": "05_fairness_stats",
+    "declaration": "05_fairness_stats",
     "description": "05b_description",
     "table_one": "05b_description",
     "accuracy_by_group": "05b_description",
     "rates_by_group": "05b_description",
     "open_answers": "07_open_questions",
+    "declaration_and_rules": "08_paper",
 }
 SPLITS = ("train", "validation", "test")
 # (row of the saved table, its column, text) → the text, marked with the id of the number that it shows, if any
@@ -98,6 +100,7 @@ def maker(
         "arms": ("learning_curves", lambda frame: _arms(frame, marker("learning_curves"))),
         "tests": ("tests", lambda frame: _tests(frame, marker("tests"), inference)),
         "summary": ("summary", lambda frame: _table({"result": 1, "summary": 4.6}, frame.to_numpy())),
+        "changes": ("declaration_and_rules", _changes),
         "description": ("description", lambda frame: _table({"result": 1, "summary": 4.6}, frame.to_numpy())),
         "open_answers": ("open_answers", lambda frame: _table({"question": 1, "answer": 4.6}, frame.to_numpy())),
     }
@@ -154,6 +157,11 @@ def _rules(claims: Sequence[Claim], inference: Inference) -> dict:
             basis = "; ".join(family + [f"id begins with {start}" for start in claim.rule.tests])
         rows.append([claim.id, basis, claim.rule.sentence(inference)])
     return _table({"claim": 0.5, "hypotheses": 1.6, "reproduced where": 4}, rows)
+
+
+def _changes(frame: pd.DataFrame) -> dict:
+    """What was changed since the first declaration; the first row of the frame says how that one stands."""
+    return _table({"date": 1.2, "status": 1.2, "change": 4.6}, frame.iloc[1:][["date", "status", "words"]].to_numpy())
 
 
 def _parameters(record: Mapping[str, Mapping], apart: Sequence[str]) -> dict:

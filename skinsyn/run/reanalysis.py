@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from skinsyn.stats.predictions import check_predictions
 
-from . import params, paths, pipeline, tables
+from . import looks, params, paths, pipeline, tables
 
 __all__ = ["NOTEBOOKS", "analyse", "parameters", "read"]
 
@@ -58,7 +58,7 @@ def analyse(frame: pd.DataFrame, name: str, values: dict[str, dict]) -> Path:
 
     Returns the folder of figures and tables. Raises pipeline.NotebookFailed where a notebook stops.
     """
-    tables.save(name, "predictions", frame, made_by="04_training_grid")
+    looks.note(name, tables.save(name, "predictions", frame, made_by="04_training_grid"), "skinsyn stats")
     for stem in NOTEBOOKS:
         pipeline.run_one(name, stem, values[stem])
     return paths.figures_dir(name)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from . import files, paths
+from . import files, looks, paths
 
 __all__ = ["committed", "path", "read", "save"]
 
@@ -15,9 +15,10 @@ def path(profile: str, name: str) -> Path:
     return paths.run_dir(profile) / "tables" / f"{name}.parquet"
 
 
-def read(profile: str, name: str, made_by: str) -> pd.DataFrame:
+def read(profile: str, name: str, made_by: str, read_by: str = "") -> pd.DataFrame:
     """Read a table that the notebook `made_by` saved.
 
+    The table `predictions` holds answers to test images: that they are read, and by whom, is logged (see `looks`).
     Raises FileNotFoundError naming the notebook that makes it, ValueError where the file is damaged.
 
     >>> read("demo", "absent", made_by="04_training_grid")  # doctest: +ELLIPSIS
@@ -32,6 +33,8 @@ def read(profile: str, name: str, made_by: str) -> pd.DataFrame:
             f"python -m skinsyn run --profile {profile} --only {made_by[:2]}"
         )
     files.log_access("read", file)
+    if name == "predictions":
+        looks.note(profile, file, read_by)
     try:
         return pd.read_parquet(file)
     except (pa.ArrowInvalid, OSError) as error:

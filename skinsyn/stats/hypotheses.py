@@ -1,4 +1,4 @@
-"""Hypotheses as a study declares them before a result is seen, in params/<profile>/hypotheses.yml:
+"""Hypotheses of a study, in params/<profile>/hypotheses.yml (when they were declared: skinsyn/run/declaration.py):
 
     arms:  # names for settings; each must single out one arm of the grid, and what it leaves open is the grid's
       control: {task: condition, n: 8, ratio: 0, transforms: true}
@@ -168,7 +168,7 @@ class Dose(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Hypotheses(Record):
-    """All that a study declares before a result is seen; the fields are the sections of the file.
+    """All that the file of hypotheses holds; the fields are its sections.
 
     Raises ValueError for a name that is not known, two hypotheses of one id in a family, and a family without any.
     """

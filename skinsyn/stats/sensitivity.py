@@ -19,7 +19,7 @@ def analyse(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Each variant of `declared.sensitivity`, uncorrected: one question, and none is chosen after looking.
+    """Each variant of `declared.sensitivity`, uncorrected: one question, and all of them are shown.
 
     runs: name → predictions as blocks; "" is the run in hand, others are those that variants name (e.g. with the last
     epoch instead of the best). Columns: run, those of `contrasts.test_families` from id to flags without correction,

@@ -69,7 +69,7 @@ def test_an_edited_module_is_named_and_a_comment_is_not_an_edit(project):
     (project / "skinsyn").unlink()
     (project / "skinsyn/run").mkdir(parents=True)
     real = pipeline.__file__.rsplit("/", 1)[0]
-    for name in ("__init__", "tables", "files", "paths"):
+    for name in ("__init__", "tables", "files", "paths", "looks", "declaration", "records", "seeds"):
         (project / f"skinsyn/run/{name}.py").write_text(open(f"{real}/{name}.py").read())
     (project / "skinsyn/__init__.py").write_text("")
     pipeline.run("tiny")
