@@ -12,6 +12,7 @@ from .hypotheses import Hypotheses, Hypothesis, in_words
 __all__ = ["changes", "content", "declare"]
 
 RULES = "verdict_rules"
+SECTIONS = ("arms", "families", "hypotheses", "sensitivity", "dose")  # of Hypotheses, which `content` resolves itself
 Path = tuple[str, ...]
 
 
@@ -35,6 +36,7 @@ def content(hypotheses: str, level: float, margin: float, verdict_rules: Mapping
     if dose := declared.dose:
         found["dose"] = {name: declared.arms[getattr(dose, name)] for name in ("series", "control")}
         found["dose"] |= {"average": dose.average}
+    found |= {name: value for name, value in _differing(declared).items() if name not in SECTIONS}
     return found if verdict_rules is None else found | {RULES: {name: dict(one) for name, one in verdict_rules.items()}}
 
 
