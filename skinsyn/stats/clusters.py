@@ -32,6 +32,16 @@ def too_few(runs: int, clusters: int) -> str:
     return f"{NOT_ESTIMABLE}: one {'run' if runs == 1 else 'cluster'} only" if 1 in (runs, clusters) else ""
 
 
+def effective(cluster_ids: npt.ArrayLike, count: str = "clusters") -> float:
+    """Kish 1965, (sum n)^2 / sum of n^2: how many clusters of equal size the ids are worth; their number by "clusters".
+
+    >>> effective(["a", "a", "a", "b"], "images"), effective(["a", "a", "a", "b"])
+    (1.6, 2.0)
+    """
+    sizes = np.unique(np.asarray(cluster_ids).astype(str), return_counts=True)[1]
+    return float(sizes.sum() ** 2 / np.square(sizes).sum()) if count == "images" else float(len(sizes))
+
+
 def within_strata(
     values: np.ndarray, strata: npt.ArrayLike, cluster_ids: npt.ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:

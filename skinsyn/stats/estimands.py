@@ -1,6 +1,6 @@
 """From hypotheses to the arrays they are tested on: which arms, images and groups."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +41,7 @@ class Side(NamedTuple):
     block: Block
     differences: np.ndarray
     images: pd.DataFrame
+    arms: tuple[int, int]
 
 
 def as_blocks(predictions: pd.DataFrame | Mapping[str, Block]) -> Mapping[str, Block]:
@@ -101,9 +102,10 @@ def parts(prepared: Mapping[str, Block], one: Hypothesis, arms: Arms) -> Parts:
     signed = [(pair, one.where) for pair in one.pairs]
     signed += [((second, first), {**one.where, **one.against}) for first, second in one.pairs if one.against]
     sides = [_side(prepared, arms[first], arms[second], where) for (first, second), where in signed]
+    sides, copies = _without_copies(sides)
     classes: list[str | None] = [*_classes(sides)] if one.average == "macro" else [None]
     values, clusters, used, lonely = [], [], set(), set()
-    for _, differences, images in sides:
+    for _, differences, images, _ in sides:
         for label in classes:
             members = images if label is None else images[images["y_true"] == label]
             values.append(differences[:, members.index])
@@ -114,6 +116,7 @@ def parts(prepared: Mapping[str, Block], one: Hypothesis, arms: Arms) -> Parts:
     absent = sorted(set().union(*(side.block.classes for side in sides)) - set(classes)) if classes != [None] else []
     named = {"y_true", "condition"} & {*one.where, *one.against}
     remarks = [f"macro average without {', '.join(absent)}: no test image"] if absent and not named else []
+    remarks += copies
     if lonely and len(classes) > 1:
         remarks.append(f"one cluster only in {', '.join(sorted(lonely))}")
     return Parts(values, clusters, [1 / len(classes)] * len(values), len(used), remarks, one.count)
@@ -123,6 +126,35 @@ def tables(prepared: Mapping[str, Block], one: Hypothesis, arms: Arms) -> tuple[
     """(runs × clusters tables, weights) of a hypothesis, as `mrmc.paired_gain` and `power.components` take them."""
     sums = parts(prepared, one, arms)
     return influence(sums.values, sums.clusters, sums.weights, sums.counted)
+
+
+def distinct_runs(answered: Iterable[tuple[Block, Iterable[int]]]) -> list[int]:
+    """Positions of the runs that repeat no earlier one in all their answers: a copy is no second training run.
+
+    answered: blocks and the arms looked at, on all their images. Equal answers of unequal probabilities are no copies.
+
+    >>> frame = pd.DataFrame({"arm": "a", "run": [0, 1, 2], "image_id": "i", "cluster_id": "i", "condition": "x"})
+    >>> frame = frame.assign(fst_group="I-II", task="x", y_true="x", correct=1, p_x=1.0)
+    >>> distinct_runs([(as_blocks(frame)["x"], [0])])
+    [0]
+    """
+    pairs = [(array, arms) for block, arms in answered for array in (block.correct, block.p)]
+    values = [array[sorted(set(arms))] for array, arms in pairs if array is not None and array.size]
+    first: dict[bytes, int] = {}
+    for run in range(values[0].shape[1]):
+        first.setdefault(b"".join(value[:, run].tobytes() for value in values), run)
+    return list(first.values())
+
+
+def _without_copies(sides: list[Side]) -> tuple[list[Side], list[str]]:
+    """The sides with each distinct run once, and a remark on those left out."""
+    runs = sides[0].block.runs
+    kept = distinct_runs([(side.block, side.arms) for side in sides])
+    if len(kept) == len(runs) or len({len(side.block.runs) for side in sides}) > 1:  # unequal runs are refused later
+        return sides, []
+    copies = ", ".join(str(run) for place, run in enumerate(runs) if place not in kept)
+    remark = f"{len(kept)} distinct of {len(runs)} runs: {copies} repeat earlier ones and are left out"
+    return [side._replace(differences=side.differences[kept]) for side in sides], [remark]
 
 
 def contributions(summands: Parts) -> pd.Series:
@@ -147,7 +179,8 @@ def _side(prepared: Mapping[str, Block], first: Mapping, second: Mapping, where:
     images = select(block.images, **where)
     if images.empty:
         raise NoData(f"no test image with {dict(where)}")
-    return Side(block, block.correct[arm_of(block, first)] - block.correct[arm_of(block, second)], images)
+    arms = arm_of(block, first), arm_of(block, second)
+    return Side(block, block.correct[arms[0]] - block.correct[arms[1]], images, arms)
 
 
 def _classes(sides: list[Side]) -> list[str]:

@@ -1,8 +1,9 @@
 """The primary test: training runs and patients both random (multi-reader multi-case), for gains, gaps and averages.
 
 Training runs are the readers of Dorfman, Berbaum and Metz (1992); clusters (patients, near-duplicate cliques) are the
-cases. The variance keeps runs and clusters random, its degrees of freedom are Satterthwaite's after Hillis (2007,
-Statistics in Medicine 26:596-619), written here for the differences of two arms.
+cases. The variance keeps runs and clusters random (Hillis 2007, Statistics in Medicine 26:596-619, written here for the
+differences of two arms). Its degrees of freedom are Satterthwaite's over the mean squares of runs, clusters and
+residual (`mean_squares`); with df="hillis" over those of runs alone, as published analyses of readers have them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,11 @@ import numpy.typing as npt
 from scipy import stats
 
 from .auc import delong, jackknife
-from .clusters import NOT_ESTIMABLE, influence
+from .clusters import NOT_ESTIMABLE, effective, influence
+from .mean_squares import Squares, freedom, squares
 
-ENOUGH_RUNS = 5  # with 2 runs the simulated size reaches .09, with 3 the familywise error .095 (09_benchmarks)
-_ZERO = 1e-24  # a variance of proportions this small is rounding, not variance
+ENOUGH_RUNS = 5  # the least that the simulated size is promised for (09_benchmarks)
+ENOUGH_CLUSTERS = 10  # likewise, in the smallest group of a contrast
 
 
 class Gain(NamedTuple):
@@ -51,71 +53,34 @@ class Gains(NamedTuple):
     high: np.ndarray
 
 
-def mean_squares(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two-way ANOVA of (..., runs, clusters) tables, at least two of each: mean squares MS(R), MS(C), MS(RC).
-
-    >>> [float(ms) for ms in mean_squares(np.array([[0.0, 1.0], [1.0, 2.0]]))]
-    [1.0, 1.0, 0.0]
-    """
-    runs, clusters = table.shape[-2:]
-    rows, columns, grand = table.mean(-1), table.mean(-2), table.mean((-2, -1))
-    residual = table - rows[..., :, None] - columns[..., None, :] + grand[..., None, None]
-    return (
-        clusters * ((rows - grand[..., None]) ** 2).sum(-1) / (runs - 1),
-        runs * ((columns - grand[..., None]) ** 2).sum(-1) / (clusters - 1),
-        np.einsum("...rk,...rk->...", residual, residual) / ((runs - 1) * (clusters - 1)),
-    )
-
-
-def variances(
-    tables: Sequence[np.ndarray], weights: Sequence[float] | np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Terms of Hillis 2007's F: (estimate, S^2, E); S^2 between runs, E between clusters beyond the residual.
-
-    tables: (..., runs, clusters), one per group; weights: one per group.
-
-    >>> [float(value) for value in variances([np.array([[0.0, 1.0], [1.0, 2.0]])], [1.0])]
-    [1.0, 0.5, 0.5]
-    """
-    by_run = np.sum([weight * table.mean(-1) for weight, table in zip(weights, tables, strict=True)], axis=0)
-    error = np.zeros(by_run.shape[:-1])
-    for weight, table in zip(weights, tables, strict=True):
-        _, between, residual = mean_squares(table)
-        error = error + weight**2 * np.maximum(between - residual, 0.0) / table.shape[-1]
-    return by_run.mean(-1), by_run.var(-1, ddof=1), error
-
-
 def student(
-    estimate: npt.ArrayLike, spread: npt.ArrayLike, error: npt.ArrayLike, runs: int, level: float = 0.95
+    estimate: npt.ArrayLike, variance: npt.ArrayLike, df: npt.ArrayLike, runs: int, level: float = 0.95
 ) -> Gains:
-    """Hillis 2007, ddf_H: SE^2 = (S^2 + E)/R, df = (S^2 + E)^2 / (S^4/(R - 1)), Student's test of the estimate.
+    """Student's test of an estimate whose squared standard error is variance/runs; NaN where the variance is.
 
-    spread, error: S^2 and E as `variances` has them; runs: R. Where every run gives the same estimate (S^2 = 0), df is
-    infinite: the normal limit. Raises ValueError where level is not between 0 and 1.
+    Raises ValueError where level is not between 0 and 1.
 
-    >>> result = student(0.1, 0.02, 0.02, runs=4)
-    >>> round(float(result.se), 3), float(result.df)
-    (0.1, 12.0)
+    >>> round(float(student(0.2, 0.04, 12.0, runs=4).p), 3)
+    0.069
     """
-    estimate, s2 = np.asarray(estimate, float), np.asarray(spread, float)
-    total = s2 + np.asarray(error, float)
-    total = np.where(total < _ZERO, np.nan, total)
-    df = np.where(s2 < _ZERO, np.inf, total**2 * (runs - 1) / np.where(s2 < _ZERO, 1.0, s2) ** 2)
-    df = np.where(np.isnan(total), np.nan, df)
-    se = np.sqrt(total / runs)
+    estimate, df = np.asarray(estimate, float), np.asarray(df, float)
+    se = np.sqrt(np.asarray(variance, float) / runs)
     statistic, half = estimate / se, _quantile(df, level) * se
     return Gains(estimate, se, df, statistic, 2 * stats.t.sf(np.abs(statistic), df), estimate - half, estimate + half)
 
 
-def paired_gains(tables: Sequence[np.ndarray], weights: Sequence[float], level: float = 0.95) -> Gains:
+def paired_gains(
+    tables: Sequence[np.ndarray], weights: Sequence[float], level: float = 0.95, df: str = "satterthwaite"
+) -> Gains:
     """`paired_gain` of many data sets of one design at once, for simulations. tables: (sets, runs, clusters) per group.
 
-    At least two runs and clusters, unchecked. A data set of zeros only has no variance: NaN.
+    At least two runs and clusters, unchecked. A data set without variance, or whose runs are all the same: NaN.
 
     >>> paired_gains([np.array([[[0.0, 1.0], [1.0, 2.0]]])], [1.0]).estimate.tolist()
     [1.0]
     """
-    return student(*variances(tables, weights), tables[0].shape[-2], level)
+    parts = squares(tables, weights)
+    return student(parts.estimate, parts.total, freedom(parts, df), parts.runs, level)
 
 
 def interval(estimate: float, se: float, df: float, level: float = 0.95) -> tuple[float, float]:
@@ -129,7 +94,11 @@ def interval(estimate: float, se: float, df: float, level: float = 0.95) -> tupl
 
 
 def paired_gain(
-    differences: np.ndarray | Sequence[np.ndarray], weights: Sequence[float] | None = None, level: float = 0.95
+    differences: np.ndarray | Sequence[np.ndarray],
+    weights: Sequence[float] | None = None,
+    level: float = 0.95,
+    df: str = "satterthwaite",
+    fewest: float | None = None,
 ) -> Gain:
     """Hillis 2007, F = MS(T)/(MS(TR) + max(MS(TC) - MS(TRC), 0)): gain of one arm, runs and clusters random.
 
@@ -137,7 +106,9 @@ def paired_gain(
         the same order in every group. A single 2-D array is one group. No cluster may belong to two groups: for those,
         and for clusters of several images, use `gain_from_images`.
     weights: contrast weights, one per group; None averages the groups. (-1, 1) tests the change of a gap.
-    Returns proportions (not points). All zero, one run or one cluster: flagged, not tested.
+    df: "satterthwaite" | "hillis", see `mean_squares.freedom`. fewest: clusters in the smallest group, where that is
+        not a table's width (below ENOUGH_CLUSTERS: flagged).
+    Returns proportions (not points). All zero, one distinct run or one cluster: flagged, not tested.
     Raises ValueError where groups differ in their runs, hold NaN, or the weights do not fit.
 
     >>> round(paired_gain(np.array([[0.0, 1.0, 1.0], [1.0, 1.0, 0.0]])).estimate, 3)
@@ -149,8 +120,8 @@ def paired_gain(
     if reasons:
         estimate = float(sum(share * table.mean() for share, table in zip(shares, tables, strict=True)))
         return _untested(estimate, runs, clusters, reasons)
-    estimate, s2, error = map(float, variances(tables, shares))
-    return _tested(estimate, s2, error, runs, clusters, level)
+    fewest = min(table.shape[1] for table in tables) if fewest is None else fewest
+    return _tested(squares(tables, shares), clusters, fewest, level, df)
 
 
 def gain_from_images(
@@ -161,6 +132,7 @@ def gain_from_images(
     weights: Mapping[Any, float] | None = None,
     level: float = 0.95,
     count: str = "clusters",
+    df: str = "satterthwaite",
 ) -> Gain:
     """`paired_gain` from the correctness of each image in each run: correct_a - correct_b, each (runs, images).
 
@@ -188,7 +160,7 @@ def gain_from_images(
             raise ValueError(f"group {name!r} has a weight but no image; groups with images: {sorted(set(groups))}")
     shares = [1 / len(names)] * len(names) if weights is None else [float(weights[name]) for name in names]
     members = [groups == name for name in names]
-    return gain_from_groups([(a - b)[:, m] for m in members], [clusters[m] for m in members], shares, level, count)
+    return gain_from_groups([(a - b)[:, m] for m in members], [clusters[m] for m in members], shares, level, count, df)
 
 
 def gain_from_groups(
@@ -197,6 +169,7 @@ def gain_from_groups(
     weights: Sequence[float],
     level: float = 0.95,
     count: str = "clusters",
+    df: str = "satterthwaite",
 ) -> Gain:
     """Hillis 2007: test of a weighted sum over groups of the means of (runs, images) values, clusters shared or not.
 
@@ -204,7 +177,7 @@ def gain_from_groups(
     0.625
     """
     tables, shares = influence(values, cluster_ids, weights, count)
-    return paired_gain(tables, shares, level)
+    return paired_gain(tables, shares, level, df, min(effective(ids, count) for ids in cluster_ids))
 
 
 def obuchowski_rockette(
@@ -231,7 +204,9 @@ def obuchowski_rockette(
     same = (blocks[0, :, 0][other].mean() + blocks[1, :, 1][other].mean()) / 2  # Cov2
     cross = blocks[0, :, 1][other].mean()  # Cov3
     spread = float(np.var(auc[:readers] - auc[readers:], ddof=1))  # 2 · MS(treatment × reader)
-    return _tested(gain, spread, max(2 * readers * (same - cross), 0.0), readers, cases, level)
+    error, none = np.full(1, max(2 * readers * (same - cross), 0.0)), np.zeros(1)
+    parts = Squares(np.array(gain), np.array(spread), error, none, np.array([cases]), readers, np.array(False))
+    return _tested(parts, cases, cases, level, "hillis")
 
 
 def check_tables(
@@ -279,6 +254,8 @@ def _reasons(tables: list[np.ndarray], runs: int) -> list[str]:
         reasons.append(f"one cluster only{where}")
     if not any(table.any() for table in tables):
         reasons.append("all differences are zero")
+    elif runs > 1 and all((table == table[:1]).all() for table in tables):
+        reasons.append(f"{runs} identical runs, one distinct run only")
     return reasons
 
 
@@ -287,13 +264,17 @@ def _untested(estimate: float, runs: int, clusters: int, reasons: list[str]) -> 
     return Gain(estimate, nan, nan, nan, nan, nan, nan, runs, clusters, flags)
 
 
-def _tested(estimate: float, spread: float, error: float, runs: int, clusters: int, level: float) -> Gain:
-    """Gain from its estimate, S^2 and E."""
-    test = student(estimate, spread, error, runs, level)
+def _tested(parts: Squares, clusters: int, fewest: float, level: float, rule: str) -> Gain:
+    """Gain from its mean squares; `fewest`: clusters of the smallest group."""
+    df = freedom(parts, rule)
+    test = student(parts.estimate, parts.total, df, parts.runs, level)
     if np.isnan(test.se):
-        return _untested(estimate, runs, clusters, ["no variance between runs or clusters"])
-    flags = ["every run gives the same estimate: normal limit, df infinite"] if spread < _ZERO else []
-    if runs < ENOUGH_RUNS:
-        flags.append(f"{runs} runs only: the test's size is known to hold from {ENOUGH_RUNS} on")
-    _, se, df, statistic, p, low, high = map(float, test)
-    return Gain(estimate, se, df, statistic, p, low, high, runs, clusters, tuple(flags))
+        return _untested(float(parts.estimate), parts.runs, clusters, ["no variance between runs or clusters"])
+    flags = ["every run gives the same estimate: normal limit, df infinite"] if np.isinf(df) else []
+    if parts.runs < ENOUGH_RUNS:
+        flags.append(f"{parts.runs} runs only: the test's size is known to hold from {ENOUGH_RUNS} on")
+    if fewest < ENOUGH_CLUSTERS:
+        few = f"{fewest:.0f} clusters only" if float(fewest).is_integer() else f"clusters worth {fewest:.1f} equal ones"
+        flags.append(f"{few} in the smallest group: the test's size is known to hold from {ENOUGH_CLUSTERS} on")
+    estimate, se, used, statistic, p, low, high = map(float, test)
+    return Gain(estimate, se, used, statistic, p, low, high, parts.runs, clusters, tuple(flags))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from . import mrmc
+from . import mean_squares, mrmc
 from .clusters import NOT_ESTIMABLE
 
 
@@ -51,7 +51,7 @@ def components(differences: np.ndarray | Sequence[np.ndarray], weights: Sequence
     if runs < 2 or sizes.min() < 2:
         nothing, flag = np.full(len(tables), np.nan), "one run only" if runs < 2 else "one cluster only in a group"
         return Components(np.nan, nothing, nothing, sizes, shares, runs, (), (f"{NOT_ESTIMABLE}: {flag}",))
-    squares = np.array([[np.mean(part) for part in mrmc.mean_squares(table)] for table in tables])
+    squares = np.array([[np.mean(part) for part in mean_squares.mean_squares(table)] for table in tables])
     residual = squares[:, 2]
     cluster = (squares[:, 1] - residual) / runs
     by_run = np.sum([share * table.mean(-1) for share, table in zip(shares, tables, strict=True)], axis=0)
@@ -98,7 +98,7 @@ def power(
     draws: int = 10_000,
     seed: int = 0,
 ) -> np.ndarray:
-    """Power of the two-sided test of Hillis 2007 by simulation at a true gain [proportion], one value per gain.
+    """Power of the two-sided test of `mrmc.paired_gain` by simulation at a true gain [proportion], one value per gain.
 
     runs, clusters: of the new study; None takes the present ones, and groups keep their shares of the clusters.
     Estimate and mean squares are drawn from the components (normal, except for the clusters, whose means are resampled:
@@ -247,15 +247,16 @@ def _simulate(
     if runs < 2:
         raise ValueError(f"power needs two runs, got {runs}")
     rng, w2 = np.random.default_rng(seed), parts.weights**2
-    spread = parts.run + float((w2 * parts.residual / sizes).sum())
     noise = np.sqrt(parts.run / runs) * rng.standard_normal(draws)
-    between, error = parts.residual + runs * parts.cluster, np.zeros(draws)
+    between, drawn = parts.residual + runs * parts.cluster, np.empty((2, draws, len(sizes)))
     for group, many in enumerate(sizes.astype(int)):
         mean, variance = _cluster_moments(parts.shapes[group] if parts.shapes else None, many, draws, rng)
         noise += parts.weights[group] * np.sqrt(between[group] / runs) * mean
         df = (runs - 1) * (many - 1)
-        residual_ms = parts.residual[group] * rng.chisquare(df, draws) / df
-        error += w2[group] * np.maximum(between[group] * variance - residual_ms, 0.0) / many
-    s2 = spread * rng.chisquare(runs - 1, draws) / (runs - 1)
-    test = mrmc.student(noise, s2, error, runs, level)
+        residual = parts.residual[group] * rng.chisquare(df, draws) / df
+        drawn[:, :, group] = w2[group] / many * np.stack([between[group] * variance, residual])
+    spread = parts.run + float((w2 * parts.residual / sizes).sum())
+    s2, copies = spread * rng.chisquare(runs - 1, draws) / (runs - 1), np.zeros(draws, bool)
+    squares = mean_squares.Squares(noise, s2, drawn[0], drawn[1], sizes, runs, copies)
+    test = mrmc.student(noise, squares.total, mean_squares.freedom(squares), runs, level)
     return noise, stats.t.ppf(0.5 + level / 2, test.df) * test.se

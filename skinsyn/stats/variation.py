@@ -15,7 +15,7 @@ import pandas as pd
 
 from skinsyn.run.records import Record, setting
 
-from . import estimands, mrmc
+from . import estimands, mean_squares
 from .hypotheses import Hypotheses
 from .predictions import Block
 
@@ -151,7 +151,8 @@ def parts_of_variance(tables: Sequence[np.ndarray], weights: Sequence[float]) ->
     runs, least = tables[0].shape[0], min(table.shape[1] for table in tables)
     if runs < 2 or least < 2:
         return pd.DataFrame({"part": names, "variance": np.nan, "share": np.nan})
-    _, spread, error, *_ = (float(value) for value in mrmc.variances(tables, weights))
+    parts = mean_squares.squares(tables, weights)
+    spread, error = float(parts.spread), float(parts.error)
     values = 1e4 / runs * np.array([spread, error, spread + error])
     return pd.DataFrame({"part": names, "variance": values, "share": values / values[-1] if values[-1] else np.nan})
 

@@ -6,7 +6,7 @@ import pytest
 
 from bench import operating_characteristics
 from skinsyn.run import paths
-from skinsyn.stats import mrmc
+from skinsyn.stats import mean_squares, mrmc
 
 
 def test_many_data_sets_at_once_are_paired_gain_one_by_one():
@@ -15,11 +15,13 @@ def test_many_data_sets_at_once_are_paired_gain_one_by_one():
     for table in tables:
         table[3] = 0  # nothing to test
         table[4] = table[4, :1]  # every run the same
-    many = mrmc.paired_gains(tables, [0.7, -0.3], 0.9)
-    for number in range(20):
-        one = mrmc.paired_gain([table[number] for table in tables], [0.7, -0.3], 0.9)
-        assert [value[number] for value in many] == pytest.approx(list(one[:7]), nan_ok=True, rel=1e-12)
-    assert np.isnan(many.p[3]) and np.isinf(many.df[4])
+        table[5] = rng.permuted(table[5, :1].repeat(4, 0), axis=1)  # every run the same estimate
+    for rule in mean_squares.RULES:
+        many = mrmc.paired_gains(tables, [0.7, -0.3], 0.9, rule)
+        for number in range(20):
+            one = mrmc.paired_gain([table[number] for table in tables], [0.7, -0.3], 0.9, rule)
+            assert [value[number] for value in many] == pytest.approx(list(one[:7]), nan_ok=True, rel=1e-12)
+        assert np.isnan(many.p[[3, 4]]).all() and np.isinf(many.df[5]) == (rule == "hillis")
 
 
 @pytest.mark.parametrize("average", [None, ((1.0,),)])

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from declarations import declare
 from simulated import predictions
+from statsmodels.stats.multitest import multipletests
 
-from skinsyn.stats import contrasts, dose_response, mrmc
+from skinsyn.stats import contrasts, dose_response, estimands, mrmc
 from skinsyn.stats.predictions import blocks, find_arm, sizes
 
 TABLE = predictions()
@@ -182,7 +183,9 @@ def test_declared_families():
     assert table.loc["primary", "verdict"] == "gain" and table.loc["primary", "images"] == 108
     primary = contrasts.gain(BLOCKS, SYNTHETIC, CONTROL)
     assert table.loc["primary", "estimate"] == pytest.approx(100 * primary.estimate)
-    assert table.loc["primary", "p_adjusted"] == pytest.approx(min(1, 3 * primary.p), abs=1e-6)
+    assert table.loc["primary", "p"] == primary.p
+    tested = table.loc[["primary", "C1", "C2"]]
+    assert tested["p_adjusted"].tolist() == pytest.approx(multipletests(tested["p"], method="holm")[1])
     assert table.loc["C2", "verdict"] == "no gain above the margin" and table.loc["C2", "upper_bound"] < 20
     assert table.loc["gan", "verdict"] == "not run" and "gan" in table.loc["gan", "flags"]
     assert table.loc["nobody", "verdict"] == "not estimable" and "no test image" in table.loc["nobody", "flags"]
@@ -245,3 +248,27 @@ def test_by_dose():
     assert y[3] - y[0] == pytest.approx(contrasts.gain(BLOCKS, SYNTHETIC, CONTROL).estimate)
     with pytest.raises(KeyError, match="no arm with a ratio above 0"):
         contrasts.by_dose(BLOCKS, {**series, "method": "gan"}, CONTROL)
+
+
+def test_copies_of_a_run_count_once():
+    """Five copies of one run are one run: not estimable; two copies among five leave four."""
+    runs = sorted(TABLE["run"].unique())
+    one = TABLE[TABLE["run"] == runs[0]]
+    copied = contrasts.gain(pd.concat([one.assign(run=run) for run in runs]), SYNTHETIC, CONTROL)
+    assert not copied.estimable and "one run only" in copied.flags[0] and copied.runs == 1
+    assert copied.estimate == pytest.approx(contrasts.gain(one, SYNTHETIC, CONTROL).estimate)
+    two = pd.concat([TABLE[TABLE["run"] != runs[-1]], one.assign(run=runs[-1])])
+    assert (
+        contrasts.gain(two, SYNTHETIC, CONTROL)[:9]
+        == contrasts.gain(two[two["run"] != runs[-1]], SYNTHETIC, CONTROL)[:9]
+    )
+    declared = declare({"id": "primary"}, families={"F": {"correction": "holm"}})
+    flags = contrasts.test_families(two, declared)["flags"][0]
+    assert f"4 distinct of 5 runs: {runs[-1]} repeat earlier ones and are left out" in flags
+
+
+def test_equal_answers_of_unequal_models_are_no_copies():
+    block = BLOCKS["condition"]
+    copied, arms = block._replace(correct=block.correct[:, [0, 0, 2]], p=block.p[:, [0, 0, 2]]), range(len(block.arms))
+    assert estimands.distinct_runs([(copied, arms)]) == [0, 2]
+    assert estimands.distinct_runs([(copied._replace(p=block.p[:, :3]), arms)]) == [0, 1, 2]

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import answers, expected_gain, mean_for
@@ -10,7 +11,7 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
 from skinsyn.run import paths
-from skinsyn.stats import auc, mrmc
+from skinsyn.stats import auc, mean_squares, mrmc
 
 
 def vandyke() -> pd.DataFrame:
@@ -28,7 +29,8 @@ def sensitivity() -> np.ndarray:
 
 
 def test_published_sensitivity_of_vandyke():
-    gain = mrmc.paired_gain([sensitivity()])
+    """With df="hillis", as it was published; the default keeps estimate and SE."""
+    gain = mrmc.paired_gain([sensitivity()], df="hillis")
     assert gain.estimate == pytest.approx(-0.09777778, abs=5e-9)
     assert gain.se == pytest.approx(0.03780451, abs=5e-9)
     assert gain.df == pytest.approx(15.71732, abs=5e-6)
@@ -37,11 +39,46 @@ def test_published_sensitivity_of_vandyke():
     assert (gain.runs, gain.clusters, gain.flags) == (5, 45, ())
 
 
-def test_mean_squares_agree_with_anova_lm():
-    table = sensitivity()
+def anova(table: np.ndarray) -> np.ndarray:
+    """Mean squares of readers, cases and residual by statsmodels."""
     long = pd.DataFrame(table).stack().rename_axis(["reader", "case"]).rename("d").reset_index()
-    published = anova_lm(ols("d ~ C(reader) + C(case)", long).fit())["mean_sq"]
-    assert np.allclose(mrmc.mean_squares(table), published.to_numpy(), rtol=0, atol=1e-10)
+    return anova_lm(ols("d ~ C(reader) + C(case)", long).fit())["mean_sq"].to_numpy()
+
+
+def test_mean_squares_agree_with_anova_lm():
+    assert np.allclose(mean_squares.mean_squares(sensitivity()), anova(sensitivity()), rtol=0, atol=1e-10)
+
+
+def test_vandyke_with_all_mean_squares_in_the_denominator():
+    """Recomputed from statsmodels' ANOVA table: (MSR + MSC - MSRC)^2 / (MSR^2/4 + MSC^2/44 + MSRC^2/176), the
+    degrees of freedom of Dorfman, Berbaum and Metz 1992 before Hillis 2007."""
+    msr, msc, msrc = anova(sensitivity())
+    df = (msr + msc - msrc) ** 2 / (msr**2 / 4 + msc**2 / 44 + msrc**2 / 176)
+    se = np.sqrt((msr + msc - msrc) / (5 * 45))
+    assert df == pytest.approx(12.829387, abs=5e-7)
+    gain, published = mrmc.paired_gain([sensitivity()]), mrmc.paired_gain([sensitivity()], df="hillis")
+    assert gain.df == pytest.approx(df, rel=1e-10) and gain.se == pytest.approx(se, rel=1e-10)
+    assert (gain.estimate, gain.se, gain.statistic) == published[:2] + published[3:4]
+    assert gain.p == pytest.approx(2 * scipy.stats.t.sf(abs(-0.09777778 / se), df), rel=1e-6)
+    assert gain.low == pytest.approx(-0.09777778 - scipy.stats.t.ppf(0.975, df) * se, abs=5e-9)
+
+
+def test_degrees_of_freedom_know_of_clusters():
+    """A cell of 9 clusters never has more than the least and the sum of its mean squares' own."""
+    rng = np.random.default_rng(8)
+    for runs in (5, 20):
+        tables = rng.integers(-1, 2, (2000, runs, 9)).astype(float)
+        tables[:1000] += rng.integers(-1, 2, (1000, 1, 9))
+        df, before = mrmc.paired_gains([tables], [1.0]).df, mrmc.paired_gains([tables], [1.0], df="hillis").df
+        assert df.min() >= min(runs - 1, 8) and df.max() <= runs - 1 + 8 and before.max() > 1000
+    with pytest.raises(ValueError, match="unknown rule .* satterthwaite, hillis"):
+        mrmc.paired_gain(tables[0], df="welch")
+
+
+def test_groups_of_weight_zero_do_not_bound_the_degrees_of_freedom():
+    rng = np.random.default_rng(9)
+    table, other = rng.normal(size=(9, 40)), rng.normal(size=(9, 3))
+    assert np.allclose(mrmc.paired_gain([table, other], [1.0, 0.0])[:7], mrmc.paired_gain([table])[:7])
 
 
 def test_auroc_of_vandyke():
@@ -148,7 +185,9 @@ def test_a_pair_of_arms_in_two_groups_is_the_difference_of_images():
         (np.zeros((5, 20)), "all differences are zero"),
         (np.eye(20)[:1], "one run only"),
         (np.eye(5)[:, :1], "one cluster only"),
-        (np.ones((5, 20)), "no variance"),
+        (np.ones((5, 20)), "5 identical runs"),
+        (np.tile(np.eye(20)[:1], (5, 1)), "5 identical runs, one distinct run only"),
+        (np.array([[1.0, 0.0], [0.0, 1.0]]), "no variance"),
     ],
 )
 def test_not_estimable_is_said(table, reason):
@@ -165,6 +204,19 @@ def test_few_runs_are_flagged():
     assert mrmc.paired_gain([difference[:2]]).flags == ("2 runs only: the test's size is known to hold from 5 on",)
     assert mrmc.paired_gain([difference[:4]]).flags[0].startswith("4 runs only")
     assert mrmc.paired_gain([difference]).flags == ()
+
+
+def test_few_clusters_are_flagged():
+    rng = np.random.default_rng(7)
+    difference, flag = np.subtract(*answers(rng, 5, 40)), "in the smallest group: the test's size is known to hold"
+    assert mrmc.paired_gain([difference[:, :9]]).flags == (f"9 clusters only {flag} from 10 on",)
+    assert mrmc.paired_gain([difference[:, :10]]).flags == ()
+    assert flag in mrmc.paired_gain([difference, difference[:, :9]]).flags[0]
+    joined = mrmc.gain_from_groups([difference[:, :9], difference[:, 8:]], [range(9), range(8, 40)], [0.5, 0.5])
+    assert joined.clusters == 40 and "9 clusters only" in joined.flags[0]
+    ids = [f"patient{k}" for k in range(10) for _ in range(1 + 11 * (k == 0))][:21]
+    assert mrmc.gain_from_images(*answers(rng, 5, 21), ids).flags == ()
+    assert "clusters worth 2.9 equal ones" in mrmc.gain_from_images(*answers(rng, 5, 21), ids, count="images").flags[0]
 
 
 def test_one_cluster_in_one_of_two_groups_is_not_estimable():
