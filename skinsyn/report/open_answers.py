@@ -18,25 +18,38 @@ UNITS = {"condition": "condition", "cell": "condition × skin type"}
 
 
 def optimal_ratio(optima: pd.DataFrame, arm: Mapping[str, Any]) -> str:
-    """The optimal ratio in the series of one arm, over all conditions and by condition. optima: of
+    """Which ratios may be the best in the series of one arm, and the gain of the best. optima: of
     `optimal_ratio.optima`."""
     estimable = of_series(optima, arm).query("flags == ''")
     overall, single = (estimable[(estimable["condition"] == "all") == whole] for whole in (True, False))
     if overall.empty:
         return "Not run: no series of arms with the primary settings has two ratios above none, a control and two runs."
     row = overall.iloc[0]
-    best, low, high = (show_cells(row[key], digits=0) for key in ("best", "low", "high"))
-    span = f"between {low} and {high}"
-    if row["top"]:
-        span = f"at {low} or above, with no upper end within the tested ratios"
-    text = f"Of the tested ratios ({row['tested']}), {best} synthetic images per real one were best at {row['n']} real "
-    text += f"images per class. Over runs like these and new images the optimum lies {span}; "
-    text += f"in {show_cells(100 * row['share_none'], digits=0)} % of resamples no synthetic image at all was best. "
+    text = f"Of the tested ratios ({row['tested']}), {row['best']:g} synthetic images per real one were best "
+    text += f"at {row['n']} real images per class. {_may_be_best(row)}. The largest gain over none, {_selected(row)}. "
     if single.empty:
-        return text
-    text += f"By condition the optimal ratio ranges from {single['best'].min():g} to {single['best'].max():g}; "
-    text += f"for {int(single['top'].sum())} of {len(single)} conditions the interval reaches the largest, "
-    return text + "and larger ones were not tested."
+        return text.rstrip()
+    text += f"By condition the best tested ratio ranges from {single['best'].min():g} to {single['best'].max():g}; "
+    text += f"for {int(single['none'].sum())} of {len(single)} conditions no synthetic image at all, and for "
+    return text + f"{int(single['top'].sum())} the largest tested ratio, is not rejected as the best."
+
+
+def _may_be_best(row: pd.Series) -> str:
+    """Which ratios are not rejected as the best."""
+    if row["not_rejected"] == row["tested"]:
+        return "None of them is rejected as the best: these data do not identify the optimum"
+    only = ", " not in row["not_rejected"]
+    text = f"Not rejected as the best {'is' if only else 'are'} {row['not_rejected']}{' alone' if only else ''}"
+    return text + (", and larger ratios were not tested" if row["top"] else "")
+
+
+def _selected(row: pd.Series) -> str:
+    """The largest gain, as observed and adjusted for its selection."""
+    observed = show_cells(row["gain"], sign=True, unit="percentage points")
+    if pd.isna(row["gain_low"]):
+        return f"{observed}, has no interval"
+    adjusted = show_cells(row["gain_adjusted"], row["gain_low"], row["gain_high"], sign=True)
+    return f"{observed}, was selected as the largest; adjusted for that it is {adjusted}"
 
 
 def gan_comparison(gains: pd.DataFrame, fidelity: pd.DataFrame | None) -> str:

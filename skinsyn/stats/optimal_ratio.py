@@ -1,4 +1,5 @@
-"""The optimal ratio of synthetic to real images, per condition, number of real images and method, with its interval."""
+"""The optimal ratio of synthetic to real images, per condition, number of real images and method: which ratios may be
+the best, and the gain of the best, adjusted for its selection."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,8 +9,8 @@ import pandas as pd
 
 from skinsyn.classifier.arms import Arm
 
-from . import contrasts
-from .bootstrap import stratum_shares, two_way_means
+from . import covariance, estimands, selection
+from .hypotheses import Hypothesis
 from .predictions import Block, select
 
 __all__ = ["SERIES", "of_series", "optima"]
@@ -18,32 +19,28 @@ __all__ = ["SERIES", "of_series", "optima"]
 SERIES = [name for name in Arm.names() if name not in ("task", "ratio", "sources")]
 CONTROL = ["n", "transforms", "steps"]  # what a series shares with its control
 LEAST = 2  # ratios above 0: of a single one, nothing can be called the best
+COLUMNS = ["condition", "best", "low", "high", "tested", "not_rejected", "top", "none", "gain", "gain_adjusted"]
+COLUMNS += ["gain_low", "gain_high", "clusters", "runs", "flags"]
 
 
-def optima(
-    prepared: Mapping[str, Block], task: str = "condition", draws: int = 2000, seed: int = 0, level: float = 0.95
-) -> pd.DataFrame:
+def optima(prepared: Mapping[str, Block], task: str = "condition", level: float = 0.95) -> pd.DataFrame:
     """The ratio with the highest accuracy, for every series of arms that differ in it, overall and by condition.
 
     prepared: of `predictions.blocks`. A series has a control (ratio 0, which may itself be the best) and at least two
-    ratios above 0. Runs and clusters are resampled together (Owen 2007), the same resamples for all ratios of a series;
-    the best ratio per resample makes the interval, whose ends are therefore tested ratios. Of equally good ratios the
-    smallest counts. Returns SERIES, condition ('all': mean over conditions), best, low, high, tested (the ratios, as
-    text), top (is the interval open to ratios above the largest?), share_top, share_none (of the resamples in which the
-    largest ratio, or none at all, was best), gain (of the best over ratio 0, points: the largest of several, hence
-    biased upwards), clusters, runs, flags.
+    ratios above 0. Which ratios may be the best is a confidence set, multiple comparisons with the best (Hsu 1984;
+    `selection.best`), runs and clusters random: the bootstrap of an argmax is not valid where two ratios nearly tie.
+    Returns SERIES, condition ('all': mean over conditions), best (of equal ones the smallest), low, high (the ends of
+    the set), tested and not_rejected (the ratios and those of the set, as text), top and none (bool: is the largest
+    ratio, or ratio 0, in the set?), gain (of the best ratio above 0 over ratio 0, points: the largest of several, hence
+    biased upwards), gain_adjusted, gain_low, gain_high (the same, adjusted for the selection: `selection.maximum`),
+    clusters, runs, flags.
     """
-    columns = [*SERIES, "condition", "best", "low", "high", "tested", "top", "share_top", "share_none", "gain"]
-    columns += ["clusters", "runs", "flags"]
     rows = []
     for series in _series(prepared[task]) if task in prepared else []:
-        control = {key: series[key] for key in CONTROL} | {"task": task, "ratio": 0}
-        doses, correct, strata = contrasts.by_dose(prepared, {**series, "task": task}, control)
-        for condition in ["all", *sorted(set(strata))]:
-            at = np.ones(len(strata), bool) if condition == "all" else strata == condition
-            optimum = _optimum(doses, correct[:, at], strata[at], draws, seed, level)
-            rows.append({**series, "condition": condition, **optimum})
-    return pd.DataFrame(rows, columns=columns)
+        for condition in ["all", *sorted(set(prepared[task].images["y_true"]))]:
+            where = {} if condition == "all" else {"y_true": condition}
+            rows.append({**series, "condition": condition, **_optimum(prepared[task], series, where, level)})
+    return pd.DataFrame(rows, columns=[*SERIES, *COLUMNS])
 
 
 def of_series(table: pd.DataFrame, arm: Mapping[str, Any]) -> pd.DataFrame:
@@ -65,20 +62,38 @@ def _series(block: Block) -> list[dict[str, Any]]:
     return [one for one in series if tuple(one[key] for key in CONTROL) in controls]
 
 
-def _optimum(
-    doses: np.ndarray, correct: np.ndarray, strata: np.ndarray, draws: int, seed: int, level: float
-) -> dict[str, Any]:
-    """The best of the doses with its interval. correct: (runs, clusters, doses)."""
-    runs, clusters, _ = correct.shape
-    means = correct.mean(0).T @ stratum_shares(strata)
-    best = int(np.argmax(means))
-    row = {"best": doses[best], "low": np.nan, "high": np.nan, "tested": ", ".join(f"{x:g}" for x in doses)}
-    row |= {"gain": 100 * (means[best] - means[0]), "clusters": clusters, "runs": runs}
-    row |= {"top": False, "share_top": np.nan, "share_none": np.nan, "flags": ""}
-    if runs < 2 or clusters < 2:
-        return row | {"flags": f"not estimable: one {'run' if runs < 2 else 'cluster'} only"}
-    resampled = two_way_means(correct, strata, draws, np.random.default_rng(seed)).argmax(1)
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    low, high = doses[np.quantile(resampled, tails, method="inverted_cdf").astype(int)]
-    shares = {"share_top": (resampled == len(doses) - 1).mean(), "share_none": (resampled == 0).mean()}
-    return row | {"low": low, "high": high, "top": bool(high == doses[-1]), **shares}
+def _gains(block: Block, series: Mapping, where: Mapping) -> tuple[np.ndarray, covariance.Joint, int]:
+    """The ratios above 0 of a series, their gains over its control, and the clusters these rest on."""
+    ratios = sorted(float(ratio) for ratio in select(block.arms, **series)["ratio"].unique() if ratio > 0)
+    arms = {f"ratio {ratio:g}": {**series, "task": block.task, "ratio": ratio} for ratio in ratios}
+    arms["control"] = {**{key: series[key] for key in CONTROL}, "task": block.task, "ratio": 0}
+    hypotheses = [Hypothesis(id=name, estimand=f"{name} - control", where=dict(where)) for name in arms][:-1]
+    sums = [estimands.parts({block.task: block}, one, arms) for one in hypotheses]
+    clusters = sum(len(set(ids)) for ids in sums[0].clusters)
+    return np.array(ratios), covariance.of_parts(sums), clusters
+
+
+def _optimum(block: Block, series: Mapping, where: Mapping, level: float) -> dict[str, Any]:
+    """The ratios that may be the best, and the gain of the best ratio above 0."""
+    ratios, joint, clusters = _gains(block, series, where)
+    ratios, gains = np.array([0.0, *ratios]), np.array([0.0, *joint.estimates])  # no gain of ratio 0 over itself
+    row = {"best": ratios[int(np.argmax(gains))], "tested": _text(ratios), "gain": 100 * joint.estimates.max()}
+    row |= {"clusters": clusters, "runs": len(block.runs), "flags": joint.flags, "top": False, "none": False}
+    if joint.flags:
+        return row | {"low": np.nan, "high": np.nan, "not_rejected": ""}
+    df = np.pad(joint.df, (1, 0), constant_values=np.inf)
+    df[0, 1:] = df[1:, 0] = np.diag(joint.df)
+    kept = selection.best(gains, np.pad(joint.covariance, (1, 0)), level, df)
+    winner = int(np.argmax(joint.estimates))
+    adjusted = selection.maximum(joint.estimates, joint.covariance, level, joint.df[winner, winner])
+    row |= {"low": ratios[kept].min(), "high": ratios[kept].max(), "not_rejected": _text(ratios[kept])}
+    row |= {"top": bool(kept[-1]), "none": bool(kept[0])}
+    return row | {
+        "gain_adjusted": 100 * adjusted.estimate,
+        "gain_low": 100 * adjusted.low,
+        "gain_high": 100 * adjusted.high,
+    }
+
+
+def _text(ratios: np.ndarray) -> str:
+    return ", ".join(f"{ratio:g}" for ratio in ratios)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special, stats
 
-__all__ = ["Winner", "maximum", "simultaneous"]
+__all__ = ["Winner", "best", "maximum", "simultaneous"]
 
 _POINTS = 2**14  # of Sobol's sequence: quantiles of the largest error to about .01 standard errors
 _SCALES = 2**10  # points of the chi distribution, by which they are divided
@@ -70,6 +70,34 @@ def maximum(
     wide = se * float(stats.t.isf(tail, df) / stats.norm.isf(tail))
     solve = functools.partial(_quantile, float(x[k]), low_end, high_end, reach)
     return Winner(k, solve(se, 0.5), solve(wide, tail), solve(wide, 1 - tail))
+
+
+def best(
+    estimates: npt.ArrayLike, covariance: npt.ArrayLike, level: float = 0.95, df: npt.ArrayLike = np.inf
+) -> np.ndarray:
+    """Hsu 1984, multiple comparisons with the best: (k,) True where an estimate is not rejected as the largest.
+
+    estimates: (k,); covariance: (k, k), of their errors; df: one, or (k, k) of the differences, of which the smallest
+    counts. Estimate i is rejected where another exceeds it by more than c standard errors of their difference; c is the
+    one-sided quantile of the largest of the k - 1 standardised differences from i (Annals of Statistics 12:1136-1144,
+    for any covariance). The truly largest is in the set with probability `level`, however many tie. A difference
+    without variance rejects nothing. Raises ValueError on shapes that do not fit or NaN.
+
+    >>> best([0, 1, 9], np.eye(3)).tolist(), best([0, 1, 2], np.eye(3)).tolist()
+    ([False, False, True], [True, True, True])
+    """
+    x, sigma = _checked(estimates, covariance)
+    freedom = np.broadcast_to(np.asarray(df, float), sigma.shape)
+    errors, kept = _errors(sigma), np.ones(len(x), bool)
+    spread = np.diag(sigma)[:, None] + np.diag(sigma) - 2 * sigma
+    varies = spread > 1e-9 * np.diag(sigma).max()
+    for i in range(len(x)):
+        others = np.flatnonzero(varies[i])
+        if others.size:
+            se = np.sqrt(spread[i, others])
+            c = _largest(((errors[:, others] - errors[:, [i]]) / se).max(1), level, freedom[i, others].min())
+            kept[i] = ((x[others] - x[i]) / se).max() <= c
+    return kept
 
 
 def simultaneous(covariance: npt.ArrayLike, level: float = 0.95, df: float = np.inf) -> float:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from skinsyn.stats import selection
-from skinsyn.stats.selection import maximum, simultaneous
+from skinsyn.stats.selection import best, maximum, simultaneous
 
 THREE = np.array([[1.0, 0.5, 0.3], [0.5, 2.0, 0.6], [0.3, 0.6, 1.5]])
 
@@ -112,6 +112,26 @@ def test_no_variance_no_interval_and_what_is_refused():
             maximum(x, covariance)
     with pytest.raises(ValueError, match="level"):
         maximum([1], [[1]], level=1.0)
+
+
+def test_the_set_of_the_best_has_dunnetts_critical_value():
+    """Equal variances, k - 1 = 4 differences from one, correlation 1/2: one-sided 5 % points of Dunnett (1955)."""
+    for df, critical in ((np.inf, 2.16), (10, 2.47)):
+        edge = critical * np.sqrt(2)
+        assert best([0, 0, 0, 0, edge - 0.05], np.eye(5), df=df).all()
+        assert best([0, 0, 0, 0, edge + 0.05], np.eye(5), df=df).tolist() == [False] * 4 + [True]
+
+
+def test_a_difference_without_variance_rejects_nothing():
+    assert best([0, 1], np.ones((2, 2))).all() and best([3], [[0.0]]).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(x=st.lists(st.floats(-4, 4).map(lambda value: round(value, 2)), min_size=1, max_size=6), seed=st.integers(0, 99))
+def test_the_observed_best_is_always_in_the_set_and_a_higher_level_keeps_more(x, seed):
+    root = np.random.default_rng(seed).standard_normal((len(x), len(x) + 1))
+    narrow, wide = best(x, root @ root.T, 0.8), best(x, root @ root.T, 0.99)
+    assert narrow[int(np.argmax(x))] and (wide | ~narrow).all()
 
 
 def covered(rng, truth, covariance, sets, df=None):
