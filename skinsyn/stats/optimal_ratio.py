@@ -62,23 +62,23 @@ def _series(block: Block) -> list[dict[str, Any]]:
     return [one for one in series if tuple(one[key] for key in CONTROL) in controls]
 
 
-def _gains(block: Block, series: Mapping, where: Mapping) -> tuple[np.ndarray, covariance.Joint, int]:
-    """The ratios above 0 of a series, their gains over its control, and the clusters these rest on."""
+def _gains(block: Block, series: Mapping, where: Mapping) -> tuple[np.ndarray, covariance.Joint, dict[str, int]]:
+    """The ratios above 0 of a series, their gains over its control, and the clusters and runs these rest on."""
     ratios = sorted(float(ratio) for ratio in select(block.arms, **series)["ratio"].unique() if ratio > 0)
     arms = {f"ratio {ratio:g}": {**series, "task": block.task, "ratio": ratio} for ratio in ratios}
     arms["control"] = {**{key: series[key] for key in CONTROL}, "task": block.task, "ratio": 0}
     hypotheses = [Hypothesis(id=name, estimand=f"{name} - control", where=dict(where)) for name in arms][:-1]
     sums = [estimands.parts({block.task: block}, one, arms) for one in hypotheses]
-    clusters = sum(len(set(ids)) for ids in sums[0].clusters)
-    return np.array(ratios), covariance.of_parts(sums), clusters
+    sizes = {"clusters": sum(len(set(ids)) for ids in sums[0].clusters), "runs": len(sums[0].values[0])}
+    return np.array(ratios), covariance.of_parts(sums), sizes
 
 
 def _optimum(block: Block, series: Mapping, where: Mapping, level: float) -> dict[str, Any]:
     """The ratios that may be the best, and the gain of the best ratio above 0."""
-    ratios, joint, clusters = _gains(block, series, where)
+    ratios, joint, sizes = _gains(block, series, where)
     ratios, gains = np.array([0.0, *ratios]), np.array([0.0, *joint.estimates])  # no gain of ratio 0 over itself
     row = {"best": ratios[int(np.argmax(gains))], "tested": _text(ratios), "gain": 100 * joint.estimates.max()}
-    row |= {"clusters": clusters, "runs": len(block.runs), "flags": joint.flags, "top": False, "none": False}
+    row |= {**sizes, "flags": joint.flags, "top": False, "none": False}
     if joint.flags:
         return row | {"low": np.nan, "high": np.nan, "not_rejected": ""}
     df = np.pad(joint.df, (1, 0), constant_values=np.inf)

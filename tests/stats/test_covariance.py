@@ -63,10 +63,16 @@ def test_the_same_estimate_twice_and_one_that_never_varies():
     assert joint.covariance[2] == pytest.approx(0) and joint.df[2, 2] == np.inf and joint.df[0, 1] == np.inf
 
 
-def test_one_run_or_one_cluster_is_not_estimable_and_runs_must_agree():
-    right = answers(np.random.default_rng(1004), 3, 8)[0]
-    for values, ids, reason in ((right[:1], np.arange(8), "one run"), (right, np.zeros(8), "one cluster")):
-        joint = covariance.of_parts([sums(values, ids)] * 2)
+def test_what_is_not_estimable_is_said():
+    right, ids = answers(np.random.default_rng(1004), 3, 8)[0], np.arange(8)
+    copied = np.repeat(right[:1], 3, axis=0)
+    for first, second, clusters, reason in (
+        (right[:1], right[:1], ids, "one run"),
+        (right, right, np.zeros(8), "one cluster"),
+        (right, right[:2], ids, "different runs"),
+        (right, copied, ids, "identical runs"),
+    ):
+        joint = covariance.of_parts([sums(first, clusters), sums(second, clusters)])
         assert reason in joint.flags and np.isnan(joint.covariance).all() and np.isfinite(joint.estimates).all()
-    with pytest.raises(ValueError, match="share their runs"):
-        covariance.of_parts([sums(right, np.arange(8)), sums(right[:2], np.arange(8))])
+    with pytest.raises(ValueError, match="at least one"):
+        covariance.of_parts([])
