@@ -11,6 +11,8 @@ import yaml
 
 from skinsyn import trace
 from skinsyn.report import numbers
+from skinsyn.report.ledger import COLUMNS
+from skinsyn.report.verdicts import DIRECTIONS
 from skinsyn.run import params, paths, pipeline, tables
 
 ROOT = paths.project_root()
@@ -115,8 +117,9 @@ def test_smoke_writes_the_paper_the_ledger_and_the_numbers(smoke_run):
     page = (folder / "paper.html").read_text()
     assert "phantom" in page and not re.search(r'(?:src|href)="(?:https?:)?//[^"]+\.(?:js|css|png|svg)"', page)
     ledger = pd.read_csv(folder / "08_paper-ledger.csv")
-    assert list(ledger.columns) == ["claim", "published", "estimate", "low", "high", "verdict"]
-    assert set(ledger.verdict) <= {"reproduced", "not reproduced", "not identified", "not run"}
+    assert list(ledger.columns) == COLUMNS and set(ledger.direction) <= set(DIRECTIONS)
+    assert ledger.magnitude.isin(["not applicable", "not run"]).all(), "phantoms have no published size"
+    assert ledger.direction.iloc[6] == "not applicable", "nor a published number of images"
     saved = numbers.read("smoke")
     assert saved and all({"value", "unit", "low", "high", "made_by"} <= set(number) for number in saved.values())
     assert {number["made_by"] for number in saved.values()} <= set(STEMS)

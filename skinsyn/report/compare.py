@@ -13,12 +13,14 @@ from matplotlib.figure import Figure
 from ..run import paths, pipeline, tables
 from . import plots
 from .inference import Inference
-from .ledger import NOT_RUN, estimate_text
+from .ledger import estimate_text
+from .numbers import NOT_RUN
 from .style import PALETTE, canvas, styled, zero
 
 __all__ = ["compare", "estimates", "gains", "in_words", "parameters", "rows_of", "save"]
 
-ESTIMATE = ["estimate", "low", "high", "verdict"]
+ESTIMATE = ["estimate", "low", "high"]
+VERDICTS = {"tests": ["verdict"], "ledger": ["direction", "magnitude", "no_worthwhile_gain"]}
 # Tables that readers see: what names a row of each.
 KEYS = {
     "flow": ["stage"],
@@ -85,17 +87,18 @@ def _both(runs: Sequence[str], name: str) -> pd.DataFrame:
 
 
 def estimates(runs: Sequence[str], name: str) -> pd.DataFrame:
-    """The ledger or the tests of both runs: what names a row, then estimate, low, high and verdict of each run,
-    difference (second minus first), verdict changed."""
+    """The ledger or the tests of both runs: what names a row, then estimate, low, high and verdicts of each run,
+    difference (second minus first), verdict changed (any of them)."""
     joined = _both(runs, name)
     wide = joined[KEYS[name]].copy()
-    for column in ESTIMATE:
+    for column in ESTIMATE + VERDICTS[name]:
         for i, run in enumerate(runs):
             wide[f"{column} {run}"] = joined[f"{column}@{i}"]
     wide["difference"] = joined["estimate@1"] - joined["estimate@0"]
-    verdicts = [f"verdict {run}" for run in runs]
-    wide[verdicts] = wide[verdicts].fillna(NOT_RUN)
-    wide["verdict changed"] = wide[verdicts[0]] != wide[verdicts[1]]
+    verdicts = [[f"{verdict} {run}" for verdict in VERDICTS[name]] for run in runs]
+    for columns in verdicts:
+        wide[columns] = wide[columns].fillna(NOT_RUN)
+    wide["verdict changed"] = (wide[verdicts[0]].to_numpy() != wide[verdicts[1]].to_numpy()).any(axis=1)
     return wide
 
 
@@ -191,7 +194,10 @@ def in_words(runs: Sequence[str], compared: dict[str, pd.DataFrame]) -> str:
             lines.append(f"  {row['claim']}")
             for run in runs:
                 own = {"claim": row["claim"]} | {part: row[f"{part} {run}"] for part in ESTIMATE}
-                lines.append(f"    {run:{width}}{estimate_text(own):32}{own['verdict']}")
+                direction, size, none_left = (row[f"{verdict} {run}"] for verdict in VERDICTS["ledger"])
+                lines.append(
+                    f"    {run:{width}}{estimate_text(own):32}{direction}; size {size}; no worthwhile gain {none_left}"
+                )
     counted = compared["tables"]["state"].value_counts()
     lines += ["", "Tables by state: " + ", ".join(f"{state} {n}" for state, n in counted.items())]
     if "values" in compared:

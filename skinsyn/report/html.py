@@ -12,8 +12,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from . import gallery
-from .ledger import VERDICTS
 from .links import linked
+from .verdicts import DIRECTIONS, MAGNITUDES, WORTHWHILE
 
 __all__ = ["render"]
 
@@ -40,7 +40,12 @@ def render(title: str, subtitle: str, blocks: Sequence[dict], tiles: Mapping) ->
     # Our own files, the only text that is not escaped.
     css = Markup("\n".join((ASSETS / name).read_text().strip() for name in ("paper.css", "gallery.css")))
     return environment.get_template("paper.html.j2").render(
-        title=title, subtitle=subtitle, blocks=filled, css=css, verdicts=VERDICTS, gallery=tiles
+        title=title,
+        subtitle=subtitle,
+        blocks=filled,
+        css=css,
+        verdicts={*DIRECTIONS, *MAGNITUDES, *WORTHWHILE},
+        gallery=tiles,
     )
 
 

@@ -33,9 +33,10 @@ KINDS = ("heading", "text", "note", "list", "table", "figure", "figures", "galle
 
 
 def context(
-    profile: str, saved: Mapping[str, dict], verdicts: Mapping[str, str], sources: Sequence[str]
+    profile: str, saved: Mapping[str, dict], verdicts: Mapping[str, Mapping], sources: Sequence[str]
 ) -> dict[str, Any]:
-    """What the manuscript's words may use: numbers by id, verdicts by claim, and facts about the run."""
+    """What the manuscript's words may use: numbers by id, verdicts by claim (rows of the ledger), and facts about the
+    run."""
 
     def written(write: Callable[..., str], **options: Any) -> Callable[..., str]:
         """A function of an id, and of what `write` takes besides a number: the text of that number, marked."""
@@ -61,7 +62,7 @@ def context(
         "shift": written(shift),
         "p": written(lambda number: numbers.equals_p(number["value"]) if number else NOT_RUN),
         "estimated": lambda name: (numbers.lookup(saved, name) or {}).get("value") is not None,
-        "verdict": lambda claim: verdicts.get(claim, NOT_RUN),
+        "verdict": lambda claim, which="direction": verdicts[claim][which] if claim in verdicts else NOT_RUN,
         "has": lambda notebook: bool(figure_files(profile, notebook)),
     }
 

@@ -11,8 +11,10 @@ import typst
 
 from ..run import files, paths
 from . import gallery, html, links, manuscript, numbers, paper_tables
+from .claims import Claim
 from .inference import Inference
-from .ledger import VERDICTS, AtLeast, Claim, Evidence, HypothesisRule, Rule
+from .rules import AtLeast, Evidence, HypothesisRule
+from .verdicts import DIRECTIONS
 
 __all__ = ["describe", "evidence", "own_numbers", "save_numbers", "typeset"]
 
@@ -25,7 +27,7 @@ def evidence(profile: str, before: str) -> Evidence:
     images = paper_tables.optional(profile, "synthetic")
     saved = numbers.read(profile, before=before)
     tests, count = paper_tables.optional(profile, "tests"), None if images is None else len(images)
-    return Evidence(tests, saved, count, Inference.of_run(profile))
+    return Evidence(tests, saved, count, Inference.of_run(profile), tuple(paper_tables.sources_of(profile)))
 
 
 def save_numbers(origin: numbers.Origin, ledger: pd.DataFrame, claims: Sequence[Claim]) -> Path:
@@ -53,31 +55,40 @@ def own_numbers(origin: numbers.Origin, ledger: pd.DataFrame, claims: Sequence[C
         count |= {"classifiers": len(cells), "runs": cells["run"].nunique()}
     own = {f"paper.{name}": origin.computed(number) for name, number in count.items()}
     for claim, row in zip(claims, ledger.to_dict("records"), strict=True):
-        if row["verdict"] != numbers.NOT_RUN:
-            own[f"ledger.{claim.id.lower()}"] = _of_claim(origin, claim.rule, row["estimate"])
-    for verdict in VERDICTS:
-        own[f"ledger.{verdict.replace(' ', '_')}"] = origin.computed(int((ledger["verdict"] == verdict).sum()))
+        if row["direction"] != numbers.NOT_RUN:
+            own |= _of_claim(origin, claim, row["estimate"])
+    for verdict in DIRECTIONS:
+        own[f"ledger.{verdict.replace(' ', '_')}"] = origin.computed(int((ledger["direction"] == verdict).sum()))
     return own | {"ledger.claims": origin.computed(len(ledger))}
 
 
-def _of_claim(origin: numbers.Origin, rule: Rule, estimate: float) -> dict:
-    """The estimate of a claim that was run."""
-    if isinstance(rule, HypothesisRule):
-        shown = rule.shown(paper_tables.optional(origin.profile, "tests"))
+def _of_claim(origin: numbers.Origin, claim: Claim, estimate: float) -> dict[str, dict]:
+    """The estimate of a claim that was run with its adjusted interval; of a one-sided test also the bound, and the
+    number of real images per class where its arms have one."""
+    name = f"ledger.{claim.id.lower()}"
+    if isinstance(claim.rule, HypothesisRule):
+        shown = claim.rule.shown(paper_tables.optional(origin.profile, "tests"), claim.task)
         where, made_by = {key: shown[key] for key in ("family", "id")}, paper_tables.MADE_BY["tests"]
-        return origin.from_row("tests", where, "estimate", "points", "low", "high", made_by)
-    if isinstance(rule, AtLeast):
-        return origin.computed(int(estimate), "images")
+        ends = ("low_adjusted", "high_adjusted")
+        own = {name: origin.from_row("tests", where, "estimate", "points", *ends, made_by)}
+        if shown["alternative"] == "less":
+            own[f"{name}.bound"] = origin.from_row("tests", where, "high_adjusted", "points", made_by=made_by)
+        if shown["n"].isdigit():
+            own[f"{name}.n"] = origin.computed(int(shown["n"]))
+        return own
+    if isinstance(claim.rule, AtLeast):
+        return {name: origin.computed(int(estimate), "images")}
     saved = numbers.read(origin.profile, before=origin.notebook).get("c6.difference")
     if saved is None:
-        return origin.computed(estimate)
-    return origin.from_row("distances", saved["row"], saved["column"], "", "low", "high", saved["table_made_by"])
+        return {name: origin.computed(estimate)}
+    row, column, made_by = (saved[key] for key in ("row", "column", "table_made_by"))
+    return {name: origin.from_row("distances", row, column, "", "low", "high", made_by)}
 
 
 def describe(profile: str, ledger: pd.DataFrame, claims: Sequence[Claim]) -> list[dict]:
     """The paper's blocks (see `manuscript.blocks`), from the tables, figures and numbers of this run."""
     saved = numbers.read(profile, before="09")
-    verdicts = {claim[:2]: verdict for claim, verdict in zip(ledger["claim"], ledger["verdict"], strict=True)}
+    verdicts = {row["claim"][:2]: row for row in ledger.to_dict("records")}
     words = manuscript.context(profile, saved, verdicts, paper_tables.sources_of(profile))
     return manuscript.blocks(profile, words, paper_tables.maker(profile, ledger, claims, saved))
 

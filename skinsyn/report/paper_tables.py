@@ -2,17 +2,17 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from ..run import files, paths, sources, tables
 from ..stats.predictions import GROUPS
+from .claims import Claim
 from .inference import Inference, parameters_on_record
-from .ledger import Claim, HypothesisRule, estimate_text
 from .links import mark
-from .numbers import NOT_ESTIMABLE, NOT_RUN, contradiction, number, place_of_row, show, show_cells, show_p
+from .numbers import NOT_RUN, contradiction, place_of_row, show, show_cells, show_p
+from .result_tables import Mark, estimate, ledger_table, rules_table, section, table, tests_table
 
 __all__ = ["MADE_BY", "SPLITS", "exists", "maker", "optional", "origin_in_words", "sources_of"]
 
@@ -37,8 +37,6 @@ MADE_BY = {
     "declaration_and_rules": "08_paper",
 }
 SPLITS = ("train", "validation", "test")
-# (row of the saved table, its column, text) → the text, marked with the id of the number that it shows, if any
-Mark = Callable[[int, str, str], str]
 # Parameters that say how images are made; the appendix shows all.
 SETTINGS = ("02_dreambooth", "03_generation")
 APART = ("profile", "seed", "executor", "threads")
@@ -85,8 +83,8 @@ def maker(
         )
 
     makers: dict[str, Callable[[], dict]] = {
-        "ledger": lambda: _ledger(ledger, marker("ledger")),
-        "rules": lambda: _rules(claims, inference),
+        "ledger": lambda: ledger_table(ledger, marker("ledger")),
+        "rules": lambda: rules_table(claims, inference),
         "settings": lambda: _parameters({name: record[name] for name in SETTINGS if name in record}, APART),
         "parameters": lambda: _parameters(record, APART[:1]),
         "numbers": lambda: _numbers(numbers, loaded),
@@ -98,11 +96,11 @@ def maker(
         "synthetic": ("synthetic", _synthetic),
         "distances": ("distances", lambda frame: _distances(frame, marker("distances"))),
         "arms": ("learning_curves", lambda frame: _arms(frame, marker("learning_curves"))),
-        "tests": ("tests", lambda frame: _tests(frame, marker("tests"), inference)),
-        "summary": ("summary", lambda frame: _table({"result": 1, "summary": 4.6}, frame.to_numpy())),
+        "tests": ("tests", lambda frame: tests_table(frame, marker("tests"), inference)),
+        "summary": ("summary", lambda frame: table({"result": 1, "summary": 4.6}, frame.to_numpy())),
         "changes": ("declaration_and_rules", _changes),
-        "description": ("description", lambda frame: _table({"result": 1, "summary": 4.6}, frame.to_numpy())),
-        "open_answers": ("open_answers", lambda frame: _table({"question": 1, "answer": 4.6}, frame.to_numpy())),
+        "description": ("description", lambda frame: table({"result": 1, "summary": 4.6}, frame.to_numpy())),
+        "open_answers": ("open_answers", lambda frame: table({"question": 1, "answer": 4.6}, frame.to_numpy())),
     }
 
     def make(name: str) -> dict:
@@ -119,49 +117,9 @@ def maker(
     return make
 
 
-def _table(widths: Mapping[str, float], rows: Iterable[Iterable]) -> dict:
-    """widths: head of a column → its share of the width. Cells become text, whole numbers with thousands separators."""
-
-    def text(cell: object) -> str:
-        return (
-            show(number(int(cell))) if isinstance(cell, int | np.integer) and not isinstance(cell, bool) else str(cell)
-        )
-
-    listed = [[text(cell) for cell in row] for row in rows]
-    return {"head": list(widths), "rows": listed, "widths": list(widths.values())}
-
-
-def _section(name: str, widths: Mapping[str, float]) -> list[str]:
-    """A row that heads those below it."""
-    return [f"§{name}"] + [""] * (len(widths) - 1)
-
-
-def _estimate(row: Mapping, digits: int = 1, sign: bool = True) -> str:
-    return "" if pd.isna(row["estimate"]) else show_cells(row["estimate"], row["low"], row["high"], digits, sign)
-
-
-def _ledger(frame: pd.DataFrame, marked: Mark) -> dict:
-    rows = [
-        [row["claim"], row["published"], marked(place, "estimate", estimate_text(row)) or NOT_RUN, row["verdict"]]
-        for place, row in enumerate(frame.to_dict("records"))
-    ]
-    return _table({"claim": 3.2, "published": 2.6, "this run (interval)": 1.8, "verdict": 1.4}, rows)
-
-
-def _rules(claims: Sequence[Claim], inference: Inference) -> dict:
-    rows = []
-    for claim in claims:
-        basis = "numbers of the run"
-        if isinstance(claim.rule, HypothesisRule):
-            family = [f"family {claim.rule.family}"] if claim.rule.family else []
-            basis = "; ".join(family + [f"id begins with {start}" for start in claim.rule.tests])
-        rows.append([claim.id, basis, claim.rule.sentence(inference)])
-    return _table({"claim": 0.5, "hypotheses": 1.6, "reproduced where": 4}, rows)
-
-
 def _changes(frame: pd.DataFrame) -> dict:
     """What was changed since the first declaration; the first row of the frame says how that one stands."""
-    return _table({"date": 1.2, "status": 1.2, "change": 4.6}, frame.iloc[1:][["date", "status", "words"]].to_numpy())
+    return table({"date": 1.2, "status": 1.2, "change": 4.6}, frame.iloc[1:][["date", "status", "words"]].to_numpy())
 
 
 def _parameters(record: Mapping[str, Mapping], apart: Sequence[str]) -> dict:
@@ -173,7 +131,7 @@ def _parameters(record: Mapping[str, Mapping], apart: Sequence[str]) -> dict:
         for name, value in sorted(values.items())
         if name not in apart
     ]
-    return _table({"notebook": 1.3, "parameter": 1.6, "value": 4}, rows)
+    return table({"notebook": 1.3, "parameter": 1.6, "value": 4}, rows)
 
 
 def origin_in_words(saved: Mapping) -> str:
@@ -197,12 +155,12 @@ def _numbers(numbers: Mapping[str, Mapping], loaded: Mapping[str, pd.DataFrame])
     # On paper, numbers of single hypotheses (F0. to F4.) and of single arms stand in tables of their own only.
     printed = [line for line in lines if not re.match(r"(F\d|accuracy)\.", line[0])]
     widths = {"number": 1.8, "value (interval)": 1.9, "unit": 1, "made by": 1.6, "table row": 2}
-    return _table(widths, printed) | {"page_rows": lines, "anchors": True}
+    return table(widths, printed) | {"page_rows": lines, "anchors": True}
 
 
 def _attrition(frame: pd.DataFrame) -> dict:
     counts = frame.groupby(["stage", "reason"], sort=False, observed=True).size().reset_index(name="n")
-    return _table({"stage": 1.5, "reason": 4, "left out": 0.8}, counts.itertuples(index=False))
+    return table({"stage": 1.5, "reason": 4, "left out": 0.8}, counts.itertuples(index=False))
 
 
 def _counts(frame: pd.DataFrame) -> dict:
@@ -215,7 +173,7 @@ def _counts(frame: pd.DataFrame) -> dict:
         tested = members.loc[members["split"] == "test", "fst_group"]
         rows.append([name, kind, *(sum(members["split"] == s) for s in splits), *(sum(tested == g) for g in groups)])
     widths = {"condition": 2, "malignant": 1.1} | dict.fromkeys([*splits, *(f"test, {g}" for g in groups)], 1.0)
-    return _table(widths, rows)
+    return table(widths, rows)
 
 
 def _generators(frame: pd.DataFrame) -> dict:
@@ -227,7 +185,7 @@ def _generators(frame: pd.DataFrame) -> dict:
         for row in frame.to_dict("records")
     ]
     widths = dict(zip(names, (1.5, 1.2, 1, 1.3), strict=True))
-    return _table(widths | {"images": 0.7, "steps": 0.7, "first loss": 0.9, "last loss": 0.9}, rows)
+    return table(widths | {"images": 0.7, "steps": 0.7, "first loss": 0.9, "last loss": 0.9}, rows)
 
 
 def _synthetic(frame: pd.DataFrame) -> dict:
@@ -235,18 +193,18 @@ def _synthetic(frame: pd.DataFrame) -> dict:
         [method, generator, len(members), members["parent"].nunique(), int((members["flags"].fillna("") != "").sum())]
         for (method, generator), members in frame.groupby(["method", "generator"], sort=True, observed=True)
     ]
-    return _table({"method": 1.6, "generator": 1.2, "images": 1, "source images": 1, "flagged": 1}, rows)
+    return table({"method": 1.6, "generator": 1.2, "images": 1, "source images": 1, "flagged": 1}, rows)
 
 
 def _distances(frame: pd.DataFrame, marked: Mark) -> dict:
     rows = []
     for place, row in enumerate(frame.to_dict("records")):
         texts = {key: show_cells(row[key], digits=3) for key in ("paired", "permuted")}
-        texts |= {"difference": _estimate({"estimate": row["difference"], **row}, 3), "p": show_p(row["p"])}
+        texts |= {"difference": estimate({"estimate": row["difference"], **row}, 3), "p": show_p(row["p"])}
         cells = (marked(place, key, text) for key, text in texts.items())
         rows.append([row["method"], row["generator"], *cells])
     widths = {"method": 1.5, "generator": 1.2, "paired": 0.9, "permuted": 0.9, "difference (interval)": 2, "p": 0.8}
-    return _table(widths, rows)
+    return table(widths, rows)
 
 
 def _arms(frame: pd.DataFrame, marked: Mark) -> dict:
@@ -256,37 +214,8 @@ def _arms(frame: pd.DataFrame, marked: Mark) -> dict:
     for place, row in enumerate(frame.to_dict("records")):
         if row["task"] != task:
             task = row["task"]
-            rows.append(_section(task, widths))
+            rows.append(section(task, widths))
         percent = [100 * row[key] for key in ("accuracy", "low", "high")]
         share = "" if pd.isna(row["accuracy"]) else show_cells(*percent)
         rows.append([row["label"], show_cells(row["n"], digits=0), int(row["runs"]), marked(place, "accuracy", share)])
-    return _table(widths, rows)
-
-
-def _tests(frame: pd.DataFrame, marked: Mark, inference: Inference) -> dict:
-    widths = {"hypothesis": 2.2, f"points ({inference.percent} interval)": 1.9, "p": 0.8, "adjusted p": 0.8}
-    widths |= {"images": 0.75, "clusters": 0.8, "runs": 0.55, "remark": 1.6}
-    rows: list[list] = []
-    family, blank = None, [""] * (len(widths) - 2)
-    cells = frame["id"].str.startswith("cell")
-    for place, row in enumerate(frame.to_dict("records")):
-        if cells.iloc[place]:
-            continue
-        if row["family"] != family:
-            family = row["family"]
-            rows.append(_section(family, widths))
-        if row["verdict"] == NOT_RUN:
-            rows.append([row["id"], NOT_RUN, *blank])
-            continue
-        shown = marked(place, "estimate", _estimate(row)) if pd.notna(row["estimate"]) else NOT_ESTIMABLE
-        p = ["" if pd.isna(row[key]) else marked(place, key, show_p(row[key])) for key in ("p", "p_adjusted")]
-        sizes = [int(row[key]) for key in ("images", "clusters", "runs")]
-        remarks = [
-            row["flags"] or row["verdict"] or "",
-            f"shared by runs: {row['shared']}" if row.get("shared") else "",
-        ]
-        rows.append([row["id"], shown, *p, *sizes, "; ".join(filter(None, remarks))])
-    if cells.any():
-        ran = int((frame.loc[cells, "verdict"] != NOT_RUN).sum())
-        rows.append([f"{show(number(int(cells.sum())))} cells", f"{show(number(ran))} run", *blank])
-    return _table(widths, rows)
+    return table(widths, rows)

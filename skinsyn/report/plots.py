@@ -5,18 +5,17 @@ notebook needs `plots` alone. Every function takes `title` and `note` (e.g. 'Pha
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from .numbers import equals_p
+from .forest import forest
 from .pictures import before_after, contact_sheet, sheet_with_parents
 from .style import (
+    BESIDE,
     GREY,
     PALETTE,
     canvas,
@@ -30,7 +29,6 @@ from .style import (
     percent,
     save,
     styled,
-    zero,
 )
 
 __all__ = [
@@ -50,7 +48,6 @@ __all__ = [
 
 SHADES = {"I-II": "#9ecae1", "III-IV": "#4292c6", "V-VI": "#08306b", "unknown": "#c9c9c9"}
 SPLITS = ("train", "validation", "test", "unused")
-BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center"}
 
 
 @styled
@@ -168,54 +165,6 @@ def learning_curves(
     percent(ax.yaxis)
     legend(figure)
     return figure
-
-
-@styled
-def forest(
-    frame: pd.DataFrame, title: str = "", note: str = "", xlabel: str = "percentage points", level: float = 0.95
-) -> Figure:
-    """One line per hypothesis. Columns: id, estimate, low, high (points); optional: family, p_adjusted, verdict.
-
-    level: of the intervals; a mark is filled where the adjusted p is at most 1 - level, which the axis says where there
-    is such a p. A row without interval shows its verdict in words. title: '' says what is drawn, with the level.
-    """
-    columns(frame, ("id", "estimate", "low", "high"), "forest")
-    title = title or f"Gains with {100 * level:g} % intervals, in percentage points"
-    if "p_adjusted" in frame.columns:
-        xlabel += f" (filled mark: adjusted p at most {1 - level:g})"
-    lines: list[tuple[str, pd.Series | None]] = []
-    for family, members in frame.groupby("family", sort=False) if "family" in frame.columns else [("", frame)]:
-        lines += [(str(family), None)] if family else []
-        lines += [(str(row["id"]), row) for _, row in members.iterrows()]
-    figure, (ax,) = canvas(0.75 + 0.21 * len(lines), title, note)
-    for y, (name, row) in enumerate(lines):
-        if row is not None:
-            _forest_row(ax, y, row, 1 - level)
-            continue
-        ax.annotate(
-            name, (0, y), xycoords=("axes fraction", "data"), xytext=(-6, 0), ha="right", fontweight="bold",
-            fontsize=8, color="#222222", **BESIDE,
-        )  # fmt: skip
-    zero(ax.axvline)
-    labels = {y: name for y, (name, row) in enumerate(lines) if row is not None}
-    ax.set_yticks(list(labels), list(labels.values()), fontsize=7.5)
-    ax.set(ylim=(len(lines) - 0.4, -0.6), xlabel=xlabel)
-    ax.grid(axis="y", visible=False)
-    return figure
-
-
-def _forest_row(ax: Axes, y: int, row: pd.Series, alpha: float) -> None:
-    """Mark, interval and adjusted p of one hypothesis; words where it was not estimated."""
-    p = row.get("p_adjusted", np.nan)
-    sure = np.isfinite(p) and p <= alpha
-    if np.isfinite(row["estimate"]):
-        colour = PALETTE[0] if np.isfinite(row["low"]) else GREY
-        ax.plot(row["estimate"], y, "o", color=colour, markerfacecolor=colour if sure else "white", zorder=3)
-    if np.isfinite(row["low"]):
-        ax.hlines(y, row["low"], row["high"], color=PALETTE[0], linewidth=1.5, zorder=2)
-    text = f"p {equals_p(p)}" if np.isfinite(p) else str(row.get("verdict", "") or "not estimable")
-    colour = "#222222" if sure else GREY
-    ax.annotate(text, (1, y), xycoords=("axes fraction", "data"), xytext=(4, 0), fontsize=7, color=colour, **BESIDE)
 
 
 @styled

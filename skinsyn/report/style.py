@@ -38,6 +38,7 @@ WIDTH = 6.7  # inches, the text width of the paper
 # Okabe and Ito 2008, in an order whose neighbours differ in lightness as well.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 GREY, PALE = "#6b6b6b", "#bdbdbd"
+BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center"}  # a text beside a mark
 STYLE = Path(__file__).parents[1] / "assets" / "figures.mplstyle"
 GROUPS = ("all", "I-II", "III-IV", "V-VI", "unknown")
 

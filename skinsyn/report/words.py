@@ -27,12 +27,20 @@ def _signed(value: float) -> str:
 
 
 def _estimate(row: Mapping) -> str:
-    """'+3.1 percentage points (−1.0 to +7.2; p = 0.14)', as far as there is an interval; p adjusted where it is."""
+    """'+3.1 percentage points (−1.0 to +7.2; p = 0.14)', as far as there is an interval; p adjusted where it is. A
+    one-sided test has its bound in place of an interval; a simultaneous interval follows where there is one."""
     text = f"{_signed(row['estimate'])} percentage points"
     if pd.isna(row["low"]):
         return text
     p = float(row["p"] if pd.isna(row.get("p_adjusted")) else row["p_adjusted"])
-    return f"{text} ({_signed(row['low'])} to {_signed(row['high'])}; p {equals_p(p)})"
+    if row.get("alternative") == "less":
+        adjusted = float(row.get("high_adjusted", "nan"))
+        wider = "" if pd.isna(adjusted) else f", {_signed(adjusted)} over its family"
+        return f"{text} (one-sided upper bound {_signed(row['upper_bound'])}{wider}; one-sided p {equals_p(p)})"
+    ends = f"{_signed(row['low'])} to {_signed(row['high'])}"
+    if pd.notna(row.get("low_simultaneous")):
+        ends += f"; simultaneously {_signed(row['low_simultaneous'])} to {_signed(row['high_simultaneous'])}"
+    return f"{text} ({ends}; p {equals_p(p)})"
 
 
 def gain(row: Mapping, what: str = "Adding synthetic images") -> str:
@@ -58,7 +66,9 @@ def claim(row: Mapping) -> str:
     bound, margin = _signed(row["upper_bound"]), _n(float(row["margin"]))
     if row["kind"] == "equivalence":
         shown = "equivalent" if row["verdict"] == "equivalent" else "equivalence is not shown"
-        return f"Accuracy changes by {_estimate(row)} against a margin of {margin} points; {shown}."
+        return (
+            f"Accuracy changes by {_estimate(row)} (two one-sided tests) against a margin of {margin} points; {shown}."
+        )
     limit = f"any gain lies below {bound} points, within the margin of {margin}"
     if row["verdict"] == "not shown":
         limit = f"a gain of up to {bound} points cannot be excluded (margin {margin})"

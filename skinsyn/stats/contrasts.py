@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from . import estimands
+from . import bounds, estimands
 from . import families as _families
 from .hypotheses import Hypotheses, Hypothesis
 from .mrmc import NOT_ESTIMABLE, Gain, gain_from_groups
 from .predictions import Block, check_predictions, select
 
-__all__ = ["answers", "by_dose", "check_predictions", "gain", "select", "test_families"]
+__all__ = ["answers", "by_dose", "check_predictions", "gain", "select", "test_families", "with_corrections"]
 
 
 def gain(
@@ -43,22 +43,41 @@ def test_families(
 ) -> pd.DataFrame:
     """Every declared hypothesis as one row: estimate and interval in points, raw and adjusted p, what it rests on.
 
-    Columns: family, id, kind, average, estimate, low, high, se, df, statistic, p, p_adjusted, p_by, correction,
-    low_simultaneous, high_simultaneous, upper_bound, margin, images, clusters, runs, verdict, flags. The p of
-    non-superiority is one-sided, upper_bound its one-sided bound. A hypothesis without a p has the verdict "not run" or
-    "not estimable", and its reason in `flags`; nothing is dropped. ValueError where settings name several arms.
+    Columns: family, id, kind, task, n (real images per class of its arms, '' where its settings name none), average,
+    alternative (two-sided | less | within), estimate, low, high, se, df, statistic, p, p_adjusted, p_by, correction,
+    low_simultaneous, high_simultaneous, low_adjusted, high_adjusted, bound, upper_adjusted, upper_bound, margin,
+    images, clusters, runs, verdict, flags. low to high is two-sided and for this hypothesis alone; statistic and p of
+    a one-sided test (less, within) are against the margin, and upper_bound is its own bound. The adjusted bounds are
+    those of `bounds.family_bounds`, named in `bound`. A hypothesis without a p has the verdict "not run" or "not
+    estimable", and its reason in `flags`; nothing is dropped. ValueError where settings name several arms.
     """
     prepared, tables = estimands.as_blocks(predictions), []
     for name, family in declared.families.items():
         members = [m for one in declared.of_family(name) for m in estimands.spread(prepared, one, declared.arms)]
         table = pd.DataFrame([_row(prepared, one, declared.arms, family.min_images, level) for one in members])
-        bounds = ("estimate", "se", "df") if family.simultaneous else None
-        table = _families.run_family(table, family.correction, low_df=bounds, level=level)
-        table["verdict"] = [_verdict(row, 1 - level) for _, row in table.iterrows()]
-        tables.append(table)
-    order = "family id kind average estimate low high se df statistic p p_adjusted p_by correction low_simultaneous"
-    order += " high_simultaneous upper_bound margin images clusters runs verdict flags"
-    return pd.concat(tables, ignore_index=True)[order.split()]
+        tables.append(with_corrections(table, family.correction, level, family.simultaneous))
+    order = "family id kind task n average alternative estimate low high se df statistic p p_adjusted p_by correction"
+    order += " low_simultaneous high_simultaneous low_adjusted high_adjusted bound upper_adjusted upper_bound margin"
+    return pd.concat(tables, ignore_index=True)[[*order.split(), "images", "clusters", "runs", "verdict", "flags"]]
+
+
+def with_corrections(
+    rows: pd.DataFrame, correction: str, level: float = 0.95, simultaneous: bool = False
+) -> pd.DataFrame:
+    """One family's rows with adjusted p, the bounds beside them, and verdicts.
+
+    rows: kind, alternative, estimate, se, df, p, margin, and verdict ('' where there is none yet).
+
+    >>> row = {"kind": "gain", "alternative": "two-sided", "estimate": 3.0, "se": 1.0, "df": np.inf, "p": 0.0027}
+    >>> with_corrections(pd.DataFrame([row | {"margin": np.nan, "verdict": ""}]), "holm")["verdict"].tolist()
+    ['gain']
+    """
+    table = _families.run_family(
+        rows, correction, low_df=("estimate", "se", "df") if simultaneous else None, level=level
+    )
+    table = table.join(bounds.family_bounds(table, correction, level))
+    table["verdict"] = [_verdict(row, 1 - level) for _, row in table.iterrows()]
+    return table
 
 
 def answers(
@@ -110,6 +129,15 @@ def _estimate(
     return result, parts.images, parts.remarks
 
 
+def _facts(prepared: Mapping[str, Block], one: Hypothesis, arms: estimands.Arms) -> dict[str, object]:
+    """What a hypothesis is about, run or not."""
+    named = [arms[name] for _, name in one.terms]
+    sizes = sorted({int(arm["n"]) for arm in named if str(arm.get("n", "")).isdigit()})
+    row: dict[str, object] = {"family": one.family, "id": one.id, "kind": one.kind}
+    row |= {"task": str(named[0].get("task", next(iter(prepared)))), "n": ", ".join(map(str, sizes))}
+    return row | {"average": one.average, "alternative": bounds.ALTERNATIVES[one.test]}
+
+
 ONE_SIDED = {"non-superiority": _families.non_superiority, "equivalence": _families.tost}
 
 
@@ -119,7 +147,7 @@ def _row(
     margin = one.margin if one.test != "superiority" else np.nan
     if margin is None:
         raise ValueError(f"hypothesis {one.id!r}: {one.test} needs a margin")
-    row: dict[str, object] = {"family": one.family, "id": one.id, "kind": one.kind, "average": one.average}
+    row = _facts(prepared, one, arms)
     row |= {"margin": 100 * float(margin), "upper_bound": np.nan, "verdict": "", "flags": ""}
     row |= dict.fromkeys(("estimate", "low", "high", "se", "df", "statistic", "p"), np.nan)
     row |= dict.fromkeys(("images", "clusters", "runs"), 0)
@@ -138,7 +166,7 @@ def _row(
     row |= {"clusters": result.clusters, "runs": result.runs, "flags": "; ".join(flags)}
     if one.test != "superiority":
         outcome = ONE_SIDED[one.test](result, margin, 1 - level)
-        row |= {"p": outcome.p, "upper_bound": 100 * outcome.high}
+        row |= {"p": outcome.p, "statistic": outcome.statistic, "upper_bound": 100 * outcome.high}
     return row
 
 

@@ -165,12 +165,14 @@ def newcombe_paired(a: int, b: int, c: int, d: int, level: float = 0.95) -> tupl
 
 
 class OneSided(NamedTuple):
-    """Result of `tost` or `non_superiority`: p, bounds at the test's own level, and the verdict in words."""
+    """Result of `tost` or `non_superiority`: p, bounds at the test's own level, the verdict in words, and the statistic
+    against the margin (of the two tests of `tost`, that of the larger p)."""
 
     p: float
     low: float
     high: float
     verdict: str
+    statistic: float = float("nan")
 
 
 def tost(gain: Gain, margin: float, alpha: float = 0.05) -> OneSided:
@@ -186,12 +188,11 @@ def tost(gain: Gain, margin: float, alpha: float = 0.05) -> OneSided:
     _check_margin(margin)
     if not gain.estimable:
         return OneSided(float("nan"), float("nan"), float("nan"), "not estimable")
-    above = stats.t.sf((gain.estimate + margin) / gain.se, gain.df)
-    below = stats.t.cdf((gain.estimate - margin) / gain.se, gain.df)
-    p = float(max(above, below))
-    return OneSided(
-        p, *interval(gain.estimate, gain.se, gain.df, 1 - 2 * alpha), "equivalent" if p <= alpha else "not shown"
-    )
+    above, below = ((gain.estimate + side * margin) / gain.se for side in (1, -1))
+    p = float(max(stats.t.sf(above, gain.df), stats.t.cdf(below, gain.df)))
+    ends = interval(gain.estimate, gain.se, gain.df, 1 - 2 * alpha)
+    statistic = above if above < -below else below  # the weaker of the two
+    return OneSided(p, *ends, "equivalent" if p <= alpha else "not shown", float(statistic))
 
 
 def non_superiority(gain: Gain, margin: float, alpha: float = 0.05) -> OneSided:
@@ -206,9 +207,10 @@ def non_superiority(gain: Gain, margin: float, alpha: float = 0.05) -> OneSided:
     _check_margin(margin)
     if not gain.estimable:
         return OneSided(float("nan"), float("nan"), float("nan"), "not estimable")
-    p = float(stats.t.cdf((gain.estimate - margin) / gain.se, gain.df))
+    statistic = float((gain.estimate - margin) / gain.se)
+    p = float(stats.t.cdf(statistic, gain.df))
     upper = float(gain.estimate + stats.t.ppf(1 - alpha, gain.df) * gain.se)
-    return OneSided(p, float("-inf"), upper, "no gain above the margin" if p <= alpha else "not shown")
+    return OneSided(p, float("-inf"), upper, "no gain above the margin" if p <= alpha else "not shown", statistic)
 
 
 def _check_margin(margin: float) -> None:

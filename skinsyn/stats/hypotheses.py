@@ -5,7 +5,7 @@
       synthetic: {like: control, ratio: 10, method: in-then-outpaint, generator: fine-tuned}
     families:  # what is corrected together
       F0 claims: {correction: holm}
-      F4 exploratory: {correction: fdr_bh, min_images: 10}
+      F4 exploratory: {correction: fdr_bh, min_images: 20}  # 10 where none is given
     hypotheses:
       - {id: primary, family: F0 claims, estimand: synthetic - control}
       - {id: C2, family: F0 claims, estimand: synthetic 75 - synthetic, test: non-superiority, margin: 0.03}
@@ -44,7 +44,7 @@ class Family(Record):
 
     correction: str = setting(about="of the p values", choices=METHODS)
     simultaneous: bool = setting(False, "Bonferroni-t intervals beside those of each hypothesis")
-    min_images: int = setting(0, "hypotheses on fewer test images are not tested", low=0)
+    min_images: int = setting(10, "hypotheses on fewer test images are not tested", low=0)
 
     def __post_init__(self) -> None:
         if self.correction == "max_t":

@@ -24,7 +24,9 @@ def fabricate(
         "claim": ["C1: more", "C2: less"],
         "estimate": [estimate, np.nan],
         **ends,
-        "verdict": [verdict, "not run"],
+        "direction": [verdict, "not run"],
+        "magnitude": ["too imprecise", "not run"],
+        "no_worthwhile_gain": ["not shown", "not run"],
     }
     frames = {
         "tests": pd.DataFrame(tested | {"images": 36, "verdict": ["gain", "not run"]}),
@@ -49,6 +51,7 @@ def test_what_differs_is_shown_and_nothing_else(capsys):
     out = capsys.readouterr().out
     assert "guidance_scale: 3.0 → 7.0" in out and " seed: " not in out and " profile: " not in out
     assert "+2.0 (+1.0 to +3.0)" in out and "+4.5 (+3.5 to +5.5)" in out and "not tested" in out
+    assert "reproduced; size too imprecise; no worthwhile gain not shown" in out
     folder = paths.figures_dir("one_vs_one-two")
     values = pd.read_csv(folder / "compare-values.csv")
     assert values["column"].tolist() == ["estimate", "low", "high"] and set(values["difference"]) == {2.5}

@@ -16,7 +16,9 @@ from test_paper import HOSTILE, RULES
 
 from skinsyn import images
 from skinsyn.report import gallery, html, manuscript, paper
-from skinsyn.report.ledger import Evidence, claims, ledger
+from skinsyn.report.claims import claims
+from skinsyn.report.ledger import ledger
+from skinsyn.report.rules import Evidence
 from skinsyn.run import files, paths, store, tables
 
 CELL = ["condition", "method", "generator", "fst_group"]

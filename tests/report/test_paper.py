@@ -13,8 +13,10 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from skinsyn.report import html, manuscript, numbers, paper, plots
+from skinsyn.report.claims import claims
 from skinsyn.report.inference import Inference
-from skinsyn.report.ledger import Evidence, claims, ledger
+from skinsyn.report.ledger import ledger
+from skinsyn.report.rules import Evidence
 from skinsyn.run import files, paths, tables
 
 HOSTILE = "<script>alert('x')</script> #evil[*] & {{ 7*7 }} $x$ \\ §"
@@ -22,7 +24,7 @@ RULES = {claim: {"rule": "above", "tests": [claim]} for claim in ("C1", "C3", "C
 RULES |= {
     "C2": {"rule": "bounded", "tests": ["C2"]},
     "C6": {"rule": "nearer"},
-    "C7": {"rule": "at least", "count": 458920},
+    "C7": {"rule": "at least"},
 }
 TESTS = [
     ("F0 claims", "C1 primary", "gain", 5.25, 1.0, 9.5, 0.004, 0.02, 48, 48, 5, "gain", ""),
@@ -30,6 +32,18 @@ TESTS = [
     ("F0 claims", "C4 transforms", "gain", *[np.nan] * 5, 0, 0, 0, "not run", "no arm with it"),
     (HOSTILE, "C3 malignancy V-VI", "gain", 2.0, *[np.nan] * 4, 3, 1, 5, "not estimable", f"not estimable: {HOSTILE}"),
 ]
+
+
+def table_of_tests(names: list[str]) -> pd.DataFrame:
+    """TESTS with the columns that are the same for all, and bounds as wide as the intervals."""
+    table = pd.DataFrame(TESTS, columns=names).assign(margin=3.0, task="condition", n="8")
+    table.loc[table["id"].str.startswith("C3"), "task"] = "malignancy"
+    one_sided = table["kind"] == "non-superiority"
+    table["alternative"] = np.where(one_sided, "less", "two-sided")
+    table["bound"] = np.where(table["p"].notna(), "Holm-compatible", "")
+    table["low_adjusted"] = table["low"].where(~one_sided)
+    ends = dict.fromkeys(("high_adjusted", "upper_adjusted", "upper_bound"), table["high"])
+    return table.assign(**ends, low_simultaneous=np.nan, high_simultaneous=np.nan)
 
 
 @pytest.fixture
@@ -98,12 +112,12 @@ def fabricate(profile: str, source: str = "phantom") -> None:
         "verdict",
         "flags",
     ]
-    tables.save(profile, "tests", pd.DataFrame(TESTS, columns=names), "05_fairness_stats")
+    tables.save(profile, "tests", table_of_tests(names), "05_fairness_stats")
     three = numbers.Origin(profile, "03_generation", "18-numbers")
     distances = {f"c6.{name}": three.from_row("distances", {}, name) for name in ("paired", "permuted", "p")}
     numbers.save(profile, "03_generation", distances)
     plots.save(profile, plots.flow(pd.DataFrame({"stage": ["rows", HOSTILE], "images": [9, 7]})), "01_data_prep-flow")
-    plots.save(profile, plots.forest(pd.DataFrame(TESTS, columns=names)), "05_fairness_stats-forest")
+    plots.save(profile, plots.forest(table_of_tests(names)), "05_fairness_stats-forest")
     stamp = {"parameters": {"profile": profile, "prompt": HOSTILE, "steps": 40}}
     files.write_json(paths.run_dir(profile) / "stamps" / "02_dreambooth.json", stamp)
 
@@ -167,7 +181,11 @@ def test_numbers_stand_in_the_text(run):
     text = re.sub(r'<a class="number"[^>]*>|</a>', "", make(run)["paper.html"].decode())  # as it is read, without links
     assert "+5.2 points (+1.0 to +9.5)" in text  # 5.25, half to even
     assert "144 images of 2 conditions" in text and "phantoms" in text and "say nothing about patients" in text
-    assert "p &lt; 0.001; reproduced" in text
+    assert (
+        "p &lt; 0.001; reproduced" in text and "0.5 (at most +2.0; margin 3.0)" in text and "0.030 (one-sided)" in text
+    )
+    assert "at most +2.0 points (one-sided bound); C2: not identified" in text and "at 8 real images per class" in text
+    assert "size: not applicable" in text and "95 % one-sided bound, Holm-compatible, family of 2" in text
     assert "decode</td><td>truncated</td><td>1" in text
     assert "<td>5</td><td>70.0 (62.5 to 77.5)</td>" in text
     assert "Limitations of PAD-UFES-20" not in text
@@ -216,9 +234,9 @@ def test_every_number_of_the_manuscript_is_drawn_in():
         "03_generation",
         "04_training_grid",
         "C1 to C5",
-        "; C1 ",
-        "; C2 ",
-        "; C3 ",
+        "C1:",
+        "C2:",
+        "C3:",
         "C6",
         "C7",
         "ED90",
@@ -243,8 +261,8 @@ def test_no_sentence_states_another_level_or_margin_than_05_used(run):
     blocks = paper.describe(run, ledger(listed, paper.evidence(run, before="08")), listed)
     page = make(run)["paper.html"].decode()
     for text in (json.dumps(blocks, ensure_ascii=False, default=str), page):
-        assert "80 %" in text and "below 5 points" in text and "≤ 0.2" in text
+        assert "80 %" in text and "within 5 points" in text and "≤ 0.2" in text
         assert not re.search(r"95\s*%|≤ 0\.05|\b3 points", text)
     tables.save(run, "inference", Inference().table(), made_by="05_fairness_stats")
     page = make(run)["paper.html"].decode()
-    assert "95 %" in page and "below 3 points" in page and "≤ 0.05" in page and "80 %" not in page
+    assert "95 %" in page and "within 3 points" in page and "≤ 0.05" in page and "80 %" not in page

@@ -27,6 +27,10 @@ TESTS = pd.DataFrame(
     ],
     columns=["family", "id", "estimate", "low", "high", "p_adjusted", "verdict"],
 )
+ONE_SIDED = TESTS.assign(
+    alternative=["less", "two-sided", "less"], upper_bound=8.0, margin=3.0, low_simultaneous=[np.nan, -4, np.nan],
+    high_simultaneous=[np.nan, 6, np.nan],
+)  # fmt: skip
 FIGURES = {
     "contact_sheet": lambda **k: plots.contact_sheet(PICTURES, NAMES, columns=3, **k),
     "sheet_with_parents": lambda **k: plots.sheet_with_parents(
@@ -57,6 +61,7 @@ FIGURES = {
     ),
     "learning_curves": lambda **k: plots.learning_curves(GRID, **k),
     "forest": lambda **k: plots.forest(TESTS, **k),
+    "forest with one-sided tests": lambda **k: plots.forest(ONE_SIDED, **k),
     "dose_response": lambda **k: plots.dose_response(DOSE, None, **k),
     "dose_response with a curve": lambda **k: plots.dose_response(
         DOSE, DOSE, marks={"ED90": 5.0, "none": float("nan")}, **k
@@ -141,3 +146,19 @@ def test_what_cannot_be_drawn_is_refused(figures):
         plots.sheet_with_parents(PICTURES, {"inpaint": PICTURES[:2]}, NAMES)
     with pytest.raises(ValueError, match="outside its folder"):
         plots.save("made_up", plots.forest(TESTS), "../../escaped")
+
+
+def test_a_one_sided_test_never_has_a_filled_mark_and_is_named():
+    """A filled mark reads as a gain, which "the gain is below the margin" is not."""
+    one_sided = ONE_SIDED.head(1)  # its adjusted p is .01
+    (axes,) = plots.forest(one_sided).axes
+    marks = {
+        line.get_marker(): line.get_markerfacecolor() for line in axes.lines if line.get_marker() not in ("None", "")
+    }
+    assert marks["s"] == "white" and "o" not in marks and "|" in marks
+    ends = [line.get_xdata() for line in axes.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2]
+    assert any(list(pair) == [5, 8] for pair in ends), "from the estimate to the bound"
+    assert "one-sided test" in axes.get_xlabel() and "one-sided p" in "".join(text.get_text() for text in axes.texts)
+    two_sided = plots.forest(ONE_SIDED.iloc[1:2]).axes[0]
+    drawn = [segment[:, 0].tolist() for lines in two_sided.collections for segment in lines.get_segments()]
+    assert [-4, 6] in drawn and "simultaneous" in two_sided.get_xlabel()

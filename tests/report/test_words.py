@@ -38,6 +38,14 @@ def test_a_gain():
         ({"kind": "difference", "verdict": "larger"}, "expected to be larger"),
         ({"kind": "difference"}, "shows no difference"),
         ({"kind": "non-superiority", "verdict": "no gain above the margin"}, "any gain lies below +2.0 points"),
+        (
+            {"kind": "non-superiority", "alternative": "less", "verdict": "not shown", "high_adjusted": 3.5},
+            "(one-sided upper bound +2.0, +3.5 over its family; one-sided p",
+        ),
+        (
+            {"kind": "gain", "verdict": "gain", "low_simultaneous": 0.5, "high_simultaneous": 7.5},
+            "; simultaneously +0.5 to +7.5;",
+        ),
         ({"kind": "non-superiority", "verdict": "not shown"}, "a gain of up to +2.0 points cannot be excluded"),
         ({"kind": "equivalence", "verdict": "not shown"}, "equivalence is not shown"),
         ({"kind": "equivalence", "verdict": "equivalent"}, "points; equivalent"),

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from declarations import declare
+from scipy import stats
 from simulated import predictions
 from statsmodels.stats.multitest import multipletests
 
@@ -187,6 +188,12 @@ def test_declared_families():
     tested = table.loc[["primary", "C1", "C2"]]
     assert tested["p_adjusted"].tolist() == pytest.approx(multipletests(tested["p"], method="holm")[1])
     assert table.loc["C2", "verdict"] == "no gain above the margin" and table.loc["C2", "upper_bound"] < 20
+    c2 = table.loc["C2"]
+    assert c2["alternative"] == "less" and table.loc["primary", "alternative"] == "two-sided"
+    assert c2["statistic"] == pytest.approx((c2["estimate"] - 20) / c2["se"]), "against the margin, as its p"
+    assert c2["p"] == pytest.approx(stats.t.cdf(c2["statistic"], c2["df"])) and np.isnan(c2["low_adjusted"])
+    assert c2["upper_bound"] < c2["high_adjusted"] < 20 and c2["bound"] == "Bonferroni-t"
+    assert table.loc["primary", ["task", "n"]].tolist() == ["condition", "8"] and table.loc["C1", "n"] == "8, 32"
     assert table.loc["gan", "verdict"] == "not run" and "gan" in table.loc["gan", "flags"]
     assert table.loc["nobody", "verdict"] == "not estimable" and "no test image" in table.loc["nobody", "flags"]
     ours = table[table["family"] == "F3"]
@@ -272,3 +279,16 @@ def test_equal_answers_of_unequal_models_are_no_copies():
     copied, arms = block._replace(correct=block.correct[:, [0, 0, 2]], p=block.p[:, [0, 0, 2]]), range(len(block.arms))
     assert estimands.distinct_runs([(copied, arms)]) == [0, 2]
     assert estimands.distinct_runs([(copied._replace(p=block.p[:, :3]), arms)]) == [0, 1, 2]
+
+
+def test_three_images_are_never_compared_without_a_word():
+    """With three images a group gave "no difference shown", unflagged."""
+    images = TABLE[TABLE["fst_group"] == "V-VI"]["image_id"].unique()[:3]
+    few = TABLE[(TABLE["fst_group"] != "V-VI") | TABLE["image_id"].isin(images)]
+    by = {"fst_group": ["I-II", "V-VI"]}
+    table = contrasts.test_families(few, declare({"id": "gain", "average": "micro", "by": by})).set_index("id")
+    assert table.loc["gain, V-VI", "verdict"] == "not estimable" and "3 images" in table.loc["gain, V-VI", "flags"]
+    asked = {"F": {"correction": "holm", "min_images": 2}}
+    table = contrasts.test_families(few, declare({"id": "gain", "average": "micro", "by": by}, families=asked))
+    assert "in the smallest group" in table.set_index("id").loc["gain, V-VI", "flags"]
+    assert "in the smallest group" not in table.set_index("id").loc["gain, I-II", "flags"]
