@@ -281,14 +281,17 @@ def test_equal_answers_of_unequal_models_are_no_copies():
     assert estimands.distinct_runs([(copied._replace(p=block.p[:, :3]), arms)]) == [0, 1, 2]
 
 
-def test_three_images_are_never_compared_without_a_word():
+def test_few_images_are_never_compared_without_a_word():
     """With three images a group gave "no difference shown", unflagged."""
-    images = TABLE[TABLE["fst_group"] == "V-VI"]["image_id"].unique()[:3]
-    few = TABLE[(TABLE["fst_group"] != "V-VI") | TABLE["image_id"].isin(images)]
-    by = {"fst_group": ["I-II", "V-VI"]}
-    table = contrasts.test_families(few, declare({"id": "gain", "average": "micro", "by": by})).set_index("id")
-    assert table.loc["gain, V-VI", "verdict"] == "not estimable" and "3 images" in table.loc["gain, V-VI", "flags"]
-    asked = {"F": {"correction": "holm", "min_images": 2}}
-    table = contrasts.test_families(few, declare({"id": "gain", "average": "micro", "by": by}, families=asked))
-    assert "in the smallest group" in table.set_index("id").loc["gain, V-VI", "flags"]
-    assert "in the smallest group" not in table.set_index("id").loc["gain, I-II", "flags"]
+
+    def table(images: int, **family) -> pd.DataFrame:
+        kept = TABLE[TABLE["fst_group"] == "V-VI"]["image_id"].unique()[:images]
+        few = TABLE[(TABLE["fst_group"] != "V-VI") | TABLE["image_id"].isin(kept)]
+        one = {"id": "gain", "average": "micro", "by": {"fst_group": ["I-II", "V-VI"]}}
+        declared = declare(one, families={"F": {"correction": "holm", **family}})
+        return contrasts.test_families(few, declared).set_index("id")
+
+    assert table(3).loc["gain, V-VI", "verdict"] == "not estimable"
+    assert "3 images, fewer than the 10" in table(3).loc["gain, V-VI", "flags"]
+    flags = table(9, min_images=2)["flags"]
+    assert "in the smallest group" in flags["gain, V-VI"] and "in the smallest group" not in flags["gain, I-II"]
