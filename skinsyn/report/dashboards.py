@@ -1,4 +1,4 @@
-"""Figures of the statistics: metrics by group, calibration, and minimum detectable gains."""
+"""Figures of the statistics: metrics by group, calibration, minimum detectable gains, and gains of small cells."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,9 +7,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import GREY, canvas, colours, columns, dodge, in_order, intervals, legend, log_ticks, percent, styled
+from .style import (
+    GREY,
+    PALETTE,
+    canvas,
+    colours,
+    columns,
+    dodge,
+    in_order,
+    intervals,
+    legend,
+    log_ticks,
+    percent,
+    styled,
+    zero,
+)
 
-__all__ = ["calibration", "group_metrics", "power", "reliability"]
+__all__ = ["calibration", "group_metrics", "power", "reliability", "shrunken_gains"]
 
 NAMES = {
     "tpr": "sensitivity (TPR)",
@@ -92,4 +106,34 @@ def power(
     log_ticks(ax, frame["clusters"])
     ax.set(xlabel="test patients or lesions", ylabel="percentage points", ylim=(0, None))
     legend(figure, ncols=4)
+    return figure
+
+
+@styled
+def shrunken_gains(
+    frame: pd.DataFrame, title: str = "Gains by condition and skin type, alone and shrunken", note: str = ""
+) -> Figure:
+    """One line per cell, its own estimate in grey and the shrunken one in colour, with intervals; dashed: their mean.
+
+    Columns: id, estimate, low, high, shrunken, shrunken_low, shrunken_high, mean (points). Cells that were not shrunken
+    show their own estimate alone.
+    """
+    needed = ("id", "estimate", "low", "high", "shrunken", "shrunken_low", "shrunken_high", "mean")
+    columns(frame, needed, "shrunken_gains")
+    figure, (ax,) = canvas(0.9 + 0.19 * len(frame), title, note)
+    for aside, colour, label, names in (
+        (0.16, GREY, "the cell alone", ("estimate", "low", "high")),
+        (-0.16, PALETTE[0], "shrunken", ("shrunken", "shrunken_low", "shrunken_high")),
+    ):
+        centre, low, high = (frame[name].to_numpy(float) for name in names)
+        y = np.arange(len(frame)) + aside
+        ax.hlines(y, low, high, color=colour, linewidth=1.2)
+        ax.plot(centre, y, "o", color=colour, markersize=3.5, label=label, zorder=3)
+    zero(ax.axvline)
+    if frame["mean"].notna().any():
+        ax.axvline(frame["mean"].dropna().iloc[0], color=PALETTE[0], linewidth=0.8, linestyle="--")
+    ax.set_yticks(range(len(frame)), frame["id"], fontsize=7)
+    ax.set(ylim=(len(frame) - 0.4, -0.6), xlabel="percentage points (dashed: mean over cells)")
+    ax.grid(axis="y", visible=False)
+    legend(figure)
     return figure

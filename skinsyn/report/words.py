@@ -6,7 +6,18 @@ import pandas as pd
 
 from .numbers import equals_p, show_cells, show_p
 
-__all__ = ["claim", "dose", "exploratory", "fairness", "gain", "groups", "heterogeneity", "power", "sensitivity"]
+__all__ = [
+    "claim",
+    "dose",
+    "exploratory",
+    "fairness",
+    "gain",
+    "groups",
+    "heterogeneity",
+    "power",
+    "sensitivity",
+    "shrunken",
+]
 
 CONCLUSIONS = {
     "gain": "accuracy is expected to be higher",
@@ -201,6 +212,23 @@ def sensitivity(rows: pd.DataFrame, alpha: float = 0.05) -> str:
         text += "Every interval overlaps the declared one. "
     lost = int((rows["verdict"] == "not run").sum())
     return text + f"{_n(lost)} {'variant was' if lost == 1 else 'variants were'} not run."
+
+
+def shrunken(table: pd.DataFrame) -> str:
+    """How much the gains of small cells vary beyond chance, and the extremes after shrinkage. table: of
+    `shrinkage.gains`."""
+    first = table.iloc[0]
+    if str(first["flags"]).startswith("not run"):
+        return f"The gains of single cells were {first['flags']}."
+    cells = table.dropna(subset=["shrunken", "estimate"])
+    if cells.empty:
+        return f"None of {len(table)} cells of condition and skin type was shrunken: too few have enough images."
+    raw, pulled = ([_signed(end(cells[name])) for end in (min, max)] for name in ("estimate", "shrunken"))
+    text = f"Over {len(cells)} of {len(table)} cells of condition and skin type the mean gain is "
+    text += f"{_signed(first['mean'])} points; cells differ around it with a standard deviation of {_n(first['tau'])} "
+    text += f"points. Alone, their gains range from {' to '.join(raw)}; shrunken, from {' to '.join(pulled)}. "
+    above, below = int((cells["shrunken_low"] > 0).sum()), int((cells["shrunken_high"] < 0).sum())
+    return text + f"{above} shrunken intervals lie above zero and {below} below; the tests of single cells stand in 05."
 
 
 def _with(rows: pd.DataFrame, *verdicts: str) -> pd.DataFrame:

@@ -17,7 +17,11 @@ LINES = pd.DataFrame({"group": ["I-II"] * 4, "arm": list("aabb"), "score": [0.1,
 PLAN = pd.DataFrame(
     {"runs": [5, 5, 10], "clusters": [50, 100, 50], "detectable": [9, np.nan, 7], "in_hand": [True, False, False]}
 )
-FIGURES = {"group_metrics": RATES, "calibration": LINES, "power": PLAN}
+CELLS = pd.DataFrame({"id": list("abc"), "estimate": [1.0, 5, -3], "low": [-2.0, 1, np.nan], "high": [4.0, 9, np.nan]})
+CELLS = CELLS.assign(
+    shrunken=[1.2, 3, np.nan], shrunken_low=[-1.0, 0, np.nan], shrunken_high=[3.0, 6, np.nan], mean=1.5
+)
+FIGURES = {"group_metrics": RATES, "calibration": LINES, "power": PLAN, "shrunken_gains": CELLS.assign(mean=1.5)}
 
 
 def drawn(name, **options):

@@ -134,3 +134,17 @@ def test_exploratory():
     text = words.exploratory(rows)
     assert "Of 3 exploratory hypotheses 2 could be tested; 1 remain significant" in text and "cell, a" in text
     assert "and 0 after Benjamini-Yekutieli" in text and "and 2 after" in words.exploratory(rows, alpha=0.2)
+
+
+def test_shrunken():
+    cells = pd.DataFrame({"estimate": [-9.0, 2.0, 14.0], "shrunken": [-1.0, 2.0, np.nan]})
+    cells = cells.assign(
+        shrunken_low=[-4.0, 0.5, np.nan], shrunken_high=[2.0, 4.0, np.nan], mean=1.5, tau=2.25, flags=""
+    )
+    text = words.shrunken(cells)
+    assert "Over 2 of 3 cells" in text and "is +1.5 points" in text and "standard deviation of 2." in text
+    assert (
+        "from −9.0 to +2.0; shrunken, from −1.0 to +2.0" in text and "1 shrunken intervals lie above zero and 0" in text
+    )
+    assert "None of 3 cells" in words.shrunken(cells.assign(shrunken=np.nan))
+    assert "were not run: no arm" in words.shrunken(cells.assign(flags="not run: no arm"))
