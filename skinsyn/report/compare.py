@@ -32,6 +32,7 @@ KEYS = {
     "learning_curves": ["arm"],
     "grid_by_group": ["task", "arm", "n", "group"],
     "tests": ["family", "id"],
+    "gain_by_n": ["n", "which"],
     "gains_by_group": ["task", "group"],
     "accuracy_by_group": ["arm", "task", "group"],
     "dose_response": ["part", "dose"],

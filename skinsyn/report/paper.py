@@ -27,7 +27,11 @@ def evidence(profile: str, before: str) -> Evidence:
     images = paper_tables.optional(profile, "synthetic")
     saved = numbers.read(profile, before=before)
     tests, count = paper_tables.optional(profile, "tests"), None if images is None else len(images)
-    return Evidence(tests, saved, count, Inference.of_run(profile), tuple(paper_tables.sources_of(profile)))
+    sources = tuple(paper_tables.sources_of(profile))
+    by_n = paper_tables.optional(profile, "gain_by_n")
+    last = None if by_n is None or by_n.empty else by_n[["estimate", "low", "high"]].iloc[-1]
+    largest = None if last is None else (float(last["estimate"]), float(last["low"]), float(last["high"]))
+    return Evidence(tests, saved, count, Inference.of_run(profile), sources, largest)
 
 
 def save_numbers(origin: numbers.Origin, ledger: pd.DataFrame, claims: Sequence[Claim]) -> Path:

@@ -27,6 +27,7 @@ MADE_BY = {
     "variation": "04_training_grid",
     "cells": "04_training_grid",
     "tests": "05_fairness_stats",
+    "gain_by_n": "05_fairness_stats",
     "summary": "05_fairness_stats",
     "declaration": "05_fairness_stats",
     "description": "05b_description",

@@ -113,7 +113,7 @@ class HypothesisRule(Rule):
         judged = [direction(row, inference.alpha) for row in rows.to_dict("records")]
         gains = ran[ran["kind"].isin(["gain", "non-superiority"])]
         verdict, why = self._size(evidence, ran, size)
-        reasons = [f"n {shown['n']}" if shown.get("n") else "", self._counted(judged, ran)]
+        reasons = [f"at {shown['n']} real images per class" if shown.get("n") else "", self._counted(judged, ran)]
         for row in records:
             if found := disagreement(row, inference.alpha):
                 reasons.append(f"{row['id']}: {found}" if len(records) > 1 else found)
