@@ -158,7 +158,7 @@ def images_of(
         row is not None
         and row.place is not None
         and row.table in ("distances", "recognition")
-        and row.values["generator"] != "real"
+        and row.values["method"] != "real"
     ):
         asked = {key: row.values[key] for key in ("method", "generator", "scope") if key in row.values}
         mine = predictions.select(made, **asked)

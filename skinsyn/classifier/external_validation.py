@@ -27,7 +27,7 @@ __all__ = ["COLUMNS", "KEYS", "check", "compare", "external_images", "restrict",
 
 KEYS = {"dataset", "data_folder", "per_condition", "shift", "seed", "fst_weights"}
 COLUMNS = ["data", "group", "with_synthetic", "without", "estimate", "low", "high", "p", "images", "clusters", "runs"]
-COLUMNS += ["conditions", "verdict", "flags"]
+COLUMNS += ["conditions", "flags"]
 
 
 def external_images(
@@ -183,4 +183,4 @@ def _difference(
     gain = contrasts.gain(blocks(predictions), treatment, control, where=where, level=level, against=against)
     row: dict[str, Any] = {key: 100 * getattr(gain, key) for key in ("estimate", "low", "high")}
     row |= {"p": gain.p, "clusters": gain.clusters, "runs": gain.runs, "images": predictions["image_id"].nunique()}
-    return row | {"data": "other minus own", "group": "all", "verdict": "", "flags": "; ".join(gain.flags)}
+    return row | {"data": "other minus own", "group": "all", "flags": "; ".join(gain.flags)}

@@ -9,11 +9,10 @@ from scipy.spatial.distance import cdist
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from statsmodels.stats.proportion import proportion_confint
 
 from skinsyn.run import seeds
 
-__all__ = ["Paired", "Share", "by_image", "paired_against_permuted", "places", "recognised", "share"]
+__all__ = ["Paired", "by_image", "paired_against_permuted", "places", "recognised"]
 
 
 class Paired(NamedTuple):
@@ -31,15 +30,6 @@ class Paired(NamedTuple):
     images: int
     sources: int
     draws: int
-
-
-class Share(NamedTuple):
-    """A proportion with its Wilson interval."""
-
-    value: float
-    low: float
-    high: float
-    images: int
 
 
 def by_image(
@@ -135,15 +125,3 @@ def recognised(real: np.ndarray, labels: pd.Series, synthetic: np.ndarray) -> np
     """
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000))
     return model.fit(real, labels).predict(synthetic)
-
-
-def share(right: np.ndarray, level: float = 0.95) -> Share:
-    """The share of True with its Wilson interval. Raises ValueError where there is nothing to count.
-
-    >>> [round(end, 3) for end in share(np.array([True, True, False, False]))[:3]]
-    [0.5, 0.15, 0.85]
-    """
-    if not len(right):
-        raise ValueError("no image to count")
-    low, high = proportion_confint(int(np.sum(right)), len(right), round(1 - level, 12), method="wilson")
-    return Share(float(np.mean(right)), float(low), float(high), len(right))

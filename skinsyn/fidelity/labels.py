@@ -9,15 +9,16 @@ from skinsyn.run import seeds
 
 from . import MODEL, clustered, distances, groups
 
-__all__ = ["COLUMNS", "classification_accuracy", "shown"]
+__all__ = ["COLUMNS", "REAL", "classification_accuracy", "recognition", "shown"]
 
 COLUMNS = ["recognised", "low", "high", "images", "clusters"]
+REAL = {"method": "real", "generator": "test", "scope": ""}  # the row of real test images in `recognition`
 
 
 def shown(
     rows: pd.DataFrame,
     right: np.ndarray,
-    clusters: Sequence,
+    clusters: Sequence | np.ndarray,
     by: Sequence[str] = (*MODEL, "condition"),
     level: float = 0.95,
 ) -> pd.DataFrame:
@@ -35,6 +36,45 @@ def shown(
         share = clustered.share(correct[at], cluster[at], level)
         records.append(group | dict(zip(COLUMNS, share, strict=True)))
     return pd.DataFrame(records)
+
+
+def recognition(
+    rows: pd.DataFrame,
+    synthetic: np.ndarray,
+    images: pd.DataFrame,
+    real: np.ndarray,
+    views: np.ndarray,
+    by: Sequence[Sequence[str]] = ((),),
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """The share of images in which a recogniser, fitted on real ones alone, sees the prompted condition: by MODEL.
+
+    rows: synthetic images (MODEL, condition, parent, columns of `by`), synthetic: float (n, d), their embeddings;
+    images: real ones (image_id, cluster_id, split, condition, columns of `by`), real: float (m, d). views: float
+    (views, images that are not of the test split, d), of which it learns. Real test images are the row REAL. Clusters:
+    the source's, and a test image's own. by: further columns, one table each, 'all' in the others. NaN and blank
+    images count as not made. Returns MODEL, every column of `by`, COLUMNS.
+
+    >>> names, x = list("abcd"), np.array([[0.0, 1], [1, 0], [0, 1], [1, 0]])
+    >>> images = pd.DataFrame({"image_id": names, "cluster_id": names, "condition": ["target", "none"] * 2})
+    >>> images["split"] = ["train", "train", "test", "test"]
+    >>> rows = images.head(2).rename(columns={"image_id": "parent"}).assign(flags="", **dict.fromkeys(MODEL, "text"))
+    >>> recognition(rows, x[:2], images, x, x[None, :2])[["method", "recognised"]].values.tolist()
+    [['real', 1.0], ['text', 1.0]]
+    """
+    known, made = (images["split"] != "test").to_numpy(), ~rows["flags"].isin(["nan", "constant"]).to_numpy()
+    sources = images["cluster_id"].to_numpy()[distances.places(rows.loc[made, "parent"], images)]
+    test, labels = images[~known].assign(**REAL), pd.concat([images.loc[known, "condition"]] * len(views))
+    names = [*MODEL, *dict.fromkeys(name for over in by for name in over)]
+    both = pd.concat([rows.loc[made], test])[[*dict.fromkeys(["condition", *names])]]
+    shown_to = np.concatenate([synthetic[made], real[~known]])
+    predicted = distances.recognised(views.reshape(-1, views.shape[-1]), labels, shown_to)
+    clusters = np.concatenate([sources, test["cluster_id"]])
+    right = predicted == both["condition"].to_numpy()
+    tables = [shown(both, right, clusters, [*MODEL, *over], level) for over in by]
+    return (
+        pd.concat(tables, ignore_index=True).reindex(columns=[*names, *COLUMNS]).fillna(dict.fromkeys(names[3:], "all"))
+    )
 
 
 def classification_accuracy(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from . import MODEL, distances, distributions, groups
+from . import MODEL, clustered, distances, distributions, groups
 
 __all__ = ["FLAG", "filtered", "find", "pairs", "shares"]
 
@@ -23,16 +23,16 @@ def find(
     """Each synthetic image's nearest training image, against the null of real test images' nearest training images.
 
     rows: synthetic images (image_id, parent, condition, MODEL), synthetic: float (n, d); images: real images (image_id,
-    split), real: float (m, d). bits: hashes (`pixel_metrics`) of both, bool (n, 64) and (m, 64). quantile: of the
-    null's cosine similarity, above which an image counts as memorised; a model that memorises nothing has a share of
-    about 1 - quantile. Returns image_id, parent, condition, MODEL, nearest (image_id), similarity, threshold, p (1 +
-    test images at least as near, over 1 + all), of_parent (the nearest is the own source), bits (pHash distance to the
-    nearest), bits_threshold (the same quantile of the null, from below) and memorised. Raises ValueError where no
-    training or no test image is there.
+    cluster_id, split), real: float (m, d). bits: hashes (`pixel_metrics`) of both, bool (n, 64) and (m, 64). quantile:
+    of the null's cosine similarity, above which an image counts as memorised; a model that memorises nothing has a
+    share of about 1 - quantile. Returns image_id, parent, cluster_id (the parent's), condition, MODEL, nearest
+    (image_id), similarity, threshold, p (1 + test images at least as near, over 1 + all), of_parent (the nearest is the
+    own source), bits (pHash distance to the nearest), bits_threshold (the same quantile of the null, from below) and
+    memorised. Raises ValueError where no training or no test image is there, or a parent is not among the images.
 
-    >>> images = pd.DataFrame({"image_id": list("abcd"), "split": ["train", "train", "test", "test"]})
+    >>> images = pd.DataFrame({"image_id": list("abcd"), "cluster_id": list("abcd"), "split": ["train", "test"] * 2})
     >>> rows = pd.DataFrame({"image_id": ["s"], "parent": "a", "condition": "target", **dict.fromkeys(MODEL, "m")})
-    >>> real, bits = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [1.0, 0.9]]), np.zeros((4, 64), bool)
+    >>> real, bits = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.9]]), np.zeros((4, 64), bool)
     >>> find(rows, np.array([[1.0, 0.0]]), images, real, (bits[:1], bits))[["nearest", "of_parent", "memorised"]]
       nearest  of_parent  memorised
     0       a       True       True
@@ -50,6 +50,7 @@ def find(
     null_hash_distance = (theirs[test] != theirs[training[null_place]]).sum(1)
     names = images["image_id"].to_numpy()[training[place]]
     return rows[["image_id", "parent", "condition", *MODEL]].assign(
+        cluster_id=images["cluster_id"].to_numpy()[distances.places(rows["parent"], images)],
         nearest=names,
         similarity=similarity,
         threshold=threshold,
@@ -62,24 +63,25 @@ def find(
 
 
 def shares(table: pd.DataFrame, by: Sequence[str] = (*MODEL, "condition"), level: float = 0.95) -> pd.DataFrame:
-    """The share of memorised images per model, with Wilson's interval.
+    """The share of memorised images per model, with an interval whose clusters are the sources' (`clustered.share`).
 
-    Returns by, memorised, low, high, images, of_parent, same_hash. of_parent: of the memorised ones, how many have
-    their own source as the nearest. same_hash: share of all whose hash lies as near to the nearest training image as
-    the nearest real ones do (`bits_threshold`).
+    Returns by, memorised, low, high, images, clusters, of_parent, same_hash. of_parent: of the memorised ones, how many
+    have their own source as the nearest. same_hash: share of all whose hash lies as near to the nearest training image
+    as the nearest real ones do (`bits_threshold`).
 
     >>> table = pd.DataFrame({"method": "text", "memorised": [True, False], "of_parent": True, "bits": [9, 1]})
-    >>> shares(table.assign(bits_threshold=4), ["method"])[["memorised", "of_parent", "same_hash"]].to_numpy().tolist()
+    >>> found = shares(table.assign(bits_threshold=4, cluster_id=["a", "b"]), ["method"])
+    >>> found[["memorised", "of_parent", "same_hash"]].to_numpy().tolist()
     [[0.5, 1.0, 0.5]]
     """
     records = []
     for labels, places in groups(table, by):
         part = table.iloc[places]
-        value, low, high, images = distances.share(part["memorised"].to_numpy(), level)
+        value, low, high, images, clusters = clustered.share(part["memorised"].to_numpy(), part["cluster_id"], level)
         own = int((part["memorised"] & part["of_parent"]).sum())
         same = float((part["bits"] <= part["bits_threshold"]).mean())
         row = labels | {"memorised": value, "low": low, "high": high}
-        records.append(row | {"images": images, "of_parent": own, "same_hash": same})
+        records.append(row | {"images": images, "clusters": clusters, "of_parent": own, "same_hash": same})
     return pd.DataFrame(records)
 
 

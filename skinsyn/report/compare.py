@@ -28,7 +28,7 @@ KEYS = {
     "quality": ["fact"],
     "generators": ["task", "generator", "condition"],
     "distances": ["method", "generator", "scope"],
-    "recognition": ["generator", "method"],
+    "recognition": ["method", "generator", "scope"],
     "learning_curves": ["arm"],
     "grid_by_group": ["task", "arm", "n", "group"],
     "tests": ["family", "id"],

@@ -31,7 +31,8 @@ NAMES = {
     "ppv": "predictive value (PPV)",
     "auroc": "AUROC",
     "brier": "Brier score (lower is better)",
-    "ece": "ECE (grey: by chance)",
+    "citl": "calibration in the large (0 is right)",
+    "slope": "calibration slope (1 is right)",
 }
 
 
@@ -39,7 +40,7 @@ NAMES = {
 def group_metrics(
     frame: pd.DataFrame, title: str = "Malignant against benign, by skin-type group", note: str = ""
 ) -> Figure:
-    """One panel per metric, one mark per arm. Columns: group, arm, metric, estimate, low, high; optional chance."""
+    """One panel per metric, one mark per arm. Columns: group, arm, metric, estimate, low, high."""
     columns(frame, ("group", "arm", "metric", "estimate", "low", "high"), "group_metrics")
     metrics, groups = [name for name in NAMES if (frame["metric"] == name).any()], in_order(frame["group"])
     rows = -(-len(metrics) // 3)
@@ -50,8 +51,6 @@ def group_metrics(
             part = frame[(frame["metric"] == metric) & (frame["arm"] == arm)].set_index("group").reindex(groups)
             x = np.arange(len(groups)) + dodge(number, len(shade), 0.4)
             intervals(ax, x, part, "estimate", colour, arm)
-            if "chance" in part:
-                ax.plot(x, part["chance"], "_", color=GREY, markersize=9)
         ax.set_xticks(range(len(groups)), groups, fontsize=7)
         ax.set_title(NAMES[metric], fontsize=8)
         ax.grid(axis="x", visible=False)

@@ -30,6 +30,22 @@ def delong(y_true: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[np.ndarray, np
     return v10.mean(1), np.atleast_2d(np.cov(v10)) / m + np.atleast_2d(np.cov(v01)) / n
 
 
+def placements(
+    positive: np.ndarray, negative: np.ndarray, positive_weight: np.ndarray, negative_weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """DeLong et al. 1988, structural components V10 (k, m), V01 (k, n), in which cases have weights.
+
+    positive, negative: (k, m) and (k, n) scores; weights: (m,) and (n,), each summing to 1, e.g. so that a patient with
+    several photographs counts once. The weighted mean of either component is the AUROC; a tie counts one half.
+
+    >>> v10, v01 = placements(np.array([[0.9, 0.4]]), np.array([[0.5, 0.1]]), np.full(2, 0.5), np.full(2, 0.5))
+    >>> v10.tolist(), v01.tolist()
+    ([[1.0, 0.5]], [[0.5, 1.0]])
+    """
+    below = _weight_below(positive, negative, negative_weight)
+    return below, 1 - _weight_below(negative, positive, positive_weight)
+
+
 def jackknife(y_true: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Jackknife over cases (Hillis, Obuchowski, Schartz and Berbaum 2005): AUROC (k,), covariance (k, k); see `delong`.
 
@@ -41,3 +57,14 @@ def jackknife(y_true: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[np.ndarray,
     area, _ = delong(y, scores)
     without = [delong(np.delete(y, k), np.delete(scores, k, axis=1))[0] for k in range(len(y))]
     return area, np.atleast_2d(np.cov(np.transpose(without))) * (len(y) - 1) ** 2 / len(y)
+
+
+def _weight_below(scores: np.ndarray, others: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(k, scores): the weight of the others that lie below each score, half of those that equal it."""
+    below = np.empty(scores.shape)
+    for row, (mine, theirs) in enumerate(zip(scores, others, strict=True)):
+        order = np.argsort(theirs, kind="stable")
+        total = np.append(0.0, np.cumsum(weight[order]))
+        ends = [total[np.searchsorted(theirs[order], mine, side)] for side in ("left", "right")]
+        below[row] = (ends[0] + ends[1]) / 2
+    return below

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from . import contrasts, estimands, fairness, mrmc
-from .auc import delong
+from . import auroc, contrasts, estimands, fairness
 from .hypotheses import Family, Hypotheses, Hypothesis
 from .predictions import GROUPS, POSITIVE, Block
 
@@ -18,10 +17,11 @@ def gains_by_group(
     average: str = "micro",
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Gain by skin-type group, and for all images, in each task: a description, without correction.
+    """Gain by skin-type group, and for all images, in each task: a description, uncorrected, hence without verdicts.
 
     treatment, control: settings; their task is replaced by each of `tasks`. Columns: task, group, then those of
-    `test_families` from estimate [points] to flags that are not about correction.
+    `test_families` from estimate [points] to flags that are not about correction. flags begin with "not run" or "not
+    estimable" where there is no p.
     """
     prepared, rows = estimands.as_blocks(predictions), []
     for task in tasks:
@@ -35,19 +35,21 @@ def gains_by_group(
             hypotheses=tuple(whole.but(id=name, family=name, where=where) for name, where in wheres.items()),
         )
         tested = contrasts.test_families(prepared, declared, level)
+        not_run = tested["verdict"].eq("not run")
+        tested["flags"] = tested["flags"].mask(not_run, "not run: " + tested["flags"])
         rows.append(tested.assign(task=task).rename(columns={"id": "group"}))
-    columns = "task group average estimate low high se df p images clusters runs verdict flags"
+    columns = "task group average estimate low high se df p images clusters runs flags"
     return pd.concat(rows, ignore_index=True)[columns.split()]
 
 
 def auroc_gains(
     predictions: pd.DataFrame | Mapping[str, Block], treatment: Mapping, control: Mapping, level: float = 0.95
 ) -> pd.DataFrame:
-    """Gain in AUROC of malignant against benign, in all images and by skin type (Obuchowski and Rockette over runs).
+    """Gain in AUROC of malignant against benign, in all images and by skin type, runs and clusters random.
 
-    Columns: group, with_synthetic, without (proportions), estimate, low, high (points), se, df, p, images, malignant,
-    runs, flags. Images are the cases; where patients have several, the flag says so. Not estimable: a class with fewer
-    than two images, one run, an arm that was not run.
+    Columns: group, with_synthetic, without (proportions), estimate, low, high (points), se, df, p, images, clusters,
+    malignant, runs, flags. See `auroc.gain`; a cluster counts once within its class, as in `metrics`. Not estimable: a
+    class with fewer than two clusters, one run, an arm that was not run.
     """
     prepared = estimands.as_blocks(predictions)
     empty = dict.fromkeys("with_synthetic without estimate low high se df p".split(), float("nan"))
@@ -60,18 +62,16 @@ def auroc_gains(
     for group in ["all", *(g for g in GROUPS if (block.images["fst_group"] == g).any())]:
         images = block.images if group == "all" else block.images[block.images["fst_group"] == group]
         truth = images["y_true"].eq(POSITIVE).to_numpy(int)
-        row = {"group": group, **empty, "images": len(images), "malignant": int(truth.sum()), "runs": len(block.runs)}
-        if min(truth.sum(), len(truth) - truth.sum()) < 2:
-            rows.append(row | {"flags": "not estimable: fewer than two images of a class"})
+        clusters, row = images["cluster_id"], {"group": group, **empty, "images": len(images)}
+        row |= {"clusters": clusters.nunique(), "malignant": int(truth.sum()), "runs": len(block.runs)}
+        if min(clusters[truth == label].nunique() for label in (0, 1)) < 2:
+            rows.append(row | {"flags": "not estimable: fewer than two clusters of a class"})
             continue
         some = scores[:, :, images.index]
-        gain = mrmc.obuchowski_rockette(truth, some, level)
-        areas = delong(truth, some.reshape(-1, len(truth)))[0].reshape(2, -1).mean(1)
-        points = {key: 100 * getattr(gain, key) for key in ("estimate", "low", "high", "se")}
-        several = images["cluster_id"].nunique() < len(images)
-        flags = [*gain.flags, *(["images of one patient count as independent"] if several else [])]
-        row |= points | {"df": gain.df, "p": gain.p, "with_synthetic": areas[0], "without": areas[1]}
-        rows.append(row | {"flags": "; ".join(flags)})
+        areas, gain = auroc.gain(truth, some, clusters, level)
+        row |= {key: 100 * getattr(gain, key) for key in ("estimate", "low", "high", "se")}
+        row |= {"df": gain.df, "p": gain.p, "with_synthetic": areas[0], "without": areas[1]}
+        rows.append(row | {"flags": "; ".join(gain.flags)})
     return pd.DataFrame(rows)
 
 
@@ -96,12 +96,13 @@ def accuracy_by_group(
             except estimands.NotRun:
                 tables.append(pd.DataFrame([{"arm": name, "task": task, "group": "", "images": 0, "flags": "not run"}]))
                 continue
-            table = fairness.by_group(correct, images["fst_group"], images["cluster_id"], None, draws, seed, level)
+            table = fairness.by_group(correct, images["fst_group"], images["cluster_id"], None, level)
             table = table.assign(arm=name, task=task)
             known = (images["fst_group"] != "unknown").to_numpy()
             if images.loc[known, "fst_group"].nunique() > 1:
                 part = images[known]
-                null = fairness.gap_null(correct[:, known], part["fst_group"], part["condition"], draws, seed, level)
+                ids = part["fst_group"], part["cluster_id"], part["condition"]
+                null = fairness.gap_null(correct[:, known], *ids, draws, seed, level)._asdict()
                 table = table.assign(**{"gap_p" if key == "p" else key: value for key, value in null.items()})
             tables.append(table)
     order = "arm task group accuracy low high images clusters runs worst gap null_mean null_high gap_p flags"

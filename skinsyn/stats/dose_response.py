@@ -10,7 +10,8 @@ import pandas as pd
 from scipy import optimize, stats
 from sklearn.isotonic import IsotonicRegression
 
-from .bootstrap import percentile_interval, stratum_shares, two_way_means
+from .bootstrap import few_runs, percentile_interval, stratum_shares, two_way_means
+from .intervals import of_means
 
 FAILURES = 0.10  # more resamples than this without a sound fit: not identified
 NAN = float("nan")
@@ -64,11 +65,13 @@ class Dose(NamedTuple):
     ed90_high: float = NAN
     failed: float = NAN  # share of resamples without a sound fit
     emax: float = NAN  # accuracy above dose 0, as a proportion
-    points: dict[str, list[float]] = {}  # x, y, low, high, isotonic
-    curve: dict[str, list[float]] = {}  # x, y, low, high; empty where the curve is not identified
-    page_p: float = NAN  # Page's test of an upward trend over runs; NaN with fewer than 3 doses or 2 runs
+    points: dict[str, list[float]] = {}  # x, y, low, high (MRMC), isotonic
+    curve: dict[str, list[float]] = {}  # x, y, low, high (bootstrap); empty where the curve is not identified
+    # Page's test of an upward trend, runs as blocks: given these test images; NaN with fewer than 3 doses or 2 runs
+    page_p: float = NAN
     last_step: tuple[float, ...] = (NAN,) * 3  # gain from the last dose but one to the last: estimate, low, high
     exponential: tuple[float, ...] = (NAN,) * 4  # ED90 of the exponential curve, low, high, share without a sound fit
+    flags: str = ""
 
 
 def fit(curve: Curve, x: npt.ArrayLike, y: npt.ArrayLike, e0: float | None = None) -> Fit:
@@ -144,9 +147,10 @@ def analyse(
         clusters at every dose. strata: class of each cluster; accuracy is then the mean over classes, and clusters are
         resampled within them. All doses share one resampling of runs and clusters (Owen 2007, pigeonhole bootstrap).
     Not identified: fewer than 4 doses, > 10 % of resamples without a sound fit (flat or falling, or ED50 below
-    the first dose above 0 or beyond the last), or an ED90 interval that holds the last dose. Saturates: the interval
-    ends before it. Still rising: it begins after it, or the curve settles nothing and the interval of the last step
-    (with three doses or more) is above 0.
+    the first dose above 0 or beyond the last), or an ED90 interval that holds the last dose. The interval is of all
+    resamples: an ED50 beyond the last dose is one, and a resample without a rising curve may have any ED90. Saturates:
+    the interval ends before the last dose. Still rising: it begins after it, or the curve settles nothing and the MRMC
+    interval of the last step (with three doses or more) is above 0.
 
     >>> analyse([0, 1, 2], np.full((3, 4, 3), 0.5), draws=50)[:2]
     ('not identified', '3 doses cannot identify a curve of three parameters')
@@ -159,14 +163,14 @@ def analyse(
     of_cluster = np.zeros(correct.shape[1], int) if strata is None else np.asarray(strata)
     share = stratum_shares(of_cluster)
     y, resampled = correct.mean(0).T @ share, two_way_means(correct, of_cluster, draws, np.random.default_rng(seed))
-    low, high = percentile_interval(resampled, level)
-    ends = percentile_interval(resampled[:, -1] - resampled[:, -2], level)
-    last = (float(y[-1] - y[-2]), *map(float, ends))
+    low, high = np.array([_mrmc(correct[:, :, dose], of_cluster, level, True) for dose in range(len(x))]).T
+    last = (float(y[-1] - y[-2]), *_mrmc(correct[:, :, -1] - correct[:, :, -2], of_cluster, level, False))
     by_run = np.einsum("rkd,k->rd", correct, share)
     page = float(stats.page_trend_test(by_run).pvalue) if len(x) >= 3 and len(by_run) >= 2 else NAN
     points = _lists(x=x, y=y, low=low, high=high, isotonic=IsotonicRegression().fit_transform(x, y))
     rising = "still rising" if last[1] > 0 and len(x) > 2 else "not identified"
-    result = Dose(rising, "", points=points, page_p=page, last_step=last)
+    flags = "; ".join(few_runs(len(correct)))
+    result = Dose(rising, "", points=points, page_p=page, last_step=last, flags=flags)
     if len(x) < 4:
         return result._replace(reason=f"{len(x)} doses cannot identify a curve of three parameters")
     exponential, _ = _ed90(EXPONENTIAL, x, y, resampled, level)
@@ -217,18 +221,19 @@ def summary(result: Dose) -> pd.DataFrame:
     [['not run', 'no arm at ratio 2']]
     """
     names = ["verdict", "reason", "ed50", "ed90", "ed90_low", "ed90_high", "emax", "failed", "page_p"]
-    values = [*(getattr(result, name) for name in names), *result.last_step, *result.exponential]
+    values = [*(getattr(result, name) for name in names), *result.last_step, *result.exponential, result.flags]
     names += ["last_step", "last_step_low", "last_step_high"]
-    names += ["exponential_ed90", "exponential_low", "exponential_high", "exponential_failed"]
+    names += ["exponential_ed90", "exponential_low", "exponential_high", "exponential_failed", "flags"]
     return pd.DataFrame([dict(zip(names, values, strict=True))])
 
 
 def _ed90(
     curve: Curve, x: np.ndarray, y: np.ndarray, resampled: np.ndarray, level: float
 ) -> tuple[tuple[float, float, float, float], np.ndarray]:
-    """((ED90, low, high, share of resamples without a sound fit), sound fits, that of y first).
+    """((ED90, low, high, share of resamples without a sound fit), fits, that of y first).
 
-    Sound: rising, with the dose of half the height within the tested doses; ED90 is NaN where too many are not.
+    Sound: rising, with the dose of half the height within the tested doses; ED90 is NaN where too many are not. The
+    interval leaves out none: a curve that does not rise counts as 0 in the lower end and as infinite in the upper one.
     """
     fits = profile(curve, x, np.vstack([y, resampled]))
     half = curve.half * fits[:, 2]
@@ -236,10 +241,19 @@ def _ed90(
     failed = float(1 - sound[1:].mean())
     if failed > FAILURES or not sound[0]:
         return (NAN, NAN, NAN, failed), fits[:0]
-    fits = fits[sound]
-    ed90 = curve.ninety * fits[:, 2]
-    low, high = percentile_interval(ed90[1:], level)
+    ed90, rising = curve.ninety * fits[:, 2], fits[1:, 1] > 0
+    tails = (1 - level) / 2, (1 + level) / 2  # `inverted_cdf`: no mean with an infinite value
+    low = np.quantile(np.where(rising, ed90[1:], 0.0), tails[0], method="inverted_cdf")
+    high = np.quantile(np.where(rising, ed90[1:], np.inf), tails[1], method="inverted_cdf")
     return (float(ed90[0]), float(low), float(high), failed), fits
+
+
+def _mrmc(values: np.ndarray, strata: np.ndarray, level: float, proportion: bool) -> tuple[float, float]:
+    """Ends of the MRMC interval of a mean over strata of (runs, clusters) values."""
+    parts = [np.flatnonzero(strata == name) for name in np.unique(strata)]
+    values_of = [values[:, part] for part in parts]
+    found = of_means(values_of, parts, [1 / len(parts)] * len(parts), level, proportion)
+    return found.low, found.high
 
 
 def _lists(**values: np.ndarray) -> dict[str, list[float]]:

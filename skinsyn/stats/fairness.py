@@ -1,11 +1,22 @@
 """Accuracy by skin type with intervals, the group of lowest accuracy, and the gap between groups with its null."""
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from .bootstrap import percentile_interval, stratum_shares, two_way_means
-from .clusters import too_few, within_strata
+from .intervals import of_means
+
+
+class GapNull(NamedTuple):
+    """A largest-minus-smallest gap beside its null, as proportions; fixed: clusters that kept their groups."""
+
+    gap: float
+    null_mean: float
+    null_high: float
+    p: float
+    fixed: int
 
 
 def by_group(
@@ -13,17 +24,16 @@ def by_group(
     group_ids: npt.ArrayLike,
     cluster_ids: npt.ArrayLike,
     class_ids: npt.ArrayLike | None = None,
-    draws: int = 2000,
-    seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Accuracy per group with a pigeonhole-bootstrap interval (Owen 2007): runs, and clusters within group and class.
+    """Accuracy per group with an MRMC interval (Hillis 2007; logit scale), for new runs and new clusters.
 
     correct: (runs, images) of 0/1; one group and one cluster id per image. class_ids: the mean is then over classes.
     A cluster counts once within group and class. Columns: group, accuracy, low, high (proportions), images, clusters,
-    runs, worst (True for the lowest accuracy), flags. One run or one cluster: no interval, and the flag says why.
+    runs, worst (True for the lowest accuracy), flags. One run, one cluster, or all answers the same: no interval, and
+    the flag says why.
 
-    >>> table = by_group([[1, 1, 0, 1], [1, 1, 1, 0]], ["I", "I", "VI", "VI"], [1, 2, 3, 4], draws=50)
+    >>> table = by_group([[1, 1, 0, 1], [1, 1, 1, 0]], ["I", "I", "VI", "VI"], [1, 2, 3, 4])
     >>> table[["group", "accuracy", "worst"]].values.tolist()
     [['I', 1.0, False], ['VI', 0.5, True]]
     """
@@ -32,15 +42,14 @@ def by_group(
     frame["stratum"] = "all" if class_ids is None else np.asarray(class_ids).astype(str)
     if len(frame) != answers.shape[1]:
         raise ValueError(f"{answers.shape[1]} images need as many group and cluster ids, got {len(frame)}")
-    rng, rows = np.random.default_rng(seed), []
+    rows = []
     for group, members in frame.groupby("group", sort=True):
-        means, strata = within_strata(answers[:, members.index], members["stratum"], members["cluster"])
-        sizes = {"images": len(members), "clusters": members["cluster"].nunique(), "runs": len(answers)}
-        low, high, flag = np.nan, np.nan, too_few(len(answers), sizes["clusters"])
-        if not flag:
-            low, high = percentile_interval(two_way_means(means[:, :, None], strata, draws, rng)[:, 0], level)
-        accuracy = float(means.mean(0) @ stratum_shares(strata))
-        rows.append({"group": group, "accuracy": accuracy, "low": low, "high": high, **sizes, "flags": flag})
+        strata = [part for _, part in members.groupby("stratum", sort=True)]
+        values, ids = [answers[:, part.index] for part in strata], [part["cluster"].to_numpy() for part in strata]
+        found = of_means(values, ids, [1 / len(strata)] * len(strata), level, proportion=True)
+        row = {"group": group, "accuracy": found.estimate, "low": found.low, "high": found.high}
+        row |= {"images": len(members), "clusters": members["cluster"].nunique(), "runs": len(answers)}
+        rows.append(row | {"flags": "; ".join(found.flags)})
     table = pd.DataFrame(rows)
     table.insert(table.shape[1] - 1, "worst", table["accuracy"] == table["accuracy"].min())
     return table
@@ -49,35 +58,45 @@ def by_group(
 def gap_null(
     correct: npt.ArrayLike,
     group_ids: npt.ArrayLike,
+    cluster_ids: npt.ArrayLike,
     within: npt.ArrayLike,
     draws: int = 2000,
     seed: int = 0,
     level: float = 0.95,
-) -> dict[str, float]:
+) -> GapNull:
     """Permutation test (Phipson and Smyth 2010, p = (b + 1)/(m + 1)) of the largest minus the smallest group accuracy.
 
-    A max-min gap is biased upward; its null permutes skin type among the images of one condition (`within`), for these
-    runs and images. Returns gap, null_mean, null_high (the null's quantile at `level`) and p, as proportions. Raises
-    ValueError for fewer than two groups.
+    A max-min gap is biased upward; its null permutes skin type among the clusters of one condition (`within`; of the
+    same set of conditions, where a cluster has several), for these runs and clusters. A cluster counts once within its
+    group, as in `by_group`. Clusters with images in two groups keep theirs. null_high: the null's quantile at `level`.
+    Raises ValueError for fewer than two groups.
 
-    >>> result = gap_null([[1, 1, 0, 0]], ["I", "I", "VI", "VI"], ["nevus"] * 4, draws=99)
-    >>> result["gap"], result["null_high"]
+    >>> result = gap_null([[1, 1, 0, 0]], ["I", "I", "VI", "VI"], range(4), ["nevus"] * 4, draws=99)
+    >>> result.gap, result.null_high
     (1.0, 1.0)
     """
-    accuracy = _check_correct(correct).mean(0)  # of each image, over runs
-    groups, index = np.unique(np.asarray(group_ids).astype(str), return_inverse=True)
-    if len(groups) < 2:
-        raise ValueError(f"a gap needs two groups, got {groups.tolist()}")
-    rng, sizes, conditions = np.random.default_rng(seed), np.bincount(index), np.asarray(within).astype(str)
-    sums = np.zeros((draws, len(groups)))
-    for condition in np.unique(conditions):
-        members = np.flatnonzero(conditions == condition)
+    answers, images = _check_correct(correct).mean(0), pd.DataFrame({"group": np.asarray(group_ids).astype(str)})
+    images = images.assign(cluster=np.asarray(cluster_ids).astype(str), within=np.asarray(within).astype(str))
+    if images["group"].nunique() < 2:
+        raise ValueError(f"a gap needs two groups, got {sorted(set(images['group']))}")
+    cells = images.assign(answer=answers).groupby(["cluster", "group"], sort=True)["answer"].mean().reset_index()
+    stratum = (
+        images.sort_values("within").groupby("cluster")["within"].agg(lambda names: "\n".join(dict.fromkeys(names)))
+    )
+    accuracy, strata = cells["answer"].to_numpy(), cells["cluster"].map(stratum).to_numpy()
+    groups, index = np.unique(cells["group"], return_inverse=True)
+    fixed = cells["cluster"].duplicated(keep=False).to_numpy()
+    sizes, rng = np.bincount(index), np.random.default_rng(seed)
+    sums = np.tile(np.bincount(index[fixed], accuracy[fixed], len(groups)).astype(float), (draws, 1))
+    for name in np.unique(strata[~fixed]):
+        members = np.flatnonzero((strata == name) & ~fixed)
         labels = rng.permuted(np.tile(index[members], (draws, 1)), axis=1)
         sums += np.stack([(labels == g) @ accuracy[members] for g in range(len(groups))], axis=1)
     null = np.ptp(sums / sizes, axis=1)
     gap = float(np.ptp(np.bincount(index, accuracy) / sizes))
     p = (1 + int((null >= gap - 1e-12).sum())) / (draws + 1)
-    return {"gap": gap, "null_mean": float(null.mean()), "null_high": float(np.quantile(null, level)), "p": p}
+    lost = cells.loc[fixed, "cluster"].nunique()
+    return GapNull(gap, float(null.mean()), float(np.quantile(null, level)), p, lost)
 
 
 def _check_correct(correct: npt.ArrayLike) -> np.ndarray:

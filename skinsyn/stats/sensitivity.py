@@ -23,7 +23,8 @@ def analyse(
 
     runs: name → predictions as blocks; "" is the run in hand, others are those that variants name (e.g. with the last
     epoch instead of the best). Columns: run, those of `contrasts.test_families` from id to flags without correction,
-    and low_bootstrap, high_bootstrap (two-way). A variant whose arms or run are not there is 'not run'.
+    and low_bootstrap, high_bootstrap (two-way; flagged with few runs). A variant whose arms or run are not there is
+    'not run'.
     """
     rows = []
     for variant in declared.sensitivity:
@@ -38,7 +39,11 @@ def analyse(
         members = estimands.spread(blocks, variant, declared.arms)
         ends = [_bootstrap(blocks, one, declared.arms, draws, seed, level) for one in members]
         table[["low_bootstrap", "high_bootstrap"]] = 100 * np.array(ends)
-        rows.append(table.assign(run=variant.run))
+        flags = [
+            "; ".join(filter(None, (f, *bootstrap.few_runs(n))))
+            for f, n in zip(table["flags"], table["runs"], strict=True)
+        ]
+        rows.append(table.assign(run=variant.run, flags=flags))
     return pd.concat(rows, ignore_index=True).reindex(columns=COLUMNS.split())
 
 

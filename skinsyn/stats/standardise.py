@@ -8,9 +8,11 @@ import pandas as pd
 from statsmodels.stats.contingency_tables import StratifiedTable
 
 from . import estimands
-from .bootstrap import percentile_interval, two_way_means
-from .clusters import NOT_ESTIMABLE, too_few, within_strata
+from .clusters import NOT_ESTIMABLE
+from .intervals import of_means, once, ratio
 from .predictions import POSITIVE, Block, select
+
+UNDEFINED = {"tpr": "no malignant image", "ppv": "no image was called malignant"}
 
 
 def by_condition_mix(
@@ -18,17 +20,16 @@ def by_condition_mix(
     group_ids: npt.ArrayLike,
     condition_ids: npt.ArrayLike,
     cluster_ids: npt.ArrayLike,
-    draws: int = 2000,
-    seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Direct standardisation, sum over k of w_k p_gk: accuracy by group at the mix of conditions k of all images.
 
     correct: (runs, images) of 0/1. The mix is that of all images, over the conditions that occur in every group; the
-    others are named in flags. Columns: group, crude, standardised, low, high (of standardised), images, clusters,
-    runs, conditions, flags. A cluster counts once within group and condition. ValueError where shapes do not fit.
+    others are named in flags. Columns: group, crude, standardised, low, high (of standardised; MRMC, logit scale),
+    images, clusters, runs, conditions, flags. A cluster counts once within group and condition; one cluster only in a
+    condition leaves no interval. ValueError where shapes do not fit.
 
-    >>> table = by_condition_mix([[1, 0, 1, 1]] * 2, ["I", "VI"] * 2, ["x", "x", "y", "y"], range(4), draws=20)
+    >>> table = by_condition_mix([[1, 0, 1, 1]] * 2, ["I", "VI"] * 2, ["x", "x", "y", "y"], range(4))
     >>> table[["group", "standardised"]].values.tolist()
     [['I', 1.0], ['VI', 0.5]]
     """
@@ -43,17 +44,16 @@ def by_condition_mix(
     flag = f"without {', '.join(absent)}: not in every group" if absent else ""
     rows = []
     for group, members in frame.groupby("group", sort=True):
-        crude, _ = within_strata(answers[:, members.index], np.zeros(len(members)), members["cluster"])
-        row = {"group": group, "crude": float(crude.mean()), "standardised": np.nan, "low": np.nan, "high": np.nan}
+        crude = of_means([answers[:, members.index]], [members["cluster"]])
+        row = {"group": group, "crude": crude.estimate, "standardised": np.nan, "low": np.nan, "high": np.nan}
         row |= {"images": len(members), "clusters": members["cluster"].nunique(), "runs": len(answers)}
         row |= {"conditions": len(common), "flags": f"{NOT_ESTIMABLE}: no condition occurs in every group"}
         if common:
-            part = members[members["condition"].isin(common)]
-            means, strata = within_strata(answers[:, part.index], part["condition"], part["cluster"])
-            row |= {"standardised": sum(mix[name] * means[:, strata == name].mean() for name in common), "flags": flag}
-            if len(answers) > 1:
-                resampled = two_way_means(means[:, :, None], strata, draws, np.random.default_rng(seed), mix)[:, 0]
-                row["low"], row["high"] = percentile_interval(resampled, level)
+            parts = [members[members["condition"] == name] for name in common]
+            values, ids = [answers[:, part.index] for part in parts], [part["cluster"].to_numpy() for part in parts]
+            found = of_means(values, ids, [mix[name] for name in common], level, proportion=True)
+            row |= {"standardised": found.estimate, "low": found.low, "high": found.high}
+            row["flags"] = "; ".join([flag, *found.flags] if flag else found.flags)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -133,16 +133,15 @@ def deployment(
     treatment: Mapping,
     control: Mapping,
     mix: Sequence[Mapping],
-    draws: int = 2000,
-    seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Direct standardisation to a clinic's mix of patients: gain, and for malignancy TPR and PPV of both arms.
 
     mix: rows such as {condition: annular, fst_group: V-VI, share: .2}; a column that a row does not name is as it was
-    tested. Shares are of all patients and sum to 1. Columns: metric, with_synthetic, without, change, low, high (of the
-    change; pigeonhole bootstrap, clusters within rows of the mix), images, flags. A part of the mix without a test
-    image makes the row not estimable: it is not filled from elsewhere.
+    tested. Shares are of all patients and sum to 1. TPR and PPV are ratios of sums over runs, as in `metrics`. Columns:
+    metric, with_synthetic, without, change, low, high (of the change; MRMC, ratios linearised, clusters counted once
+    within rows of the mix), images, flags. A part of the mix without a test image makes the row not estimable: it is
+    not filled from elsewhere.
     Raises ValueError where shares do not sum to 1, a row is unknown, or two rows claim the same image.
     """
     block = estimands.block_of(estimands.as_blocks(predictions), treatment)
@@ -154,20 +153,23 @@ def deployment(
     if absent:
         flag = f"{NOT_ESTIMABLE}: no test image for {sum(share for _, share in absent):.1%} of the mix, "
         return pd.DataFrame([{"metric": name, **row, "flags": f"{flag}first {absent[0][0]}"} for name in metrics])
-    used = np.flatnonzero(cells >= 0)
-    values, strata = within_strata(_sums(block, arms, used), cells[used], block.images["cluster_id"].iloc[used])
-    shares = {i: float(part["share"]) for i, part in enumerate(mix) if i in strata}
-    weight = np.array([shares[cell] / (strata == cell).sum() for cell in strata])
-    point = np.einsum("rkc,k->c", values, weight)[None] / len(values)
-    resampled = two_way_means(values, strata, draws, np.random.default_rng(seed), shares)
+    counted = [number for number, part in enumerate(mix) if (cells == number).any() and part["share"] > 0]
+    parts = [np.flatnonzero(cells == number) for number in counted]
+    shares = [float(mix[number]["share"]) for number in counted]
+    ids = [block.images["cluster_id"].to_numpy()[members] for members in parts]
     rows = []
     for name in metrics:
-        (ours, theirs), rates = _rate(point, name)[0], _rate(resampled, name)
-        one = row | {"with_synthetic": ours, "without": theirs, "change": ours - theirs, "metric": name}
-        change = rates[:, 0] - rates[:, 1]
-        if len(values) > 1 and np.isfinite(change).any():
-            one["low"], one["high"] = percentile_interval(change[~np.isnan(change)], level)
-        rows.append(one | {"flags": too_few(len(values), 2)})
+        ours, theirs = (_linearised(block, arm, name, parts, ids, shares) for arm in arms)
+        levels = [
+            sum(s * (v @ once(c)).mean() for s, v, c in zip(shares, values, ids, strict=True))
+            for values in (ours, theirs)
+        ]
+        one = row | {"metric": name, "with_synthetic": levels[0], "without": levels[1], "change": levels[0] - levels[1]}
+        if np.isnan(one["change"]):
+            rows.append(one | {"flags": f"{NOT_ESTIMABLE}: {UNDEFINED[name]}"})
+            continue
+        found = of_means([a - b for a, b in zip(ours, theirs, strict=True)], ids, shares, level)
+        rows.append(one | {"low": found.low, "high": found.high, "flags": "; ".join(found.flags)})
     return pd.DataFrame(rows)
 
 
@@ -191,22 +193,16 @@ def _cells(images: pd.DataFrame, mix: Sequence[Mapping]) -> tuple[np.ndarray, li
     return cells, absent
 
 
-def _sums(block: Block, arms: Sequence[int], used: np.ndarray) -> np.ndarray:
-    """(runs, images, 2 × 4): correct, called malignant, malignant and called, malignant; of both arms."""
-    malignant = block.images["y_true"].eq(POSITIVE).to_numpy(float)[used]
-    parts = []
-    for arm in arms:
-        correct = block.correct[arm][:, used]
-        truth = np.broadcast_to(malignant, correct.shape)
-        called = np.where(truth == 1, correct, 1 - correct)  # a wrong answer about benign is called malignant too
-        parts += [correct, called, called * truth, truth]
-    return np.stack(parts, axis=-1)
-
-
-def _rate(sums: np.ndarray, metric: str) -> np.ndarray:
-    """(draws, 2 arms) rate from (draws, 2 × 4) sums; NaN where its denominator is 0."""
-    correct, called, hit, truth = (sums.reshape(len(sums), 2, 4)[:, :, i] for i in range(4))
+def _linearised(
+    block: Block, arm: int, metric: str, parts: list[np.ndarray], ids: list[np.ndarray], shares: list[float]
+) -> list[np.ndarray]:
+    """(runs, images) values per row of the mix, whose weighted means sum to the rate; NaN where it is undefined."""
+    members, correct = np.concatenate(parts), block.correct[arm]
     if metric == "accuracy":
-        return correct
+        return [correct[:, part] for part in parts]
+    truth = np.broadcast_to(block.images["y_true"].eq(POSITIVE).to_numpy(float), correct.shape)
+    called = np.where(truth == 1, correct, 1 - correct)  # a wrong answer about benign is called malignant too
     total = truth if metric == "tpr" else called
-    return np.where(total > 0, hit / np.where(total > 0, total, 1), np.nan)
+    weight = np.concatenate([share * once(clusters) for share, clusters in zip(shares, ids, strict=True)])
+    values = ratio((called * truth)[:, members], total[:, members], weight)
+    return np.split(values, np.cumsum([len(part) for part in parts])[:-1], axis=1)

@@ -76,18 +76,6 @@ def test_refusals():
     lone = table.assign(condition=table["image_id"])
     found = distances.paired_against_permuted(rows, synthetic, lone, real)
     assert math.isnan(found.p) and math.isnan(found.low) and found.draws == 0 and found.paired > 0
-    with pytest.raises(ValueError, match="no image"):
-        distances.share(np.array([], dtype=bool))
-
-
-def test_share_is_wilsons():
-    """7 of 10: Wilson 1927 by hand."""
-    z, p, n = 1.959963984540054, 0.7, 10
-    centre, half = p + z * z / 2 / n, z * math.sqrt(p * (1 - p) / n + z * z / 4 / n / n)
-    found = distances.share(np.array([True] * 7 + [False] * 3))
-    assert (found.low, found.high) == pytest.approx(
-        ((centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n))
-    )
 
 
 def test_conditions_are_recognised_where_they_are_there_to_see():

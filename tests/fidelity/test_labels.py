@@ -51,3 +51,25 @@ def test_shown_counts_by_any_columns():
     assert found["recognised"].to_dict() == {"good": 1.0, "wrong": 0.0} and found["images"].tolist() == [60, 60]
     assert found.loc["good", "low"] < 1 and found.loc["good", "high"] == pytest.approx(1)
     assert len(labels.shown(rows, right, np.arange(len(rows)), ["method", "condition", "fst_group"])) == 6
+
+
+def test_recognition_takes_sources_as_clusters_and_says_the_same_in_03_and_06():
+    """Ten children of a source that agree are one observation; further tables leave the first as it is."""
+    rows, synthetic, images, real = world()
+    images["image_id"] = [f"r{i}" for i in images.index]
+    images = images.assign(fst_group="I-II")
+    source = np.repeat(np.arange(12), 10) % 60
+    rows = rows.assign(parent=images["image_id"].to_numpy()[source], flags="", fst_group="I-II")
+    rows.loc[0, "flags"] = "nan"
+    views = np.stack([real[:60], real[:60] + 0.1])
+    in_03 = labels.recognition(rows, synthetic, images, real, views)
+    in_06 = labels.recognition(rows, synthetic, images, real, views, [[], ["condition"], ["fst_group"]])
+    whole = in_06[(in_06["condition"] == "all") & (in_06["fst_group"] == "all")]
+    pd.testing.assert_frame_equal(whole[in_03.columns].reset_index(drop=True), in_03)
+    good = in_03.set_index("method").loc["good"]
+    assert good["images"] == 59 and good["clusters"] == 6 and good["recognised"] > 0.9
+    assert in_03.set_index("method").loc["real", ["images", "clusters"]].tolist() == [60, 60]
+    clustered = labels.clustered.share(np.ones(59, bool), source[1:60])
+    if good["recognised"] == 1:
+        assert (good["low"], good["high"]) == pytest.approx((clustered.low, clustered.high))
+    assert good["high"] - good["low"] > 0.2

@@ -15,7 +15,7 @@ def world(seed, n=40, trained=30, held=50, d=16):
     """Real images of two splits and synthetic ones, all of one cloud; none is a copy."""
     rng = np.random.default_rng(seed)
     images = pd.DataFrame({"image_id": [f"r{i}" for i in range(trained + held)]})
-    images["split"] = ["train"] * trained + ["test"] * held
+    images = images.assign(cluster_id=images["image_id"], split=["train"] * trained + ["test"] * held)
     rows = pd.DataFrame({"image_id": [f"s{i}" for i in range(n)], "parent": [f"r{i % trained}" for i in range(n)]})
     rows = rows.assign(condition="a", method="text-to-image", generator="fine-tuned", scope="condition")
     bits = tuple(rng.random((k, 64)) < 0.5 for k in (n, trained + held))
@@ -53,6 +53,15 @@ def test_shares_by_model_and_condition():
         and found.loc["a", "of_parent"] >= 3
     )
     assert (found["low"] <= found["memorised"]).all() and (found["memorised"] <= found["high"]).all()
+
+
+def test_children_of_one_source_are_one_observation():
+    """Five sources, whose children are all memorised or none: as wide as five images, not as a hundred."""
+    table = pd.DataFrame({"method": "m", "memorised": np.repeat([True, False, True, False, False], 20)})
+    table = table.assign(cluster_id=np.repeat(list("abcde"), 20), of_parent=True, bits=1, bits_threshold=0)
+    apart = table.assign(cluster_id=range(100))
+    few, many = (memorisation.shares(frame, ["method"]).iloc[0] for frame in (table, apart))
+    assert few["clusters"] == 5 and few["high"] - few["low"] > 3 * (many["high"] - many["low"])
 
 
 def test_no_test_image_is_refused():

@@ -9,9 +9,9 @@ import pytest
 from skinsyn.report import dashboards
 
 RATES = pd.DataFrame(
-    [(g, a, m, 0.5, 0.4, np.nan if g == "V-VI" else 0.6, 0.05) for g in ("all", "V-VI") for a in ("with", "without")
+    [(g, a, m, 0.5, 0.4, np.nan if g == "V-VI" else 0.6) for g in ("all", "V-VI") for a in ("with", "without")
      for m in dashboards.NAMES],
-    columns=["group", "arm", "metric", "estimate", "low", "high", "chance"],
+    columns=["group", "arm", "metric", "estimate", "low", "high"],
 )  # fmt: skip
 LINES = pd.DataFrame({"group": ["I-II"] * 4, "arm": list("aabb"), "score": [0.1, 0.8] * 2, "observed": [0.2, 0.7] * 2})
 PLAN = pd.DataFrame(

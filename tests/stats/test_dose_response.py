@@ -82,6 +82,21 @@ def test_flat_falling_or_all_at_once_is_not_identified(curve):
     assert result.verdict == "not identified" and np.isnan(result.ed90) and result.reason and result.curve == {}
 
 
+def test_no_resample_is_left_out_of_the_interval_of_ed90():
+    """One resample in twenty bends beyond the last dose: left out, the interval ended before it, and it saturated."""
+    early, late = (dr.EMAX(DOSES, 0.3, ed50, 0.4) for ed50 in (3.0, 200.0))
+    resampled = np.vstack([np.tile(early, (95, 1)), np.tile(late, (5, 1))])
+    (ed90, low, high, failed), _ = dr._ed90(dr.EMAX, DOSES, early, resampled, 0.95)
+    assert failed == pytest.approx(0.05) and low == pytest.approx(27, rel=0.01) and high > DOSES[-1]
+    falling = np.vstack([np.tile(early, (95, 1)), np.tile(early[::-1], (5, 1))])
+    (ed90, low, high, failed), _ = dr._ed90(dr.EMAX, DOSES, early, falling, 0.95)
+    assert low == 0 and np.isinf(high) and ed90 == pytest.approx(27, rel=0.01)
+
+
+def test_few_runs_are_flagged():
+    assert "3 runs" in dr.summary(dr.analyse(DOSES, answers(DOSES / 100, runs=3), draws=50))["flags"][0]
+
+
 def test_few_doses_or_one_run():
     result = dr.analyse(DOSES[:2], answers(np.array([0.4, 0.6])), draws=200)
     assert result.verdict == "not identified" and "2 doses" in result.reason and np.isnan(result.page_p)

@@ -24,7 +24,7 @@ def confounded(seed=0, runs=6):
 
 def test_a_gap_of_the_mix_vanishes():
     correct, groups, conditions = confounded()
-    table = standardise.by_condition_mix(correct, groups, conditions, np.arange(400), draws=300).set_index("group")
+    table = standardise.by_condition_mix(correct, groups, conditions, np.arange(400)).set_index("group")
     assert table["crude"]["I-II"] - table["crude"]["V-VI"] > 0.25
     assert abs(table["standardised"]["I-II"] - table["standardised"]["V-VI"]) < 0.08
     mix = np.mean(conditions == "easy")
@@ -39,12 +39,12 @@ def test_a_gap_of_the_mix_vanishes():
 def test_conditions_not_in_every_group_are_named():
     correct, groups, conditions = confounded()
     conditions[:5] = "rare"
-    table = standardise.by_condition_mix(correct, groups, conditions, np.arange(400), draws=50)
+    table = standardise.by_condition_mix(correct, groups, conditions, np.arange(400))
     assert (table["conditions"] == 2).all() and table["flags"].str.contains("without rare").all()
     apart = np.where(groups == "I-II", "a", "b")
-    table = standardise.by_condition_mix(correct, groups, apart, np.arange(400), draws=50)
+    table = standardise.by_condition_mix(correct, groups, apart, np.arange(400))
     assert table["standardised"].isna().all() and table["flags"].str.startswith("not estimable").all()
-    single = standardise.by_condition_mix(correct[:1], groups, conditions, np.arange(400), draws=50)
+    single = standardise.by_condition_mix(correct[:1], groups, conditions, np.arange(400))
     assert single["low"].isna().all()
     with pytest.raises(ValueError, match="do not fit together"):
         standardise.by_condition_mix(correct, groups[:-1], conditions[:-1], np.arange(399))
@@ -72,7 +72,7 @@ def test_infinite_odds_are_said():
 def test_deployment_at_the_tested_mix_is_what_was_tested():
     share = {"I-II": 1 / 3, "III-IV": 1 / 3, "V-VI": 1 / 3}
     mix = [{"fst_group": group, "share": s} for group, s in share.items()]
-    table = standardise.deployment(BLOCKS, SYNTHETIC, CONTROL, mix, draws=200).set_index("metric")
+    table = standardise.deployment(BLOCKS, SYNTHETIC, CONTROL, mix).set_index("metric")
     gain = contrasts.gain(BLOCKS, SYNTHETIC, CONTROL, "micro")
     assert table.loc["accuracy", "change"] == pytest.approx(gain.estimate)
     with_, images = contrasts.answers(BLOCKS, SYNTHETIC)
@@ -87,16 +87,14 @@ def test_deployment_to_rare_disease_lowers_the_predictive_value():
     names = sorted(BLOCKS["malignancy"].images["condition"].unique())
     rare = [{"condition": name, "share": 0.005 if name in names[:2] else 0.99 / 7} for name in names]
     often = [{"condition": name, "share": 0.25 if name in names[:2] else 0.5 / 7} for name in names]
-    low, high = (
-        standardise.deployment(BLOCKS, SYNTHETIC, CONTROL, mix, draws=50).set_index("metric") for mix in (rare, often)
-    )
+    low, high = (standardise.deployment(BLOCKS, SYNTHETIC, CONTROL, mix).set_index("metric") for mix in (rare, often))
     assert low.loc["ppv", "without"] < high.loc["ppv", "without"] - 0.2
     assert low.loc["tpr", "without"] == pytest.approx(high.loc["tpr", "without"])
 
 
 def test_a_mix_that_was_not_tested_or_is_wrong():
     mix = [{"fst_group": "V-VI", "share": 0.9}, {"fst_group": "unknown", "share": 0.1}]
-    table = standardise.deployment(BLOCKS, SYNTHETIC, CONTROL, mix, draws=20)
+    table = standardise.deployment(BLOCKS, SYNTHETIC, CONTROL, mix)
     assert table["change"].isna().all() and table["flags"].str.contains("no test image for 10.0% of the mix").all()
     with pytest.raises(ValueError, match="sum to 1"):
         standardise.deployment(BLOCKS, SYNTHETIC, CONTROL, [{"fst_group": "V-VI", "share": 0.9}])
@@ -108,6 +106,6 @@ def test_a_mix_that_was_not_tested_or_is_wrong():
     with pytest.raises(ValueError, match="mix is empty"):
         standardise.deployment(BLOCKS, SYNTHETIC, CONTROL, [])
     one = blocks(predictions(runs=1, ratios=(0, 10)))
-    alone = standardise.deployment(one, SYNTHETIC, CONTROL, [{"share": 1.0}], draws=20)
+    alone = standardise.deployment(one, SYNTHETIC, CONTROL, [{"share": 1.0}])
     assert alone["low"].isna().all() and alone["flags"].str.contains("one run only").all()
     assert isinstance(alone, pd.DataFrame)

@@ -2,6 +2,7 @@
 negates."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from planted import arm, predictions
 
@@ -51,3 +52,23 @@ def test_where_nothing_differs_it_does_not_tell_and_where_nothing_ran_it_says_so
     alone = blocks(predictions({"oversampled": ARMS["oversampled"]}, chance))
     table = worst_group.compare(alone, *PAIR, draws=200)
     assert len(table) == 1 and open_answers.worst_group(table).startswith("Not run")
+
+
+def test_every_row_counts_a_patient_once():
+    """A patient photographed again changes nothing; a row's estimate is the difference of its two accuracies."""
+    one = predictions(ARMS, chance)
+    more = one[one["image_id"].isin(one["image_id"].unique()[::3])]
+    repeated = pd.concat([one, more.assign(image_id=more["image_id"].astype(str) + " again")])
+    first, second = (worst_group.compare(blocks(frame), *PAIR, draws=100) for frame in (one, repeated))
+    step = 100 * (second["with_synthetic"] - second["with_oversampling"])
+    assert second["estimate"].to_numpy() == pytest.approx(step.to_numpy())
+    both = ["with_synthetic", "with_oversampling", "estimate"]
+    assert second[both].to_numpy() == pytest.approx(first[both].to_numpy())
+    assert "verdict" not in second
+
+
+def test_few_runs_are_flagged():
+    few = predictions(ARMS, chance)
+    few = few[few["run"].isin(sorted(few["run"].unique())[:3])]
+    table = worst_group.compare(blocks(few), *PAIR, draws=100).set_index("group")
+    assert "bootstrap interval from 3 runs" in table.loc[worst_group.WORST, "flags"]
