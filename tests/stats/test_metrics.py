@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from scipy.special import logit
+from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, recall_score, roc_auc_score
 
 from skinsyn.stats import calibration, metrics
@@ -99,8 +100,6 @@ def test_a_cluster_counts_once():
 
 def test_intervals_hold_the_truth():
     """AUROC of shifted normals is known: Phi(shift / root 2); 60 data sets, so a coverage of .95 within four errors."""
-    from scipy.stats import norm
-
     truth, inside = norm.cdf(1.3 / np.sqrt(2)), 0
     for seed in range(60):
         y, scores, cut, _ = made(100, 5, seed=seed)
@@ -115,9 +114,10 @@ def test_intervals_of_calibration_hold_the_truth_where_probabilities_are_right()
     inside = np.zeros(2)
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        right = 1 / (1 + np.exp(-rng.normal(-0.5, 1.2, 200)))
-        y = (rng.random(200) < right).astype(int)
-        scores = np.broadcast_to(right, (1, 5, 200))
+        x = rng.standard_normal(200)
+        y = (x + 0.5 * rng.standard_normal(200) > 0.3).astype(int)
+        seen = x + 0.7 * rng.standard_normal((1, 5, 200))  # each run knows x but for noise; given that it is right:
+        scores = norm.cdf((seen / 1.49 - 0.3) / np.sqrt(0.49 / 1.49 + 0.25))
         table = metrics.by_group(y, scores, np.full((1, 5), 0.5), ["g"] * 200, np.arange(200), ["one"])
         rows = table[table["group"] == "all"].set_index("metric")
         inside += [rows.loc[name, "low"] <= right <= rows.loc[name, "high"] for name, right in metrics.RIGHT.items()]
