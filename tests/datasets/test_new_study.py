@@ -50,6 +50,7 @@ def test_by_flags_a_whole_profile_comes_out(study, capsys):
     out = capsys.readouterr().out
     assert "108 rows, 108 of them with a photograph" in out and "classes: nevus 60, melanoma 40" in out
     assert "in malignancy only: rare 5" in out and "patients: 54" in out
+    assert "before test predictions are read" in out and "python -m skinsyn declare mine" in out
     every = params.of_profile("mine")
     data = every["01_data_prep"]
     assert (data["dataset"], data["conditions"], data["malignancy_only"]) == ("mine", ["nevus", "melanoma"], ["rare"])
