@@ -10,10 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from ..run import declaration, looks
+from ..run import declaration, looks, params
 from ..run.declaration import Declaration
 from ..stats.declaration import RULES, changes, content, declare
 from . import paper_tables
+from .claims import claims
+from .inference import Inference
 from .numbers import NOT_RUN
 
 __all__ = ["COLUMNS", "of_analysis", "of_run", "report", "sentence", "with_rules"]
@@ -22,6 +24,7 @@ COLUMNS = ["date", "status", "words"]
 BEFORE, AFTER, DEFAULTS, NONE = (
     "declared before the first look", "declared after the first look", "package defaults", "no declaration",
 )  # fmt: skip
+WORDING = f"at {Inference().percent} and {Inference().points:g} points"
 NOTED, UNDECLARED = "noted", "not declared"
 WHAT = "Hypotheses, margins, level and verdict rules"
 LOCAL = "The declaration and the log of looks are local records, which can be deleted."
@@ -39,7 +42,7 @@ def of_analysis(profile: str, hypotheses: str, level: float, margin: float) -> p
 
 def with_rules(profile: str, verdict_rules: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """What `of_analysis` gave 05, and the same of the verdict rules that 08 uses. Without 05's, the rules alone."""
-    own = _table(profile, {RULES: {name: dict(rule) for name, rule in verdict_rules.items()}}, True)
+    own = _table(profile, {RULES: _readable(verdict_rules)}, True)
     of_05 = paper_tables.optional(profile, "declaration")
     every = own if of_05 is None else pd.concat([of_05, own.iloc[1:]], ignore_index=True)
     return every.drop_duplicates(ignore_index=True)
@@ -48,7 +51,8 @@ def with_rules(profile: str, verdict_rules: Mapping[str, Mapping[str, Any]]) -> 
 def report(profile: str, by: str = "", automatic: bool = False, note: str = "") -> list[str]:
     """Declare (see `stats.declaration.declare`) and say what was put on record, for a terminal."""
     before = declaration.read(profile)
-    one, new = declare(profile, by, automatic, note)
+    rules = _readable(params.of_profile(profile)["08_paper"][RULES])
+    one, new = declare(profile, rules, by, automatic, note)
     file = declaration.path(profile)
     if not new:
         return [f"{profile}: nothing changed since {_date(one.date)}; nothing was written.", f"On record in {file}"]
@@ -63,6 +67,13 @@ def report(profile: str, by: str = "", automatic: bool = False, note: str = "") 
     told = changes(before[-1].content, one.content) if before else []
     lines += [f"Changed since {_date(before[-1].date)}: {text}" for text in told]
     return [*lines, f"{file}: commit it, so that its date can be checked against the history"]
+
+
+def _readable(verdict_rules: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The rules with what each says, so that a rule whose code changes is seen to change; level and margin stand apart,
+    so that these words do not follow them."""
+    said = {claim.id: claim.rule.sentence(Inference()) for claim in claims(verdict_rules)}
+    return {name: {**rule, WORDING: said[name]} for name, rule in verdict_rules.items()}
 
 
 def of_run(profile: str) -> dict[str, Any]:

@@ -1,18 +1,22 @@
 """`python -m skinsyn declare`: what is tested and by which rules, in readable form, and every later change in words."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from skinsyn.run import declaration, looks, params, tables
 from skinsyn.run.declaration import Declaration
-from skinsyn.run.records import Record
 
-from .hypotheses import Hypotheses, Hypothesis, in_words
+from .hypotheses import Family, Hypotheses, Hypothesis, Variant, in_words
 
 __all__ = ["changes", "content", "declare"]
 
 RULES = "verdict_rules"
 SECTIONS = ("arms", "families", "hypotheses", "sensitivity", "dose")  # of Hypotheses, which `content` resolves itself
+# A field that a record got after a declaration was made, and that has its default, is no change.
+DEFAULTS = {field.name: field.default for kind in (Family, Variant) for field in dataclasses.fields(kind)}
+DEFAULTS |= dict.fromkeys(("by", "where", "against"), {})
+SENTENCE = 60  # characters from which a value is quoted
 Path = tuple[str, ...]
 
 
@@ -20,13 +24,12 @@ def content(hypotheses: str, level: float, margin: float, verdict_rules: Mapping
     """What a declaration holds: level, margin, families with their hypotheses, sensitivity, dose, verdict rules.
 
     hypotheses: the file, its path from the project's root. verdict_rules: of 08, None where there are none. A
-    hypothesis holds what differs from the defaults of its record and the settings of its arms, whatever the arms are
-    called.
+    hypothesis holds every field of its record and the settings of its arms, whatever the arms are called.
     Raises ValueError and FileNotFoundError as `Hypotheses.load`.
     """
     declared = Hypotheses.load(hypotheses)
     families = {
-        name: _differing(family) | {"hypotheses": _named(declared.of_family(name), declared)}
+        name: family.json() | {"hypotheses": _named(declared.of_family(name), declared)}
         for name, family in declared.families.items()
     }
     first = declared.primary
@@ -36,21 +39,15 @@ def content(hypotheses: str, level: float, margin: float, verdict_rules: Mapping
     if dose := declared.dose:
         found["dose"] = {name: declared.arms[getattr(dose, name)] for name in ("series", "control")}
         found["dose"] |= {"average": dose.average}
-    found |= {name: value for name, value in _differing(declared).items() if name not in SECTIONS}
+    found |= {name: value for name, value in declared.json().items() if name not in SECTIONS}
     return found if verdict_rules is None else found | {RULES: {name: dict(one) for name, one in verdict_rules.items()}}
-
-
-def _differing(one: Record) -> dict[str, Any]:
-    """The fields of a record that differ from their defaults, so that a field that is added later changes nothing."""
-    defaults = {name: field.default for name, field in type(one).__dataclass_fields__.items()}
-    return {name: value for name, value in one.json().items() if value != defaults[name] and value != {}}
 
 
 def _named(every: Any, declared: Hypotheses) -> dict[str, dict]:
     """Id → hypothesis; a second one of the same id gets a number."""
     found: dict[str, dict] = {}
     for one in every:
-        about = {key: value for key, value in _differing(one).items() if key not in ("id", "family", "estimand")}
+        about = {key: value for key, value in one.json().items() if key not in ("id", "family", "estimand")}
         terms = [{"sign": sign, "called": arm, "settings": declared.arms[arm]} for sign, arm in one.terms]
         again = sum(name.split(" (again")[0] == one.id for name in found)
         name = f"{one.id} (again, {again})" if again else one.id
@@ -94,7 +91,7 @@ def _differences(old: Any, new: Any) -> list[str]:
         words = about.get("sentence") or in_words(about)
         return [f"{'was added' if old is None else 'was removed'} ({words})"]
     old, new = _flat(old), _flat(new)
-    keys = [*old, *(key for key in new if key not in old)]
+    keys = [*old, *(key for key in new if key not in old and new[key] != DEFAULTS.get(key, old))]
     told: dict[str, list[str]] = {}
     for key in keys:
         if old.get(key) != new.get(key):
@@ -125,9 +122,9 @@ def _flat(one: Mapping[str, Any]) -> dict[Any, Any]:
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         return in_words(value) or "nothing"
-    return (
-        "nothing" if value in (None, "", []) else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    )
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "nothing"
+    return "nothing" if value in (None, "") else f"“{value}”" if len(str(value)) > SENTENCE else str(value)
 
 
 def _places(where: list[Path]) -> str:
@@ -140,18 +137,20 @@ def _places(where: list[Path]) -> str:
     return f"{text}: " if text else ""
 
 
-def declare(profile: str, by: str = "", automatic: bool = False, note: str = "") -> tuple[Declaration, bool]:
+def declare(
+    profile: str, verdict_rules: Mapping[str, Any], by: str = "", automatic: bool = False, note: str = ""
+) -> tuple[Declaration, bool]:
     """Append what the files of a profile or variant say now to its declarations; (the last one, whether it is new).
 
+    verdict_rules: those of 08, with whatever else makes them readable.
     by: who declares ('' asks git, then the login). automatic: as the package's defaults, by no person. Nothing is added
     where the last declaration says the same, unless a person confirms what was automatic.
     Raises params.ParameterError, and ValueError where the file of declarations or of hypotheses is broken.
     """
-    every = params.of_profile(profile)
-    of_05 = every["05_fairness_stats"]
-    now = content(of_05["hypotheses"], of_05["level"], of_05["margin"], every["08_paper"][RULES])
+    of_05 = params.of_profile(profile)["05_fairness_stats"]
+    now = content(of_05["hypotheses"], of_05["level"], of_05["margin"], verdict_rules)
     kept = declaration.read(profile)
-    if kept and declaration.digests(now) == kept[-1].digests and (automatic or not kept[-1].automatic):
+    if kept and not changes(kept[-1].content, now) and (automatic or not kept[-1].automatic):
         return kept[-1], False
     seen = looks.on_record(profile)
     hidden = looks.unlogged(profile, tables.path(profile, "predictions"))

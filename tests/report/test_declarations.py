@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from skinsyn.__main__ import main
-from skinsyn.report import cards, declarations, manuscript
+from skinsyn.report import cards, declarations, manuscript, rules
 from skinsyn.run import declaration, looks, params, paths, pipeline, tables
 from skinsyn.stats.declaration import changes, content
 
@@ -100,7 +100,7 @@ def test_declared_looked_at_changed_and_listed(demo, capsys):
     assert "Changed since 2026-01-01 10:00 UTC: verdict rules: C7: count 0 became 5" in capsys.readouterr().out
     look()
     about, table = said()
-    assert "before the first look" in about["words"] and "Changes since: 2, of which 0 not declared" in about["words"]
+    assert "before the first look" in about["words"] and "Changes since: 3, of which 0 not declared" in about["words"]
     assert set(table["status"][1:]) == {"changed after 1 look at test predictions"}
     assert set(table["date"][1:]) == {"2026-01-01 10:02 UTC"}
     assert [one.declaration for one in looks.on_record("demo")] == [one.chain for one in declaration.read("demo")]
@@ -209,6 +209,25 @@ def test_a_renamed_arm_and_another_order_of_keys_change_nothing(demo):
     edit(demo, lambda given: given.update(arms=dict(reversed(given["arms"].items()))))
     after = content("params/demo/hypotheses.yml", 0.95, 0.03)
     assert changes(before, after) == [] and declaration.digests(before) == declaration.digests(after)
+
+
+def test_a_field_that_is_added_is_no_change_but_another_default_is():
+    now = content("params/demo/hypotheses.yml", 0.95, 0.03)
+    before = json.loads(json.dumps(now))
+    for about in before["families"]["F0 claims"]["hypotheses"].values():
+        del about["count"]
+    assert changes(before, now) == [], "a field that this version has and the declaration has not"
+    before["families"]["F1 malignancy"]["min_images"] = 0
+    assert changes(before, now) == ["F1 malignancy: min_images 0 became 10"]
+
+
+def test_a_rule_that_says_something_else_is_a_change(demo, monkeypatch):
+    main(["declare", "demo", "--by", "Ada"])
+    monkeypatch.setattr(rules.Nearer, "sentence", lambda self, inference: "the distance is below one half")
+    look()
+    (told,) = said()[1]["words"][1:]
+    assert told.startswith("verdict rules: C6: at 95 % and 3 points “the paired distance is below")
+    assert told.endswith("became the distance is below one half")
 
 
 def test_paper_and_checklist_take_the_sentence_from_the_tables(demo):
