@@ -243,8 +243,8 @@ def in_words(traced: Traced) -> str:
         lines.append(f"{'from' if not number else '':10}{text}")
     plain = {key: value for key, value in traced.settings.items() if not isinstance(value, dict | list)}
     lines.append(f"settings  {', '.join(f'{key} {value}' for key, value in plain.items())}")
-    number = _prefix(traced.notebook, params.of_profile(profile))
-    lines.append(f"          all: python -m skinsyn params --profile {profile} --only {number}")
+    prefix = _prefix(traced.notebook, params.of_profile(profile))
+    lines.append(f"          all: python -m skinsyn params --profile {profile} --only {prefix}")
     for role, arm in traced.arms.items():
         lines.append(f"{role:9} {arm.cells['arm'].iloc[0]}" + (f", tested where {arm.where}" if arm.where else ""))
         for one in arm.cells.to_dict("records"):
