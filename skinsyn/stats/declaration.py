@@ -1,7 +1,7 @@
 """`python -m skinsyn declare`: what is tested and by which rules, in readable form, and every later change in words."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from skinsyn.run import declaration, looks, params, tables
@@ -29,13 +29,13 @@ def content(hypotheses: str, level: float, margin: float, verdict_rules: Mapping
     """
     declared = Hypotheses.load(hypotheses)
     families = {
-        name: family.json() | {"hypotheses": _named(declared.of_family(name), declared)}
+        name: family.json() | {"hypotheses": _named(declared.of_family(name), declared, margin)}
         for name, family in declared.families.items()
     }
     first = declared.primary
     found: dict[str, Any] = {"level": level, "margin": margin, "families": families}
     found["primary"] = f"{first.family}: {first.id}"
-    found["sensitivity"] = _named(declared.sensitivity, declared)
+    found["sensitivity"] = _named(declared.sensitivity, declared, margin)
     if dose := declared.dose:
         found["dose"] = {name: declared.arms[getattr(dose, name)] for name in ("series", "control")}
         found["dose"] |= {"average": dose.average}
@@ -43,15 +43,16 @@ def content(hypotheses: str, level: float, margin: float, verdict_rules: Mapping
     return found if verdict_rules is None else found | {RULES: {name: dict(one) for name, one in verdict_rules.items()}}
 
 
-def _named(every: Any, declared: Hypotheses) -> dict[str, dict]:
-    """Id → hypothesis; a second one of the same id gets a number."""
+def _named(every: Iterable[Hypothesis], declared: Hypotheses, margin: float) -> dict[str, dict]:
+    """Id → hypothesis; a second one of the same id gets a number. margin: for the sentences of those that name none."""
     found: dict[str, dict] = {}
     for one in every:
         about = {key: value for key, value in one.json().items() if key not in ("id", "family", "estimand")}
         terms = [{"sign": sign, "called": arm, "settings": declared.arms[arm]} for sign, arm in one.terms]
         again = sum(name.split(" (again")[0] == one.id for name in found)
         name = f"{one.id} (again, {again})" if again else one.id
-        found[name] = about | {"terms": terms, "sentence": Hypothesis.sentence(one, declared.arms)}
+        whole = one.but(margin=one.margin or margin)
+        found[name] = about | {"terms": terms, "sentence": Hypothesis.sentence(whole, declared.arms)}
     return found
 
 
@@ -79,10 +80,10 @@ def _members(content: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
         elif part in ("sensitivity", RULES):
             yield from (((part.replace("_", " "), name), one) for name, one in value.items())
         else:
-            yield (
-                ("", part),
-                {f"{part}, {k}": v for k, v in value.items()} if isinstance(value, Mapping) else {part: value},
+            apart = (
+                {f"{part}, {key}": one for key, one in value.items()} if isinstance(value, Mapping) else {part: value}
             )
+            yield ("", part), apart
 
 
 def _differences(old: Any, new: Any) -> list[str]:

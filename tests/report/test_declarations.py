@@ -211,6 +211,12 @@ def test_a_renamed_arm_and_another_order_of_keys_change_nothing(demo):
     assert changes(before, after) == [] and declaration.digests(before) == declaration.digests(after)
 
 
+def test_what_is_declared_can_be_read():
+    members = content("params/demo/hypotheses.yml", 0.95, 0.07)["families"]["F0 claims"]["hypotheses"]
+    told = members["C2 above ten per real image"]["sentence"]
+    assert "non-superiority, margin 7 points" in told and "by 7 points or more" in told
+
+
 def test_a_field_that_is_added_is_no_change_but_another_default_is():
     now = content("params/demo/hypotheses.yml", 0.95, 0.03)
     before = json.loads(json.dumps(now))
