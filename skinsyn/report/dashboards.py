@@ -31,7 +31,7 @@ NAMES = {
     "ppv": "predictive value (PPV)",
     "auroc": "AUROC",
     "brier": "Brier score (lower is better)",
-    "citl": "calibration in the large (0 is right)",
+    "citl": "mean calibration (0 is right)",
     "slope": "calibration slope (1 is right)",
 }
 
