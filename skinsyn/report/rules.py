@@ -23,7 +23,7 @@ import pandas as pd
 from ..run.records import Record, setting
 from . import published
 from .inference import Inference
-from .numbers import NOT_RUN, show, show_cells
+from .numbers import NOT_ESTIMABLE, NOT_RUN, show, show_cells
 from .published import Size
 from .verdicts import (
     FAILED,
@@ -101,8 +101,8 @@ class HypothesisRule(Rule):
         """The row whose estimate the ledger prints, for a claim that was run."""
         rows = self.hypotheses(tests, task)
         rows = rows[rows["verdict"] != NOT_RUN]
-        least = self.show == "least" and rows["estimate"].notna().any()
-        return rows.loc[rows["estimate"].idxmin()] if least else rows.iloc[0]
+        tested = rows[rows["p"].notna()]  # three images have an estimate, too
+        return tested.loc[tested["estimate"].idxmin()] if self.show == "least" and len(tested) else rows.iloc[0]
 
     def decide(self, evidence: Evidence, task: str, size: Size | None) -> Finding:
         rows, inference = self.hypotheses(evidence.tests, task), evidence.inference
@@ -114,6 +114,9 @@ class HypothesisRule(Rule):
         gains = ran[ran["kind"].isin(["gain", "non-superiority"])]
         verdict, why = self._size(evidence, ran, size)
         reasons = [f"at {shown['n']} real images per class" if shown.get("n") else "", self._counted(judged, ran)]
+        reasons += [
+            f"{row['id']}: {row['flags'] or row['verdict']}" for row in records if row["verdict"] == NOT_ESTIMABLE
+        ]
         for row in records:
             if found := disagreement(row, inference.alpha):
                 reasons.append(f"{row['id']}: {found}" if len(records) > 1 else found)

@@ -151,6 +151,11 @@ def test_c3_asks_what_was_published():
     assert found["estimate"] == 1 and "shown in 1 of 3 hypotheses, 3 of the estimates above 0" in found["reason"]
     gone = pd.concat([groups(7, 3), judged(("F1", "malignancy, V-VI", "not run", np.nan, np.nan))])
     assert verdict("C3", gone) == "not identified"
+    few = gone.assign(
+        verdict=gone["verdict"].replace("not run", "not estimable"), estimate=gone["estimate"].fillna(-20)
+    )
+    found = row_of("C3", few)
+    assert found["estimate"] == 3 and "malignancy, V-VI: not" in found["reason"], "three images are no least gain"
     assert verdict("C3", gone[gone["verdict"] == "not run"]) == "not run" == verdict("C3")
     assert row_of("C3", groups(9, 9, 9, se=1.0))["magnitude"] == "compatible"
     assert row_of("C3", groups(9, 9, 9))["magnitude"] == "too imprecise"

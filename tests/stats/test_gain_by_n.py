@@ -33,7 +33,8 @@ def test_one_n_has_nothing_to_select():
 
 
 def test_what_was_not_run_or_is_not_estimable_has_no_interval():
-    assert gain_by_n.gain_by_n(TABLE[TABLE["ratio"] == 0], DECLARED.primary, DECLARED.arms).empty
+    (absent,) = gain_by_n.gain_by_n(TABLE[TABLE["ratio"] == 0], DECLARED.primary, DECLARED.arms).to_dict("records")
+    assert absent["flags"].startswith("not run: no arm with") and np.isnan(absent["estimate"])
     one = gain_by_n.gain_by_n(TABLE[TABLE["run"] == TABLE["run"].iloc[0]], DECLARED.primary, DECLARED.arms)
     assert one[["low", "high"]].isna().all(axis=None) and one["flags"].str.contains("one run only").all()
     assert len(one) > 2 and np.isnan(one["estimate"].iloc[-1])
