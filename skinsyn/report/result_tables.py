@@ -35,6 +35,11 @@ def section(name: str, widths: Mapping[str, float]) -> list[str]:
 
 
 def estimate(row: Mapping, digits: int = 1, sign: bool = True) -> str:
+    """The estimate of a row with its own interval, '' where there is none.
+
+    >>> estimate({"estimate": 2.0, "low": 0.5, "high": 3.5})
+    '+2.0 (+0.5 to +3.5)'
+    """
     return "" if pd.isna(row["estimate"]) else show_cells(row["estimate"], row["low"], row["high"], digits, sign)
 
 
@@ -61,6 +66,7 @@ def _over_family(row: Mapping) -> str:
 
 
 def ledger_table(frame: pd.DataFrame, marked: Mark) -> dict:
+    """The claims ledger (see `ledger.ledger`): one row per claim, its estimates linked to where they come from."""
     widths = {"claim": 2.4, "published": 1.8, "this run (interval or bound)": 1.9, "direction": 1.2, "size": 1.2}
     widths |= {"no worthwhile gain": 1.2, "reason": 2.6}
     rows = []
@@ -74,6 +80,7 @@ def ledger_table(frame: pd.DataFrame, marked: Mark) -> dict:
 
 
 def rules_table(claims: Sequence[Claim], inference: Inference) -> dict:
+    """The rule behind the direction of each claim, and the hypotheses that it is about."""
     rows = []
     for claim in claims:
         basis = "numbers of the run"
@@ -85,6 +92,7 @@ def rules_table(claims: Sequence[Claim], inference: Inference) -> dict:
 
 
 def tests_table(frame: pd.DataFrame, marked: Mark, inference: Inference) -> dict:
+    """The declared hypotheses by family; a one-sided test with its bound, cells of the last family as a count."""
     widths = {"hypothesis": 1.9, f"points ({inference.percent} interval or bound)": 1.7, "over its family": 1.5}
     widths |= {"p": 0.8, "adjusted p": 0.8, "images": 0.7, "clusters": 0.75, "runs": 0.5, "remark": 1.5}
     rows: list[list] = []
