@@ -10,7 +10,17 @@ import pandas as pd
 
 from . import match
 
-__all__ = ["HOW_TO", "PUBLISHED_TRAINING", "WRONG", "against_published", "annotators", "faults", "metadata", "rows"]
+__all__ = [
+    "HOW_TO",
+    "PUBLISHED_TRAINING",
+    "WRONG",
+    "against_published",
+    "annotators",
+    "faults",
+    "metadata",
+    "rows",
+    "sites",
+]
 
 COLUMNS = ("md5hash", "fitzpatrick_scale", "fitzpatrick_centaur", "label", "three_partition_label", "qc", "url")
 # The study's own numbers (arXiv 2308.12453): training images of each condition; 40 more of each were held out.
@@ -41,7 +51,7 @@ def metadata(folder: Path) -> pd.DataFrame:
 
 def rows(folder: Path, fst_annotator: str = "scale") -> pd.DataFrame:
     """Every row: image_id, file, condition, malignant, fst (-1 unknown), patient_id (''), lesion_id (''), label_flag,
-    url, and fst_scale, fst_centaur, the skin type by either annotator.
+    url, site (the url's host, '' where there is none), and fst_scale, fst_centaur, the skin type by either annotator.
 
     fst_annotator: 'scale' or 'centaur', whose skin type is taken. Raises ValueError for another one.
 
@@ -65,8 +75,18 @@ def rows(folder: Path, fst_annotator: str = "scale") -> pd.DataFrame:
         "fst_centaur": frame["fitzpatrick_centaur"].fillna(-1).astype("int64"),
         "label_flag": frame["qc"].astype("str").fillna(""),
         "url": frame["url"].astype("str").fillna(""),
+        "site": sites(frame["url"]),
     }
     return pd.DataFrame(match.NOT_RECORDED | columns)
+
+
+def sites(urls: pd.Series) -> pd.Series:
+    """The host of each address, without www; '' where there is none. Two dermatological atlases hold all images.
+
+    >>> sites(pd.Series(["https://www.dermaamin.com/site/1.jpg", None])).tolist()
+    ['dermaamin.com', '']
+    """
+    return urls.astype("str").str.extract(r"//(?:www\.)?([^/:]+)")[0].fillna("").astype("str")
 
 
 def annotators(folder: Path) -> tuple[pd.Series, pd.Series]:

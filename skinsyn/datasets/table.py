@@ -227,8 +227,8 @@ def load(
     rows = drop(rows, gone, "images", [_no_image(url) for url in urls])
     table = rows.assign(fst_group=fst_group(rows["fst"]), source=dataset)
     table["malignancy_only"] = table["condition"].isin(list(malignancy_only))
-    annotators = [name for name in ("fst_scale", "fst_centaur") if name in table]
-    table = table.sort_values("image_id", ignore_index=True)[[*COLUMNS, "label_flag", *annotators]]
+    facts = [name for name in ("fst_scale", "fst_centaur", "site") if name in table]
+    table = table.sort_values("image_id", ignore_index=True)[[*COLUMNS, "label_flag", *facts]]
     return validate(table, [*conditions, *malignancy_only]), pd.concat(out, ignore_index=True)
 
 

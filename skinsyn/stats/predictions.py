@@ -17,8 +17,8 @@ from skinsyn.classifier.arms import Arm
 
 REQUIRED = ("arm", "run", "image_id", "cluster_id", "condition", "fst_group", "task", "y_true", "correct")
 IMAGE = ("cluster_id", "condition", "fst_group", "y_true")
-# Other facts of an image to select by: a mark on its label, its skin type by other annotators.
-FACTS = ("label_flag", "fst_group_scale", "fst_group_centaur", "fst_group_agreed")
+# Other facts of an image to select by: a mark on its label, where it was published, its skin type by other annotators.
+FACTS = ("label_flag", "site", "fst_group_scale", "fst_group_centaur", "fst_group_agreed")
 ROW = ("run", "correct", "threshold", "fst", "source", *FACTS)  # vary within an arm: no filter of arms may name them
 GROUPS = ("I-II", "III-IV", "V-VI", "unknown")  # of Fitzpatrick skin types
 GROUP_OF = {fst: GROUPS[(fst - 1) // 2] for fst in range(1, 7)}
@@ -127,7 +127,7 @@ def add_facts(frame: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
     absent = sorted(set(frame["image_id"].unique()) - set(known.index), key=str)
     if absent:
         raise ValueError(f"{len(absent)} images of the predictions are not in the table of images, first {absent[0]!r}")
-    facts = known[[name for name in ("label_flag",) if name in known]].astype(str)
+    facts = known[[name for name in ("label_flag", "site") if name in known]].astype(str)
     for who in ("scale", "centaur"):
         if f"fst_{who}" in known:
             facts[f"fst_group_{who}"] = known[f"fst_{who}"].map(GROUP_OF).fillna("unknown")

@@ -84,3 +84,19 @@ def test_the_published_profile_asks_for_the_published_conditions_and_sizes():
     values = params.of_profile("fitzpatrick17k")["01_data_prep"]
     assert set(values["conditions"]) == set(NINE) and values["image_size"] == 512 and values["runs"] == 5
     assert values["test_per_condition"] == fitzpatrick17k.PUBLISHED_TEST == values["validation_per_condition"] == 40
+
+
+def test_the_site_is_a_fact_of_the_image_and_differs_by_skin_type(folder):
+    """PROTOCOL's known answers: the share of the atlas by Scale's type, and within three conditions by group."""
+    rows = fitzpatrick17k.rows(folder)
+    assert rows["site"].value_counts().to_dict() == {"dermaamin.com": 12631, "atlasdermatologico.com.br": 3905, "": 41}
+    atlas = rows["site"].eq("atlasdermatologico.com.br")
+    assert atlas.groupby(rows["fst"]).mean().round(2).loc[1:6].tolist() == [0.05, 0.14, 0.3, 0.39, 0.42, 0.32]
+    group = table.fst_group(rows["fst"])
+    within = atlas.groupby([rows["condition"], group]).mean().round(2)
+    for name, known in {
+        "psoriasis": [0.06, 0.2, 0.47],
+        "lichen planus": [0.14, 0.6, 0.67],
+        "basal cell carcinoma": [0.38, 0.73, 0.77],
+    }.items():
+        assert within[name][["I-II", "III-IV", "V-VI"]].tolist() == known
