@@ -164,5 +164,6 @@ def _mean_squares(
 
 def _parts(components: np.ndarray, several: int, clusters: int) -> np.ndarray:
     """(..., parts) variances of one model's accuracy: the terms without images, and all that images add."""
-    kept = np.maximum(components, 0.0)
+    rounding = 1e-12 * np.abs(components).max(-1, keepdims=True)
+    kept = np.where(components > rounding, components, 0.0)
     return np.concatenate([kept[..., :several], kept[..., several:].sum(-1, keepdims=True) / clusters], axis=-1)
