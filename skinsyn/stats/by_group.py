@@ -4,29 +4,30 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from . import auroc, contrasts, estimands, fairness
+from . import auroc, contrasts, detection, estimands, fairness
 from .hypotheses import Family, Hypotheses, Hypothesis
-from .predictions import GROUPS, POSITIVE, Block
+from .predictions import Block, groups_of
 
 
 def gains_by_group(
     predictions: pd.DataFrame | Mapping[str, Block],
     treatment: Mapping,
     control: Mapping,
-    tasks: Sequence[str] = ("condition", "malignancy"),
+    tasks: Sequence[str] | None = None,
     average: str = "micro",
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Gain by skin-type group, and for all images, in each task: a description, uncorrected, hence without verdicts.
 
-    treatment, control: settings; their task is replaced by each of `tasks`. Columns: task, group, then those of
-    `test_families` from estimate [points] to flags that are not about correction. flags begin with "not run" or "not
-    estimable" where there is no p.
+    treatment, control: settings; their task is replaced by each of `tasks` (None: `estimands.tasks_of`). The groups are
+    those of the images, in the order of `predictions.groups_of`. Columns: task, group, then those of `test_families`
+    from estimate [points] to flags that are not about correction. flags begin with "not run" or "not estimable" where
+    there is no p.
     """
     prepared, rows = estimands.as_blocks(predictions), []
-    for task in tasks:
+    for task in estimands.tasks_of(prepared) if tasks is None else tasks:
         known = prepared[task].images["fst_group"] if task in prepared else pd.Series(["unknown"])
-        groups = ["all", *(name for name in GROUPS if name != "unknown" or (known == name).any())]
+        groups = ["all", *groups_of(known), *["unknown"] * bool((known == "unknown").any())]
         wheres = {name: {} if name == "all" else {"fst_group": name} for name in groups}
         whole = Hypothesis(id="all", estimand="treatment - control", average=average)
         declared = Hypotheses(
@@ -45,7 +46,7 @@ def gains_by_group(
 def auroc_gains(
     predictions: pd.DataFrame | Mapping[str, Block], treatment: Mapping, control: Mapping, level: float = 0.95
 ) -> pd.DataFrame:
-    """Gain in AUROC of malignant against benign, in all images and by skin type, runs and clusters random.
+    """Gain in AUROC of the positive class, in all images and by skin type, runs and clusters random.
 
     Columns: group, with_synthetic, without (proportions), estimate, low, high (points), se, df, p, images, clusters,
     malignant, runs, flags. See `auroc.gain`; a cluster counts once within its class, as in `metrics`. Not estimable: a
@@ -54,14 +55,13 @@ def auroc_gains(
     prepared = estimands.as_blocks(predictions)
     empty = dict.fromkeys("with_synthetic without estimate low high se df p".split(), float("nan"))
     try:
-        block = estimands.block_of(prepared, {**treatment, "task": "malignancy"})
-        at = [estimands.arm_of(block, {**arm, "task": "malignancy"}) for arm in (treatment, control)]
+        found = detection.of_arms(prepared, (treatment, control))
     except estimands.NotRun as missing:
         return pd.DataFrame([{"group": "all", **empty, "flags": f"not run: {missing}"}])
-    scores, rows = block.p[at, :, :, block.classes.index(POSITIVE)].astype(float), []
-    for group in ["all", *(g for g in GROUPS if (block.images["fst_group"] == g).any())]:
+    block, scores, rows = found.block, found.scores.astype(float), []
+    for group in ["all", *(g for g in (*block.groups, "unknown") if (block.images["fst_group"] == g).any())]:
         images = block.images if group == "all" else block.images[block.images["fst_group"] == group]
-        truth = images["y_true"].eq(POSITIVE).to_numpy(int)
+        truth = found.truth[images.index]
         clusters, row = images["cluster_id"], {"group": group, **empty, "images": len(images)}
         row |= {"clusters": clusters.nunique(), "malignant": int(truth.sum()), "runs": len(block.runs)}
         if min(clusters[truth == label].nunique() for label in (0, 1)) < 2:
@@ -78,7 +78,7 @@ def auroc_gains(
 def accuracy_by_group(
     predictions: pd.DataFrame | Mapping[str, Block],
     arms: Mapping[str, Mapping],
-    tasks: Sequence[str] = ("condition", "malignancy"),
+    tasks: Sequence[str] | None = None,
     draws: int = 2000,
     seed: int = 0,
     level: float = 0.95,
@@ -89,7 +89,7 @@ def accuracy_by_group(
     An arm that was not run is one row with the flag "not run".
     """
     prepared, tables = estimands.as_blocks(predictions), []
-    for task in tasks:
+    for task in estimands.tasks_of(prepared) if tasks is None else tasks:
         for name, arm in arms.items():
             try:
                 correct, images = contrasts.answers(prepared, {**arm, "task": task})

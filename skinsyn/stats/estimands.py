@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from skinsyn.classifier.arms import TASKS
+
 from .clusters import cluster_means, influence
 from .hypotheses import Hypothesis
 from .predictions import Block, blocks, find_arm, select
@@ -47,6 +49,15 @@ class Side(NamedTuple):
 def as_blocks(predictions: pd.DataFrame | Mapping[str, Block]) -> Mapping[str, Block]:
     """The predictions as blocks, which many calls may share."""
     return blocks(predictions) if isinstance(predictions, pd.DataFrame) else predictions
+
+
+def tasks_of(prepared: Mapping[str, Block]) -> list[str]:
+    """The tasks that tables of every task show: those of the study, run or not, else those of the predictions.
+
+    >>> tasks_of({"malignancy": None}), tasks_of({"top-1": None})
+    (['condition', 'malignancy'], ['top-1'])
+    """
+    return list(TASKS) if set(prepared) <= set(TASKS) else sorted(prepared)
 
 
 def block_of(prepared: Mapping[str, Block], where: Mapping) -> Block:

@@ -10,7 +10,7 @@ from statsmodels.stats.contingency_tables import StratifiedTable
 from . import estimands
 from .clusters import NOT_ESTIMABLE
 from .intervals import of_means, once, ratio
-from .predictions import POSITIVE, Block, select
+from .predictions import Block, select
 
 UNDEFINED = {"tpr": "no malignant image", "ppv": "no image was called malignant"}
 
@@ -147,7 +147,7 @@ def deployment(
     block = estimands.block_of(estimands.as_blocks(predictions), treatment)
     cells, absent = _cells(block.images, mix)
     arms = [estimands.arm_of(block, arm) for arm in (treatment, control)]
-    metrics = ["accuracy"] + (["tpr", "ppv"] if POSITIVE in block.classes else [])
+    metrics = ["accuracy"] + (["tpr", "ppv"] if block.positive else [])
     row = dict.fromkeys(("with_synthetic", "without", "change", "low", "high"), np.nan)
     row |= {"images": int((cells >= 0).sum())}
     if absent:
@@ -200,7 +200,7 @@ def _linearised(
     members, correct = np.concatenate(parts), block.correct[arm]
     if metric == "accuracy":
         return [correct[:, part] for part in parts]
-    truth = np.broadcast_to(block.images["y_true"].eq(POSITIVE).to_numpy(float), correct.shape)
+    truth = np.broadcast_to(block.images["y_true"].eq(block.positive).to_numpy(float), correct.shape)
     called = np.where(truth == 1, correct, 1 - correct)  # a wrong answer about benign is called malignant too
     total = truth if metric == "tpr" else called
     weight = np.concatenate([share * once(clusters) for share, clusters in zip(shares, ids, strict=True)])
