@@ -76,8 +76,14 @@ def _figures(arguments: argparse.Namespace) -> None:
 
 
 @_verb(
-    _option("predictions", text="the table, by the contract of skinsyn/stats/predictions.py", type=Path),
+    _option("predictions", text="the table; skinsyn/stats/intake.py lists its columns", type=Path),
     _option("--params", text="parameters of 05 and 05b in YAML", nargs="+", type=Path, default=[], metavar="FILE"),
+    _option(
+        "--positive",
+        text="of two classes, the one to be found (default: malignant, else 1)",
+        default="",
+        metavar="CLASS",
+    ),
     CHANGED,
     _option("--name", text="of the run that is written (default: the file's name)", default=""),
 )
@@ -87,9 +93,14 @@ def _stats(arguments: argparse.Namespace) -> None:
 
     name = arguments.name or arguments.predictions.stem
     values, lacking = reanalysis.parameters(name, arguments.params, params.overrides(arguments.changed))
-    frame = reanalysis.read(arguments.predictions)
-    if lacking:
-        print(f"left to the notebooks' own values (those of the demo): {', '.join(lacking)}")
+    frame, remarks = reanalysis.read(arguments.predictions, arguments.positive)
+    if "hypotheses" in lacking:
+        file, about = reanalysis.hypotheses(frame, name)
+        values["05_fairness_stats"]["hypotheses"] = str(file)
+        remarks.append(f"no hypotheses declared; tested: {about}")
+    print("\n".join(f"Remark: {remark}" for remark in remarks))
+    if own := [key for key in lacking if key != "hypotheses"]:
+        print(f"left to the notebooks' own values (those of the demo): {', '.join(own)}")
     print(f"Tables, figures and numbers: {reanalysis.analyse(frame, name, values)}")
 
 

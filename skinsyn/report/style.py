@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from ..run import files, paths
+from ..stats.predictions import natural
 
 __all__ = [
     "GREY",
@@ -85,12 +86,16 @@ def colours(labels: Iterable) -> dict[Any, str]:
 
 
 def in_order(names: Iterable, first: Sequence[str] = GROUPS) -> list:
-    """Distinct names, those of `first` in its order, then the others by name.
+    """Distinct names, those of `first` in its order, then the others by name, `unknown` last.
 
-    >>> in_order(["unknown", "V-VI", "I-II", "V-VI"])
-    ['I-II', 'V-VI', 'unknown']
+    >>> in_order(["unknown", "V-VI", "I-II", "V-VI"]), in_order(["unknown", "light", "all", "dark"])
+    (['I-II', 'V-VI', 'unknown'], ['all', 'dark', 'light', 'unknown'])
     """
-    return sorted(set(names), key=lambda name: (first.index(name) if name in first else len(first), str(name)))
+
+    def place(name: Any) -> tuple:
+        return name == "unknown", first.index(name) if name in first else len(first), natural(str(name))
+
+    return sorted(set(names), key=place)
 
 
 def dodge(number: int, total: int, width: float) -> float:

@@ -1,31 +1,34 @@
 """Somebody else's predictions: a table in one file becomes a run of its own, analysed by 05 and 05b."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import yaml
 
-from skinsyn.stats.predictions import check_predictions
+from skinsyn.stats import all_pairs, estimands, intake
+from skinsyn.stats.hypotheses import Hypotheses
+from skinsyn.stats.predictions import Block, blocks, check_predictions
 
-from . import looks, params, paths, pipeline, tables
+from . import files, looks, params, paths, pipeline, tables
 
-__all__ = ["NOTEBOOKS", "analyse", "parameters", "read"]
+__all__ = ["NOTEBOOKS", "analyse", "hypotheses", "parameters", "read"]
 
 NOTEBOOKS = ("05_fairness_stats", "05b_description")
-TEXT = ("arm", "image_id", "cluster_id", "condition", "fst_group", "task", "y_true", "source", "method", "generator")
 
 
-def read(file: Path) -> pd.DataFrame:
-    """The predictions in a Parquet or CSV file, checked by their contract (`stats.predictions`).
+def read(file: Path, positive: str = "") -> intake.Adapted:
+    """The predictions in a Parquet or CSV file under their contract (`stats.contract`), and remarks for their reader.
 
-    Raises FileNotFoundError, ValueError naming the file and what is wrong with it.
+    positive: the class to be found in tasks of two classes. Raises FileNotFoundError, ValueError naming the file and
+    what is wrong with it.
     """
     if not file.exists():
         raise FileNotFoundError(f"{file}: no such file; give a Parquet or CSV table of predictions")
     try:
         if file.suffix.lower() == ".csv":
-            frame = pd.read_csv(file, dtype={name: "str" for name in TEXT})
+            frame = pd.read_csv(file, dtype={name: "str" for name in intake.TEXT})
         else:
             frame = pd.read_parquet(file)
     except (pa.ArrowInvalid, pd.errors.ParserError, UnicodeDecodeError, pd.errors.EmptyDataError) as error:
@@ -33,10 +36,36 @@ def read(file: Path) -> pd.DataFrame:
             f"{file}: cannot be read as {file.suffix or 'a table'} ({error}); give .parquet or .csv"
         ) from error
     try:
-        check_predictions(frame)
+        adapted = intake.adapt(frame, positive)
+        return adapted._replace(remarks=adapted.remarks + check_predictions(adapted.frame))
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
-    return frame
+
+
+def hypotheses(frame: pd.DataFrame, name: str) -> tuple[Path, str]:
+    """(file of hypotheses, what it holds) for predictions whose reader declares none.
+
+    The demo's hypotheses where the table has its primary arms, else every pair of arms, written into the run's folder.
+    Raises ValueError where there are too many pairs.
+    """
+    prepared, usual = blocks(frame), paths.project_root() / "params" / "demo" / "hypotheses.yml"
+    if _has(prepared, usual):
+        return usual, "those of the demo, whose primary arms these predictions have"
+    declared = all_pairs.hypotheses(prepared)
+    file = paths.run_dir(name) / "hypotheses.yml"
+    with files.atomic(file) as temporary:
+        temporary.write_text(yaml.safe_dump(declared, sort_keys=False, allow_unicode=True))
+    ids = [one["id"] for one in declared["hypotheses"]]
+    return file, f"every pair of arms ({len(ids)}), Holm-adjusted within a task, the primary one being {ids[0]}: {file}"
+
+
+def _has(prepared: Mapping[str, Block], file: Path) -> bool:
+    """Whether each primary arm of a file of hypotheses is one arm of these predictions."""
+    declared = Hypotheses.load(str(file))
+    try:
+        return all(estimands.was_run(prepared, arm) for arm in declared.named(declared.primary.pairs[0]))
+    except ValueError:  # settings that fit several arms
+        return False
 
 
 def parameters(name: str, files: Sequence[Path], changed: dict | None = None) -> tuple[dict[str, dict], list[str]]:

@@ -102,6 +102,8 @@ def by_dose(
     class (macro) or one cluster (micro). Raises NotRun where the control or all arms above 0 were not run.
     """
     block = estimands.block_of(estimands.as_blocks(predictions), control)
+    if "ratio" not in block.arms:
+        raise estimands.NotRun("these arms have no column `ratio`, so that there is no dose")
     series = {name: value for name, value in series.items() if name != "ratio"}
     arms = {0.0: estimands.arm_of(block, control)}
     for ratio in sorted(float(r) for r in select(block.arms, **series)["ratio"].unique() if float(r) > 0):

@@ -39,7 +39,8 @@ def of_arms(prepared: pd.DataFrame | Mapping[str, Block], arms: Sequence[Mapping
     Raises NotRun where there is no such task, an arm was not run on it, or only right and wrong answers are known.
 
     >>> table = pd.DataFrame({"image_id": ["i", "j"], "y_true": ["0", "1"], "p_0": [0.9, 0.4], "p_1": [0.1, 0.6]})
-    >>> table = table.assign(arm="a", run=0, cluster_id=["i", "j"], condition="x", fst_group="light", task="t", correct=1)
+    >>> about = dict.fromkeys(("condition", "fst_group", "task"), "x") | {"run": 0, "correct": 1}
+    >>> table = table.assign(arm="a", cluster_id=["i", "j"], **about)
     >>> of_arms(table, [{"arm": "a"}]).truth.tolist()
     [0, 1]
     """

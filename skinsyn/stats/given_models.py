@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats import contingency_tables
 
 from . import estimands, families
 from .hypotheses import Hypotheses
@@ -46,6 +47,52 @@ def by_run(
         )
         rows.append(row | {"exact": test.exact, "mid_p": test.mid_p, "flags": "; ".join(flags)})
     return pd.DataFrame(rows)
+
+
+def all_pairs(
+    predictions: pd.DataFrame | Mapping[str, Block], declared: Hypotheses, level: float = 0.95
+) -> pd.DataFrame:
+    """McNemar 1947 for every declared gain of one arm over another, run by run, Holm-adjusted within family and run.
+
+    Columns: family, id, those of `by_run` up to mid_p, and `mcnemar`, the p with continuity correction (Edwards 1948),
+    `mcnemar_holm` and `exact_holm`; flags. A sum of gains has no paired table and no row; an arm that was not run is a
+    row with a flag. Images of one cluster count as if they were independent.
+    """
+    prepared, tables = estimands.as_blocks(predictions), []
+    for name in declared.families:
+        chosen = [one for one in declared.of_family(name) if len(one.pairs) == 1 and not one.against]
+        for one in (member for part in chosen for member in estimands.spread(prepared, part, declared.arms)):
+            treatment, control = declared.named(one.pairs[0])
+            try:
+                table = by_run(prepared, treatment, control, one.where, level)
+            except (estimands.NotRun, ValueError) as missing:
+                table = pd.DataFrame([{"run": "", "images": 0, "flags": f"not run: {missing}"}])
+            tables.append(table.assign(family=name, id=one.id))
+    columns = "family id run images clusters both gained lost neither estimate low high mcnemar mcnemar_holm exact"
+    columns += " exact_holm mid_p flags"
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    table = table.reindex(columns=columns.split())
+    table["mcnemar"] = [corrected(*pair) for pair in table[["gained", "lost"]].to_numpy(float)]
+    for name in ("mcnemar", "exact"):
+        by = table.groupby(["family", "run"], sort=False)[name]
+        table[f"{name}_holm"] = by.transform(lambda p: families.adjust(p, "holm"))
+    return table
+
+
+def corrected(gained: float, lost: float) -> float:
+    """McNemar 1947 with Edwards' continuity correction, by statsmodels: two-sided p of gained against lost pairs.
+
+    NaN where a count is missing.
+
+    >>> f"{corrected(18, 70):.3e}", corrected(0, 0)
+    ('5.430e-08', 1.0)
+    """
+    if np.isnan([gained, lost]).any():
+        return float("nan")
+    if gained == lost:  # the correction never makes a difference where there is none
+        return 1.0
+    test = contingency_tables.mcnemar([[0, gained], [lost, 0]], exact=False, correction=True)
+    return float(test.pvalue)
 
 
 def max_t_table(

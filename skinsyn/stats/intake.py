@@ -96,9 +96,13 @@ def _fill(frame: pd.DataFrame) -> list[str]:
 def _skin_type(frame: pd.DataFrame) -> list[str]:
     """Skin-type groups, filled in place: from `fst` where there is no column of groups, unknown where it is empty."""
     remarks, whole = [], frame["image_id"].nunique()
+    if "fst" in frame:
+        frame["fst"] = pd.to_numeric(frame["fst"], errors="coerce").fillna(-1).astype(int)  # as the study writes it
+    if "source" in frame:
+        frame["source"] = frame["source"].fillna("unknown")
     if "fst_group" not in frame:
         if "fst" in frame:
-            frame["fst_group"] = pd.to_numeric(frame["fst"], errors="coerce").map(GROUP_OF)
+            frame["fst_group"] = frame["fst"].map(GROUP_OF)
             remarks.append("no column fst_group: groups are those of fst, Fitzpatrick's types 1 to 6")
         else:
             frame["fst_group"] = None

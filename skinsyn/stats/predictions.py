@@ -33,6 +33,7 @@ __all__ = [
     "check_predictions",
     "find_arm",
     "groups_of",
+    "natural",
     "select",
     "sizes",
 ]
@@ -71,7 +72,16 @@ def groups_of(values: Iterable) -> list[str]:
     found = {str(value) for value in pd.unique(pd.Series(list(values), dtype=object))} - {"unknown"}
     if found <= set(GROUPS):
         return list(GROUPS[:-1])
-    return sorted(found, key=lambda name: [(not part.isdigit(), part.zfill(9)) for part in re.split(r"(\d+)", name)])
+    return sorted(found, key=natural)
+
+
+def natural(name: str) -> list[tuple[bool, str]]:
+    """Key to sort names by the numbers in them, then by the alphabet.
+
+    >>> sorted(["type 10", "type 9"], key=natural)
+    ['type 9', 'type 10']
+    """
+    return [(not part.isdigit(), part.zfill(9)) for part in re.split(r"(\d+)", name) if part]
 
 
 def select(table: pd.DataFrame, **where) -> pd.DataFrame:

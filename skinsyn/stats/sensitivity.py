@@ -44,7 +44,7 @@ def analyse(
             for f, n in zip(table["flags"], table["runs"], strict=True)
         ]
         rows.append(table.assign(run=variant.run, flags=flags))
-    return pd.concat(rows, ignore_index=True).reindex(columns=COLUMNS.split())
+    return pd.concat(rows or [pd.DataFrame()], ignore_index=True).reindex(columns=COLUMNS.split())
 
 
 def _missing(runs: Mapping[str, Mapping[str, Block]], variant: Variant) -> str:

@@ -22,7 +22,7 @@ def test_csv_and_parquet_read_alike(table, tmp_path):
     numbered = table.assign(cluster_id=table["cluster_id"].str.removeprefix("patient"))  # 0007 must stay 0007
     numbered.to_csv(tmp_path / "own.csv", index=False)
     numbered.to_parquet(tmp_path / "own.parquet", index=False)
-    csv, parquet = (reanalysis.read(tmp_path / name) for name in ("own.csv", "own.parquet"))
+    csv, parquet = (reanalysis.read(tmp_path / name).frame for name in ("own.csv", "own.parquet"))
     pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
 
 
