@@ -17,7 +17,7 @@ from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 
 from skinsyn.images import pictures
 from skinsyn.run import files, paths, seeds, tables
-from skinsyn.stats import mrmc
+from skinsyn.stats import auroc, mrmc
 
 __all__ = ["Study", "agreement", "analyse", "choose", "find", "make", "page", "read"]
 
@@ -179,9 +179,9 @@ def analyse(study: Study, level: float = 0.95) -> pd.DataFrame:
 
     accuracy: of real against synthetic, tested against one half (images of one patient or source are one cluster).
     auroc: of the 1-5 photorealism for telling real from synthetic, tested against one half by Obuchowski and Rockette's
-    variance (a second treatment of equal scores has AUROC one half and no variance). condition, real and condition,
-    synthetic: share in which the condition was named, tested against a guess among all of them. Degrees of freedom are
-    Hillis's, as in published reader studies.
+    variance, clusters after Obuchowski 1997 (a second treatment of equal scores has AUROC one half and no variance).
+    condition, real and condition, synthetic: share in which the condition was named, tested against a guess among all
+    of them. Degrees of freedom are Hillis's, as in published reader studies.
     """
     truth = study.key["kind"].to_numpy()
     right = (_table(study, "kind") == truth).astype(float)
@@ -190,7 +190,8 @@ def analyse(study: Study, level: float = 0.95) -> pd.DataFrame:
     guess, clusters, ones = 1 / study.key["condition"].nunique(), study.key["cluster_id"].to_numpy(), np.ones_like
     rows = [("accuracy", 0.5, mrmc.gain_from_images(right, 0.5 * ones(right), clusters, level=level, df="hillis"))]
     scores = np.stack([realism, np.zeros_like(realism)])
-    rows.append(("auroc", 0.5, mrmc.obuchowski_rockette((truth == "real").astype(int), scores, level)))
+    _, area = auroc.gain((truth == "real").astype(int), scores, clusters, level, df="hillis")
+    rows.append(("auroc", 0.5, area))
     for kind in KINDS:
         part = condition_right[:, truth == kind]
         gain = mrmc.gain_from_images(part, guess * ones(part), clusters[truth == kind], level=level, df="hillis")

@@ -82,8 +82,13 @@ def test_known_answers_of_planted_readers():
 
 
 def test_auroc_is_the_mean_of_the_readers_areas_with_their_variance():
-    """Obuchowski and Rockette for one modality (Hillis 2014): SE² = (variance of the areas + R · Cov2) / R."""
+    """Obuchowski and Rockette for one modality (Hillis 2014): SE² = (variance of the areas + R · Cov2) / R.
+
+    That is of images without clusters; where synthetic images share sources, the interval is another one.
+    """
     study = answered(the_key(48), 0.8)
+    clustered = reader_study.analyse(study).set_index("measure").loc["auroc"]
+    study = study._replace(key=study.key.assign(cluster_id=range(len(study.key))))
     truth = (study.key["kind"] == "real").astype(int)
     realism = np.stack([p["realism"] for _, p in study.answers.groupby("reader", sort=False)]).astype(float)
     areas, covariance = auc.delong(truth, realism)
@@ -94,6 +99,7 @@ def test_auroc_is_the_mean_of_the_readers_areas_with_their_variance():
     df = total**2 / (areas.var(ddof=1) ** 2 / 3)
     half = stats.t.ppf(0.975, df) * np.sqrt(total / 4)
     assert (found["low"], found["high"]) == pytest.approx((areas.mean() - half, areas.mean() + half))
+    assert clustered["clusters"] < found["clusters"] and clustered["low"] != found["low"]
 
 
 def test_agreement_is_fleiss_kappa():

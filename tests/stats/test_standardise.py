@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from simulated import predictions
 
-from skinsyn.stats import contrasts, standardise
+from skinsyn.stats import contrasts, estimands, metrics, standardise
 from skinsyn.stats.predictions import blocks
 
 BLOCKS = blocks(predictions(ratios=(0, 10)))
@@ -81,6 +81,19 @@ def test_deployment_at_the_tested_mix_is_what_was_tested():
     called = np.where(malignant, with_, 1 - with_)
     assert table.loc["ppv", "with_synthetic"] == pytest.approx((called * malignant).sum() / called.sum())
     assert (table["low"] <= table["change"]).all() and (table["change"] <= table["high"]).all()
+
+
+def test_deployment_as_tested_has_the_rates_and_intervals_of_metrics():
+    """PPV is one ratio of sums over runs in both; it was a mean over runs in one of them."""
+    block = BLOCKS["malignancy"]
+    at = [estimands.arm_of(block, {"task": "malignancy", **arm}) for arm in (SYNTHETIC, CONTROL)]
+    truth, scores = block.images["y_true"].eq("malignant"), block.p[at, :, :, block.classes.index("malignant")]
+    ids = np.full(len(truth), "all"), block.images["cluster_id"]
+    rates = metrics.by_group(truth.astype(int), scores, block.threshold[at], *ids).set_index(["metric", "arm"])
+    table = standardise.deployment(BLOCKS, SYNTHETIC, CONTROL, [{"share": 1.0}]).set_index("metric")
+    assert table.loc["ppv", "with_synthetic"] == pytest.approx(rates.loc[("ppv", "with"), "estimate"])
+    for column, other in (("change", "estimate"), ("low", "low"), ("high", "high")):
+        assert table.loc["ppv", column] == pytest.approx(rates.loc[("ppv", "change"), other])
 
 
 def test_deployment_to_rare_disease_lowers_the_predictive_value():
