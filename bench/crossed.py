@@ -36,13 +36,13 @@ class Size(NamedTuple):
     generators: int = 3
     subsets: int = 3
     seeds: int = 2
-    conditions: int = 5
-    train: int = 10  # real images per condition, from which subsets are drawn
+    conditions: int = 4
+    train: int = 5  # real images per condition, from which subsets are drawn
     n: int = 2  # of them in a subset
-    held: int = 24  # test images per condition
-    ratio: int = 4
-    steps: int = 40  # of fine-tuning
-    sampling_steps: int = 5
+    held: int = 20  # test images per condition
+    ratio: int = 2
+    steps: int = 15  # of fine-tuning
+    sampling_steps: int = 4
 
 
 def synthetic(size: Size, seed: int) -> pd.DataFrame:

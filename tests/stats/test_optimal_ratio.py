@@ -93,10 +93,10 @@ def test_the_set_and_the_interval_cover_where_all_ratios_tie():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("runs, images, per", [(5, 40, 3), (10, 100, 1), (10, 12, 1)])
-@pytest.mark.parametrize("means", [[0.0] * 5, [0, 0.1, 0.2, 0.2, 0.2], [0, 0, 0, 0, 1.5]], ids=["tie", "near", "far"])
+@pytest.mark.parametrize("runs, images, per", [(5, 40, 3), (10, 12, 1)])
+@pytest.mark.parametrize("means", [[0.0] * 5, [0, 0.1, 0.2, 0.2, 0.2]], ids=["tie", "near"])
 def test_the_set_and_the_interval_cover(runs, images, per, means):
-    in_set, covered = coverage(np.random.default_rng(1000), runs, images, means, per, 300)
+    in_set, covered = coverage(np.random.default_rng(1000), runs, images, means, per, 200)
     assert in_set >= 0.925 and 0.925 <= covered
 
 

@@ -160,18 +160,18 @@ def test_coverage_where_all_tie():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("k, rho", [(5, 0.0), (5, 0.5), (9, 0.3)])
-@pytest.mark.parametrize("lead", [0.0, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("k, rho", [(5, 0.5), (9, 0.3)])
+@pytest.mark.parametrize("lead", [0.0, 1.0, 5.0])
 def test_coverage_near_ties_and_far_from_them(k, rho, lead):
     truth = np.zeros(k)
     truth[-1] = lead
-    adjusted, _, above = covered(np.random.default_rng(1000), truth, correlated(k, rho), 2000)
-    assert 0.935 <= adjusted <= 0.97 and 0.46 <= above <= 0.54
+    adjusted, _, above = covered(np.random.default_rng(1000), truth, correlated(k, rho), 1000)
+    assert 0.93 <= adjusted <= 0.97 and 0.45 <= above <= 0.55
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("df", [4, 9, 19])
-@pytest.mark.parametrize("lead", [0.0, 1.0, 5.0])
+@pytest.mark.parametrize("df", [4, 9])
+@pytest.mark.parametrize("lead", [0.0, 1.0])
 def test_coverage_with_an_estimated_covariance(df, lead):
     truth = np.zeros(5)
     truth[-1] = lead
