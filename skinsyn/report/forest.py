@@ -27,7 +27,7 @@ def forest(
     if "p_adjusted" in frame.columns:
         xlabel += f" (filled mark: adjusted p at most {1 - level:g})"
     if "alternative" in frame.columns and frame["alternative"].eq("less").any():
-        xlabel += "\nsquare and arrow: one-sided test, from the estimate to its upper bound; tick: the margin"
+        xlabel += "\nsquare and bracket: one-sided test, from the estimate to its upper bound; tick: the margin"
     if "low_simultaneous" in frame.columns and frame["low_simultaneous"].notna().any():
         xlabel += "\nthin line: simultaneous interval (Bonferroni-t)"
     lines: list[tuple[str, pd.Series | None]] = []

@@ -94,7 +94,7 @@ def rules_table(claims: Sequence[Claim], inference: Inference) -> dict:
 def tests_table(frame: pd.DataFrame, marked: Mark, inference: Inference) -> dict:
     """The declared hypotheses by family; a one-sided test with its bound, cells of the last family as a count."""
     widths = {"hypothesis": 1.9, f"points ({inference.percent} interval or bound)": 1.7, "over its family": 1.5}
-    widths |= {"p": 0.8, "adjusted p": 0.8, "images": 0.7, "clusters": 0.75, "runs": 0.5, "remark": 1.5}
+    widths |= {"p": 0.7, "adjusted p": 0.8, "images": 0.65, "clusters": 0.7, "runs": 0.45, "remark": 2.6}
     rows: list[list] = []
     family, blank = None, [""] * (len(widths) - 2)
     cells = frame["id"].str.startswith("cell")
@@ -114,7 +114,10 @@ def tests_table(frame: pd.DataFrame, marked: Mark, inference: Inference) -> dict
         p = [f"{cell} (one-sided)" if one_sided and cell else cell for cell in p]
         sizes = [int(row[key]) for key in ("images", "clusters", "runs")]
         shared = f"shared by runs: {row['shared']}" if row.get("shared") else ""
-        remark = "; ".join(filter(None, [row["verdict"], row["flags"], shared]))
+        # Why nothing was tested says enough; what flags say besides stands in the saved table.
+        flags = row["flags"].split("; ")[0] if row["verdict"] == NOT_ESTIMABLE else row["flags"]
+        verdict = "" if row["verdict"] == NOT_ESTIMABLE and flags else row["verdict"]
+        remark = "; ".join(filter(None, [verdict, flags, shared]))
         rows.append([row["id"], shown, _over_family(row), *p, *sizes, remark])
     if cells.any():
         ran = int((frame.loc[cells, "verdict"] != NOT_RUN).sum())

@@ -115,7 +115,9 @@ class HypothesisRule(Rule):
         verdict, why = self._size(evidence, ran, size)
         reasons = [f"at {shown['n']} real images per class" if shown.get("n") else "", self._counted(judged, ran)]
         reasons += [
-            f"{row['id']}: {row['flags'] or row['verdict']}" for row in records if row["verdict"] == NOT_ESTIMABLE
+            f"{row['id']}: {row['flags'].split('; ')[0] or row['verdict']}"
+            for row in records
+            if row["verdict"] == NOT_ESTIMABLE
         ]
         for row in records:
             if found := disagreement(row, inference.alpha):

@@ -140,6 +140,13 @@ def _facts(prepared: Mapping[str, Block], one: Hypothesis, arms: estimands.Arms)
     return row | {"average": one.average, "alternative": bounds.ALTERNATIVES[one.test]}
 
 
+def _fewest_images(prepared: Mapping[str, Block], one: Hypothesis, arms: estimands.Arms) -> int:
+    """Images of a hypothesis; of a difference between groups of images, those of the smaller side."""
+    places = [one.where, {**one.where, **one.against}]
+    blocks = [estimands.block_of(prepared, arms[first]) for first, _ in one.pairs]
+    return min(len(select(block.images, **place)) for block in blocks for place in places)
+
+
 ONE_SIDED = {"non-superiority": _families.non_superiority, "equivalence": _families.tost}
 
 
@@ -160,8 +167,8 @@ def _row(
     except estimands.NoData as empty:
         return row | {"verdict": NOT_ESTIMABLE, "flags": f"{NOT_ESTIMABLE}: {empty}"}
     flags = [*result.flags, *remarks]
-    if images < min_images:
-        flags.insert(0, f"{NOT_ESTIMABLE}: {images} images, fewer than the {min_images} asked for")
+    if (fewest := _fewest_images(prepared, one, arms)) < min_images:
+        flags.insert(0, f"{NOT_ESTIMABLE}: {fewest} images, fewer than the {min_images} asked for")
         result = result._replace(se=np.nan, df=np.nan, statistic=np.nan, p=np.nan, low=np.nan, high=np.nan)
     row |= {key: 100 * getattr(result, key) for key in ("estimate", "se", "low", "high")}
     row |= {"df": result.df, "statistic": result.statistic, "p": result.p, "images": images}

@@ -284,14 +284,18 @@ def test_equal_answers_of_unequal_models_are_no_copies():
 def test_few_images_are_never_compared_without_a_word():
     """With three images a group gave "no difference shown", unflagged."""
 
-    def table(images: int, **family) -> pd.DataFrame:
+    by = {"fst_group": ["I-II", "V-VI"]}
+
+    def table(images: int, one: dict | None = None, **family) -> pd.DataFrame:
         kept = TABLE[TABLE["fst_group"] == "V-VI"]["image_id"].unique()[:images]
         few = TABLE[(TABLE["fst_group"] != "V-VI") | TABLE["image_id"].isin(kept)]
-        one = {"id": "gain", "average": "micro", "by": {"fst_group": ["I-II", "V-VI"]}}
+        one = one or {"id": "gain", "average": "micro", "by": by}
         declared = declare(one, families={"F": {"correction": "holm", **family}})
         return contrasts.test_families(few, declared).set_index("id")
 
     assert table(3).loc["gain, V-VI", "verdict"] == "not estimable"
     assert "3 images, fewer than the 10" in table(3).loc["gain, V-VI", "flags"]
+    more = {"id": "more", "average": "micro", "by": {"fst_group": ["V-VI"]}, "against": {"fst_group": "I-II"}}
+    assert "3 images, fewer than the 10" in table(3, one=more).loc["more, V-VI", "flags"], "the smaller side counts"
     flags = table(9, min_images=2)["flags"]
     assert "in the smallest group" in flags["gain, V-VI"] and "in the smallest group" not in flags["gain, I-II"]
