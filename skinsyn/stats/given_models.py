@@ -66,7 +66,7 @@ def all_pairs(
             try:
                 table = by_run(prepared, treatment, control, one.where, level)
             except (estimands.NotRun, ValueError) as missing:
-                table = pd.DataFrame([{"run": "", "images": 0, "flags": f"not run: {missing}"}])
+                table = pd.DataFrame([{"run": None, "images": 0, "flags": f"not run: {missing}"}])
             tables.append(table.assign(family=name, id=one.id))
     columns = "family id run images clusters both gained lost neither estimate low high mcnemar mcnemar_holm exact"
     columns += " exact_holm mid_p flags"
