@@ -92,7 +92,7 @@ def test_whole_files_are_written_read_as_the_profile_and_refused_as_a_profile(st
 
 def test_a_profile_that_differs_in_nothing_is_its_name(study):
     files = sorted(file.name for file in (study / "params/demo").iterdir())
-    assert files == ["common.yml", "hypotheses.yml"]
+    assert files == ["common.yml", "declaration.json", "hypotheses.yml"], "no file of a notebook"
     every = params.of_profile("demo")
     named = {stem: values | {"profile": "again"} for stem, values in every.items()}
     assert sorted(file.name for file in profiles.write("again", named, "The same.").iterdir()) == ["common.yml"]
