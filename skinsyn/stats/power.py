@@ -103,7 +103,8 @@ def power(
     runs, clusters: of the new study; None takes the present ones, and groups keep their shares of the clusters.
     Estimate and mean squares are drawn from the components (normal, except for the clusters, whose means are resampled:
     a few hard images carry most of the variance, and then a large gain comes with a large standard error) and tested as
-    in `paired_gain`.
+    in `paired_gain`. S^2 is drawn independently of the clusters' means, as normal effects have it; right and wrong
+    answers do not, and yet the simulated power of 09 differs by at most .04 from five runs on.
 
     >>> parts = components(np.random.default_rng(0).normal(0, 0.1, (5, 40)))
     >>> power(parts, [0.0, 0.5], draws=200).round(1).tolist()
