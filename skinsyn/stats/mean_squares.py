@@ -20,8 +20,9 @@ Benjamini-Hochberg, 2,000 each.
 | the same with the bound (kept) | .028-.058 | 5, below | .05 |
 
 The five are cells of 9-13 clusters in five runs: answers are discrete there, the test errs on the safe side. With
-effects of arm × run and slopes twice as large (sd .4 and .6 logit) one family exceeds .05, at .08: 27 cells of 40
-patients of four photographs in five runs, where S^2 of four degrees of freedom is nearly all of V.
+effects of arm × run and slopes twice as large (sd .4 and .6 logit) one family exceeds .06, at .08 here and .07 in the
+table of 09: 27 cells of 40 patients of four photographs in five runs, where S^2 of four degrees of freedom is nearly
+all of V.
 """
 
 from collections.abc import Sequence

