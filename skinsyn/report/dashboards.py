@@ -23,7 +23,7 @@ from .style import (
     zero,
 )
 
-__all__ = ["calibration", "group_metrics", "power", "reliability", "shrunken_gains"]
+__all__ = ["bounds", "calibration", "group_metrics", "power", "reliability", "shrunken_gains"]
 
 NAMES = {
     "tpr": "sensitivity (TPR)",
@@ -135,4 +135,29 @@ def shrunken_gains(
     ax.set(ylim=(len(frame) - 0.4, -0.6), xlabel="percentage points (dashed: mean over cells)")
     ax.grid(axis="y", visible=False)
     legend(figure)
+    return figure
+
+
+@styled
+def bounds(
+    frame: pd.DataFrame, title: str = "Gain by skin-type group, whoever the unknown types are", note: str = ""
+) -> Figure:
+    """Worst-case bounds as bars with their interval as lines; dots: known types only. One panel per task.
+
+    Columns: task, group, estimate, lower, upper, low, high (points).
+    """
+    columns(frame, ("task", "group", "estimate", "lower", "upper", "low", "high"), "bounds")
+    tasks, groups = list(dict.fromkeys(frame["task"])), list(dict.fromkeys(frame["group"]))
+    figure, axes = canvas(0.9 + 0.36 * len(groups), title, note, cols=len(tasks), sharey=True)
+    for ax, task in zip(axes, tasks, strict=True):
+        part = frame[frame["task"] == task].set_index("group").reindex(groups)
+        y = np.arange(len(groups))
+        ax.hlines(y, part["low"], part["high"], color=GREY, linewidth=1.2)
+        ax.barh(y, part["upper"] - part["lower"], left=part["lower"], height=0.36, color="#9ecae1")
+        ax.plot(part["estimate"], y, "o", color="black")
+        ax.axvline(0, color=GREY, linewidth=0.9, linestyle="--")
+        ax.set_yticks(y, groups)
+        ax.set(title=task, xlabel="percentage points")
+        ax.grid(axis="y", visible=False)
+    axes[0].invert_yaxis()
     return figure
