@@ -96,17 +96,17 @@ def table(
     prepared: Mapping[str, Block],
     treatment: Mapping,
     control: Mapping,
-    tasks: Sequence[str] = ("condition", "malignancy"),
+    tasks: Sequence[str] | None = None,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Gain, both arms' accuracies and gaps by skin-type group [points], with their worst-case bounds.
 
-    treatment, control: settings; their task is replaced by each of `tasks`. Columns: task, quantity, group, estimate
-    (images of known type), at_random (types missing at random within condition), lower, upper, low, high (interval of
-    the bounds), images (of known type in the group), unknown, runs, flags.
+    treatment, control: settings; their task is replaced by each of `tasks` (None: all). Columns: task, quantity, group,
+    estimate (images of known type), at_random (types missing at random within condition), lower, upper, low, high
+    (interval of the bounds), images (of known type in the group), unknown, runs, flags.
     """
     rows: list[dict] = []
-    for task in tasks:
+    for task in estimands.tasks_of(prepared) if tasks is None else tasks:
         try:
             images, values = skin_types.answers(prepared, treatment, control, task)
         except estimands.NotRun as missing:

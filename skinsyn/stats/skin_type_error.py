@@ -149,7 +149,7 @@ def table(
     treatment: Mapping,
     control: Mapping,
     reads: pd.DataFrame,
-    tasks: Sequence[str] = ("condition", "malignancy"),
+    tasks: Sequence[str] | None = None,
     draws: int = 2000,
     seed: int = 0,
     level: float = 0.95,
@@ -164,7 +164,7 @@ def table(
     for annotator in [
         name.removesuffix("_group") for name in reads if name.endswith("_group") and name != "expert_group"
     ]:
-        for task in tasks:
+        for task in estimands.tasks_of(prepared) if tasks is None else tasks:
             rows += _rows(prepared, treatment, control, reads, annotator, task, draws, seed, level)
     return as_table(rows)
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from . import estimands
 from .mrmc import Gain, gain_from_groups
-from .predictions import GROUPS, Block
+from .predictions import Block, groups_of
 
 UNKNOWN = "unknown"
 QUANTITIES = {
@@ -34,13 +34,13 @@ def answers(prepared: Mapping[str, Block], treatment: Mapping, control: Mapping,
 
 
 def known_groups(group_ids: pd.Series) -> list[str]:
-    """The groups that occur, but unknown: Fitzpatrick's in their order, then others by name.
+    """The groups that occur, in the order of `predictions.groups_of`, without unknown.
 
     >>> known_groups(pd.Series(["V-VI", "unknown", "I-II"]))
     ['I-II', 'V-VI']
     """
-    present = set(group_ids) - {UNKNOWN}
-    return [name for name in GROUPS if name in present] + sorted(present - set(GROUPS), key=str)
+    present = set(group_ids.astype(str))
+    return [name for name in groups_of(group_ids) if name in present]
 
 
 def contrasts_of(groups: list[str]) -> dict[str, dict[str, float]]:

@@ -58,7 +58,7 @@ def gains(
     prepared: Mapping[str, Block],
     treatment: Mapping,
     control: Mapping,
-    tasks: Sequence[str] = ("condition", "malignancy"),
+    tasks: Sequence[str] | None = None,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Hillis 2007 with direct standardisation: gains by skin type and their differences [points].
@@ -68,7 +68,7 @@ def gains(
     (not corrected for their number), images, clusters, runs, flags. One source: one row says so.
     """
     rows: list[dict] = []
-    for task in tasks:
+    for task in estimands.tasks_of(prepared) if tasks is None else tasks:
         try:
             images, values = skin_types.answers(prepared, treatment, control, task)
         except estimands.NotRun as missing:
