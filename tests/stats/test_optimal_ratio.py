@@ -1,5 +1,5 @@
 """The best ratio: a planted one is found, an open end is said, a flat curve identifies nothing; the set of ratios that
-may be the best and the interval of its gain cover the truth near ties, where a bootstrap of the best does not."""
+may be the best and the interval of its gain cover the truth near ties."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ from scipy.stats import norm
 
 from skinsyn.report import open_answers
 from skinsyn.stats import covariance, optimal_ratio, selection
-from skinsyn.stats.bootstrap import two_way_means
 from skinsyn.stats.estimands import Parts
 from skinsyn.stats.predictions import blocks
 
@@ -98,16 +97,3 @@ def test_the_set_and_the_interval_cover_where_all_ratios_tie():
 def test_the_set_and_the_interval_cover(runs, images, per, means):
     in_set, covered = coverage(np.random.default_rng(1000), runs, images, means, per, 200)
     assert in_set >= 0.925 and 0.925 <= covered
-
-
-@pytest.mark.slow
-def test_the_bootstrap_of_the_best_ratio_misses_it_near_ties():
-    """Why it was replaced: five arms of which the last is best by little; percentile interval of the argmax."""
-    rng, missed, means = np.random.default_rng(1000), 0, [0.0, 0.0, 0.0, 0.0, 0.04]
-    for _ in range(200):
-        right, _ = simulated(rng, 10, 40, means)
-        order = rng.permutation(5)  # the best may lie anywhere on the axis
-        means_of = two_way_means(right[order].transpose(1, 2, 0), np.zeros(40, int), 400, rng)
-        low, high = np.quantile(means_of.argmax(1), [0.025, 0.975], method="inverted_cdf")
-        missed += not low <= np.flatnonzero(order == 4)[0] <= high
-    assert missed / 200 > 0.05
