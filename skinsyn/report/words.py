@@ -222,7 +222,7 @@ def shrunken(table: pd.DataFrame) -> str:
         return f"The gains of single cells were {first['flags']}."
     cells = table.dropna(subset=["shrunken", "estimate"])
     if cells.empty:
-        return f"None of {len(table)} cells of condition and skin type was shrunken: too few have enough images."
+        return f"No cell of {len(table)} of condition and skin type was shrunken: too few have enough images."
     raw, pulled = ([_signed(end(cells[name])) for end in (min, max)] for name in ("estimate", "shrunken"))
     text = f"Over {len(cells)} of {len(table)} cells of condition and skin type the mean gain is "
     text += f"{_signed(first['mean'])} points; cells differ around it with a standard deviation of {_n(first['tau'])} "

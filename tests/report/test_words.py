@@ -146,5 +146,5 @@ def test_shrunken():
     assert (
         "from −9.0 to +2.0; shrunken, from −1.0 to +2.0" in text and "1 shrunken intervals lie above zero and 0" in text
     )
-    assert "None of 3 cells" in words.shrunken(cells.assign(shrunken=np.nan))
+    assert "No cell of 3" in words.shrunken(cells.assign(shrunken=np.nan))
     assert "were not run: no arm" in words.shrunken(cells.assign(flags="not run: no arm"))
