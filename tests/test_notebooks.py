@@ -148,9 +148,8 @@ def test_every_number_of_smoke_leads_to_its_cell_and_row(smoke_run):
     # Those whose id the notebook makes from the row: the row must be that very one.
     for name, row in found.items():
         if row and name.startswith("F"):
-            number = (
-                name.removesuffix("." + column) if (column := held[name]["column"]) in ("p", "p_adjusted") else name
-            )
+            ends = {"p": ".p", "p_adjusted": ".p_adjusted", "upper_bound": ".bound"}
+            number = name.removesuffix(ends.get(held[name]["column"], ""))
             assert number == f"{row.values['family'].split()[0]}.{row.values['id']}".replace(", ", ".").replace(
                 " ", "-"
             )

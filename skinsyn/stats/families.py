@@ -1,5 +1,6 @@
 """Families of hypotheses: corrections, simultaneous intervals, paired tables, equivalence and non-superiority."""
 
+import gc
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -49,7 +50,9 @@ def adjust(
             )
         adjusted[tested] = max_t(np.asarray(contributions)[:, tested], draws, seed)
     elif tested.any():
+        gc.freeze()  # multipletests collects garbage at every call, and need not look through all that lives already
         adjusted[tested] = multipletests(p[tested], method=method)[1]
+        gc.unfreeze()
     return adjusted
 
 

@@ -15,7 +15,8 @@ from .predictions import Block
 from .skin_types import UNKNOWN
 
 APART = 0.1  # a difference between groups in a source's share that is flagged
-STANDARDISED, CRUDE = "standardised", "crude"
+STANDARDISED = "standardised"
+CRUDE = "crude"
 
 
 def sources(images: pd.DataFrame) -> pd.Series:
