@@ -131,14 +131,7 @@ def detectable_gain(
     """
     if not 0 < target < 1:
         raise ValueError(f"target must lie between 0 and 1, got {target}")
-    noise, critical = _simulate(parts, runs, clusters, level, draws, seed)
-    if not _rejected(1.0, noise, critical) >= target:
-        return float("nan")
-    low, high = 0.0, 1.0
-    while high - low > 1e-5:
-        middle = (low + high) / 2
-        low, high = (low, middle) if _rejected(middle, noise, critical) >= target else (middle, high)
-    return high
+    return _detectable(target, *_simulate(parts, runs, clusters, level, draws, seed))
 
 
 def needed(
@@ -194,10 +187,10 @@ def plan(
     for new_runs in map(int, runs):
         for factor in factors:
             clusters = max(2 * len(parts.sizes), round(factor * present))
-            detectable = 100 * detectable_gain(parts, target, new_runs, clusters, level, draws, seed)
+            noise, critical = _simulate(parts, new_runs, clusters, level, draws, seed)
             row = {"runs": new_runs, "clusters": clusters, "gain": 100 * gain}
-            row["power"] = float(power(parts, gain, new_runs, clusters, level, draws, seed))
-            rows.append(row | {"detectable": detectable, "in_hand": new_runs == parts.runs and factor == 1})
+            row |= {"power": _rejected(gain, noise, critical), "detectable": 100 * _detectable(target, noise, critical)}
+            rows.append(row | {"in_hand": new_runs == parts.runs and factor == 1})
     return pd.DataFrame(rows)
 
 
@@ -211,6 +204,17 @@ def summary(parts: Components) -> dict[str, float]:
     by_group = {"cluster": parts.cluster, "residual": parts.residual}
     variances = {name: (share * value / parts.sizes).sum() * total for name, value in by_group.items()}
     return {name: 100 * float(np.sqrt(value)) for name, value in {"run": parts.run, **variances}.items()}
+
+
+def _detectable(target: float, noise: np.ndarray, critical: np.ndarray) -> float:
+    """The least true gain at which this share of the simulated studies rejects; NaN beyond 1."""
+    if not _rejected(1.0, noise, critical) >= target:
+        return float("nan")
+    low, high = 0.0, 1.0
+    while high - low > 1e-5:
+        middle = (low + high) / 2
+        low, high = (low, middle) if _rejected(middle, noise, critical) >= target else (middle, high)
+    return high
 
 
 def _rejected(gain: float, noise: np.ndarray, critical: np.ndarray) -> float:
