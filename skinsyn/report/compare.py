@@ -188,7 +188,9 @@ def in_words(runs: Sequence[str], compared: dict[str, pd.DataFrame]) -> str:
     """The comparison as text for a terminal."""
     width = max(map(len, runs)) + 2
     lines = ["Parameters that differ:" if len(compared["parameters"]) else "No parameter differs."]
-    lines += [f"  {n.partition('_')[0]} {p}: {a} → {b}" for n, p, a, b in compared["parameters"].itertuples(index=False)]
+    lines += [
+        f"  {n.partition('_')[0]} {p}: {a} → {b}" for n, p, a, b in compared["parameters"].itertuples(index=False)
+    ]
     if "ledger" in compared:
         lines += ["", "Ledger:"]
         for row in compared["ledger"].to_dict("records"):
