@@ -50,7 +50,7 @@ def auroc_gains(
 
     Columns: group, with_synthetic, without (proportions), estimate, low, high (points), se, df, p, images, clusters,
     malignant, runs, flags. See `auroc.gain`; a cluster counts once within its class, as in `metrics`. Not estimable: a
-    class with fewer than two clusters, one run, an arm that was not run.
+    class with fewer than two clusters, one distinct run, an arm that was not run.
     """
     prepared = estimands.as_blocks(predictions)
     empty = dict.fromkeys("with_synthetic without estimate low high se df p".split(), float("nan"))
@@ -58,12 +58,16 @@ def auroc_gains(
         found = detection.of_arms(prepared, (treatment, control))
     except estimands.NotRun as missing:
         return pd.DataFrame([{"group": "all", **empty, "flags": f"not run: {missing}"}])
-    block, scores, rows = found.block, found.scores.astype(float), []
+    block, rows = found.block, []
+    at = [estimands.arm_of(block, {**arm, "task": block.task}) for arm in (treatment, control)]
+    kept = estimands.distinct_runs([(block, at)])
+    copies = [f"{len(kept)} distinct of {len(block.runs)} runs: copies are left out"] * (len(kept) < len(block.runs))
+    scores = found.scores[:, kept].astype(float)
     for group in ["all", *(g for g in (*block.groups, "unknown") if (block.images["fst_group"] == g).any())]:
         images = block.images if group == "all" else block.images[block.images["fst_group"] == group]
         truth = found.truth[images.index]
         clusters, row = images["cluster_id"], {"group": group, **empty, "images": len(images)}
-        row |= {"clusters": clusters.nunique(), "malignant": int(truth.sum()), "runs": len(block.runs)}
+        row |= {"clusters": clusters.nunique(), "malignant": int(truth.sum()), "runs": len(kept)}
         if min(clusters[truth == label].nunique() for label in (0, 1)) < 2:
             rows.append(row | {"flags": "not estimable: fewer than two clusters of a class"})
             continue
@@ -71,7 +75,7 @@ def auroc_gains(
         areas, gain = auroc.gain(truth, some, clusters, level)
         row |= {key: 100 * getattr(gain, key) for key in ("estimate", "low", "high", "se")}
         row |= {"df": gain.df, "p": gain.p, "with_synthetic": areas[0], "without": areas[1]}
-        rows.append(row | {"flags": "; ".join(gain.flags)})
+        rows.append(row | {"flags": "; ".join([*gain.flags, *copies])})
     return pd.DataFrame(rows)
 
 

@@ -1,5 +1,6 @@
 """Tables by skin type agree with the tests they describe."""
 
+import pandas as pd
 import pytest
 from simulated import predictions
 
@@ -52,3 +53,13 @@ def test_auroc_gains():
     assert (table["low"] < table["estimate"]).all() and list(table.index) == ["all", "I-II", "III-IV", "V-VI"]
     absent = by_group.auroc_gains({"condition": BLOCKS["condition"]}, SYNTHETIC, CONTROL)
     assert absent["flags"][0].startswith("not run") and absent["estimate"].isna().all()
+
+
+def test_copies_of_a_run_are_one_run_for_auroc_too():
+    table = predictions(ratios=(0, 10))
+    runs = sorted(table["run"].unique())
+    copied = pd.concat([table[table["run"] == runs[0]].assign(run=run) for run in runs])
+    areas = by_group.auroc_gains(copied, {**SYNTHETIC, "task": "malignancy"}, {**CONTROL, "task": "malignancy"})
+    assert (areas["runs"] == 1).all() and areas["p"].isna().all()
+    assert areas["flags"].str.contains("one run only").all()
+    assert areas["flags"].str.contains(f"1 distinct of {len(runs)} runs: copies are left out").all()
