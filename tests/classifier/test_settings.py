@@ -102,4 +102,4 @@ def test_the_open_questions_run_after_changed_settings(settings, copied, monkeyp
     training = Training.of_run("smoke").json()
     assert {name: training[name] for name in settings} == settings
     across = tables.read("smoke", "transfer", made_by="07_open_questions")
-    assert across["verdict"].ne("not run").all() and across["estimate"].notna().any()
+    assert not across["flags"].str.startswith("not run").any() and across["estimate"].notna().any()
