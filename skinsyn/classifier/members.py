@@ -33,9 +33,9 @@ class Labelled(NamedTuple):
 class Tables(NamedTuple):
     """What the cells are made of, looked up once for all of them.
 
-    images: the table of 01. tasks: by name. subsets: run → rows of 01's table. ranked: (task, run) → the images of that
-    run's order, by condition and rank. synthetic: (method, generator, scope, run, n) → rows of 03's table (SYNTHETIC),
-    whose index is their parent; empty where no arm needs it.
+    images: the table of 01. tasks: by name. subsets: run to rows of 01's table. ranked: (task, run) to the images of
+    that run's order, by condition and rank. synthetic: (method, generator, scope, run, n) to rows of 03's table
+    (SYNTHETIC), whose index is their parent; empty where no arm needs it.
     """
 
     images: pd.DataFrame

@@ -3,9 +3,9 @@
 One row per arm × run × image of a task. Columns: `arm, run, image_id, cluster_id, condition, fst_group, task, y_true,
 correct` (0 or 1); `fst_group` is any name of a skin-type group, or `unknown`. Optional: a probability `p_<class>` for
 every class of the task; the arm's settings (fields of `classifier.arms.Arm` and whatever else varies between arms);
-`threshold` of the positive class, chosen on validation images, one per arm × run (the highest probability decides where
-there is none); `positive`, the class of a task of two that is to be found (POSITIVE where no column says so); and of
-the image `fst`, `source` and FACTS. What is not yet so: `intake`.
+`threshold` of the positive class, chosen on validation images, one per arm and run (the highest probability decides
+where there is none); `positive`, the class of a task of two that is to be found (POSITIVE where no column says so); and
+of the image `fst`, `source` and FACTS. What is not yet so: `intake`.
 """
 
 import numpy as np

@@ -44,7 +44,7 @@ def content(hypotheses: str, level: float, margin: float, verdict_rules: Mapping
 
 
 def _named(every: Iterable[Hypothesis], declared: Hypotheses, margin: float) -> dict[str, dict]:
-    """Id → hypothesis; a second one of the same id gets a number. margin: for the sentences of those that name none."""
+    """Hypotheses by id; a second one of an id gets a number. margin: for the sentences of those that name none."""
     found: dict[str, dict] = {}
     for one in every:
         about = {key: value for key, value in one.json().items() if key not in ("id", "family", "estimand")}

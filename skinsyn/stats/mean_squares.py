@@ -1,8 +1,8 @@
 """Mean squares of runs × clusters tables, and what the primary test makes of them: variance and degrees of freedom.
 
 With weights c_g and n_g clusters in group g, the estimate's variance is V/R, V = S^2 + sum of c_g^2 max(MSC_g - MSE_g,
-0)/n_g. Satterthwaite (1946) gives V the degrees of freedom V^2 / (sum of (coefficient · mean square)^2 / its own), here
-over S^2 (R - 1), and of every group whose difference is positive MSC_g (n_g - 1) and MSE_g ((R - 1)(n_g - 1)). The
+0)/n_g. Satterthwaite (1946) gives V the degrees of freedom V^2 / (sum of (coefficient times mean square)^2 / its own),
+here over S^2 (R - 1), and of every group whose difference is positive MSC_g (n_g - 1) and MSE_g ((R - 1)(n_g - 1)). The
 approximation is made for sums, whose degrees of freedom never lie below the least of their parts'; a difference may, so
 that bound, min(R - 1, n_g - 1), is set here (Gaylor and Hopper 1969 on when differences are safe).
 

@@ -40,8 +40,8 @@ def shrink(estimates: npt.ArrayLike, ses: npt.ArrayLike, level: float = 0.95, sh
     """Rubin 1981, parallel experiments (Journal of Educational Statistics 6:377-400): shrunken estimates, intervals.
 
     estimates, ses: (k,), in any unit; shared: the variance of an error that all cells have in common, a part of every
-    ses². Given tau, cell i is y_i·b_i + m·(1 - b_i) with b_i = tau²/(tau² + ses_i² - shared), m the weighted mean; the
-    posterior of tau (uniform prior) mixes these. Returns equal-tailed intervals in the unit of the estimates.
+    ses². Given tau, cell i is y_i b_i + m (1 - b_i) with b_i = tau²/(tau² + ses_i² - shared), m the weighted mean;
+    the posterior of tau (uniform prior) mixes these. Returns equal-tailed intervals in the unit of the estimates.
     Raises ValueError on fewer than five cells, on standard errors that are not positive, or a level outside (0, 1).
 
     >>> shrunken = shrink([28, 8, -3, 7, -1, 1, 18, 12], [15, 10, 16, 11, 9, 11, 10, 18])

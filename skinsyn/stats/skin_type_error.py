@@ -98,7 +98,7 @@ def corrected(
 ) -> dict[str, Corrected]:
     """Marshall 1990, inverse matrix: contrasts of true groups, with runs, clusters and the validation sample random.
 
-    values: (runs, images). group_ids: recorded, "unknown" is left out. sample: `counts` of `groups`. contrasts: name →
+    values: (runs, images). group_ids: recorded, "unknown" is left out. sample: `counts` of `groups`. contrasts: name to
     weight by true group. The estimate is a sum of means by recorded group with weights c Q^-1. Each draw resamples the
     validation sample (within recorded group, or true group for "matrix"), takes the estimate and its Hillis 2007
     variance under the resampled matrix, and adds Student's t times the standard error (probabilistic bias analysis,
